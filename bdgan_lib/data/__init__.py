@@ -1,0 +1,1 @@
+"""What lies on the disk: the annotations people make and the shards synthesis makes."""

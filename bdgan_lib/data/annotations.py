@@ -1,0 +1,188 @@
+"""Annotations: one mask and one record per labelled sample, paired by name, saved so that none is lost."""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bdgan_lib.images import decode_png, encode_png, write_atomic
+from bdgan_lib.types import UNLABELLED, BdganError, Sampling, checked_id
+
+_KEYS = {
+    "id", "class_name", "class_id", "seed", "sampling", "generator_sha256",
+    "annotator", "classes", "extra", "mask_sha256",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Annotation:
+    """A labelled sample without its pixels: (generator, class, seed, sampling) bring the image back."""
+
+    id: str
+    class_name: str
+    class_id: int
+    seed: int
+    sampling: Sampling
+    generator_sha256: str
+    mask: NDArray[np.uint8]  # [H, W]; an index into classes, or 255 = unlabelled
+    annotator: str  # who or what drew the mask
+    classes: tuple[str, ...] = ("background", "foreground")  # names of the labels
+    extra: dict[str, Any] = field(default_factory=dict)  # anything JSON can hold
+
+    def __post_init__(self) -> None:
+        checked_id(self.id)
+        if self.class_id < 0 or self.seed < 0:
+            raise BdganError(f"annotation {self.id}: class {self.class_id}, seed {self.seed}; give 0 or more")
+        mask = self.mask
+        if not isinstance(mask, np.ndarray) or mask.dtype != np.uint8 or mask.ndim != 2 or mask.size == 0:
+            came = f"{getattr(mask, 'dtype', type(mask).__name__)} {list(getattr(mask, 'shape', []))}"
+            raise BdganError(f"annotation {self.id}: the mask came as {came}; wanted uint8 [H, W]")
+        wrong = np.setdiff1d(mask, [*range(len(self.classes)), UNLABELLED])
+        if wrong.size:
+            raise BdganError(
+                f"annotation {self.id}: the mask holds {wrong.tolist()[:5]}; "
+                f"wanted 0..{len(self.classes) - 1} ({', '.join(self.classes)}) or {UNLABELLED} (unlabelled)"
+            )
+
+
+class AnnotationStore:
+    """A folder of annotations: `<id>.png` (mask) and `<id>.json` (everything else and the PNG's sha256).
+
+    The JSON is the commit point. A new mask waits as `<id>.<start of its sha256>.png` until the JSON that
+    names it stands, and only then takes the place of the old one: whenever a save is cut off, either the old
+    annotation or the new one is there, whole. One process writes at a time.
+    """
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        self.root = Path(root)
+
+    def add(self, annotation: Annotation) -> None:
+        """Save an annotation, or save it anew; BdganError if its id already names another sample."""
+        id = annotation.id
+        self._refuse_another_sample(annotation)
+        png = encode_png(annotation.mask)
+        mask_sha256 = sha256(png).hexdigest()
+        record = {
+            "id": id,
+            "class_name": annotation.class_name,
+            "class_id": int(annotation.class_id),
+            "seed": int(annotation.seed),
+            "sampling": annotation.sampling.to_json(),
+            "generator_sha256": annotation.generator_sha256,
+            "annotator": annotation.annotator,
+            "classes": list(annotation.classes),
+            "extra": annotation.extra,
+            "mask_sha256": mask_sha256,
+        }
+        try:
+            text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        except (TypeError, ValueError) as error:
+            raise BdganError(f"annotation {id}: extra is no JSON ({error}); use plain values") from error
+
+        self.root.mkdir(parents=True, exist_ok=True)
+        try:
+            write_atomic(self._waiting(id, mask_sha256), png)
+            write_atomic(self.root / f"{id}.json", text.encode())  # the commit
+        finally:
+            self._settle(id)
+
+    def load(self, id: str) -> Annotation:
+        """The annotation of this id; BdganError naming the file that is missing or damaged."""
+        record = self._record(id)
+        mask = self._mask(id, record["mask_sha256"])
+        try:
+            return Annotation(
+                id=id,
+                class_name=record["class_name"],
+                class_id=int(record["class_id"]),
+                seed=int(record["seed"]),
+                sampling=Sampling.from_json(record["sampling"]),
+                generator_sha256=record["generator_sha256"],
+                mask=mask,
+                annotator=record["annotator"],
+                classes=tuple(record["classes"]),
+                extra=dict(record["extra"]),
+            )
+        except (BdganError, TypeError, ValueError) as error:
+            raise BdganError(f"{self.root / id}.json is damaged: {error}") from error
+
+    def ids(self) -> list[str]:
+        """All ids, sorted; BdganError if a mask stands there without its record."""
+        records = {path.stem for path in self.root.glob("*.json")}
+        masks = {path.stem for path in self.root.glob("*.png") if "." not in path.stem}
+        if masks - records:
+            id = min(masks - records)
+            raise BdganError(f"{self.root / id}.json is missing, {id}.png is not; restore it or remove both")
+        return sorted(records)
+
+    def require(self, generator_sha256: str) -> None:
+        """BdganError unless every annotation was drawn on images of this very generator."""
+        for id in self.ids():
+            found = self._record(id)["generator_sha256"]
+            if found != generator_sha256:
+                raise BdganError(
+                    f"annotation {id} in {self.root} is of generator {found}, wanted {generator_sha256}; "
+                    "use the generator it was drawn on, or annotate anew in another folder"
+                )
+
+    def __len__(self) -> int:
+        return len(self.ids())
+
+    def __iter__(self) -> Iterator[Annotation]:
+        return map(self.load, self.ids())
+
+    def _refuse_another_sample(self, annotation: Annotation) -> None:
+        """Two samples under one name would bury a mask somebody drew."""
+        if not (self.root / f"{annotation.id}.json").exists():
+            return
+        record = self._record(annotation.id)
+        for key in ("class_id", "seed", "generator_sha256", "sampling"):
+            new = getattr(annotation, key)
+            new = new.to_json() if isinstance(new, Sampling) else new
+            if record[key] != new:
+                raise BdganError(
+                    f"annotation {annotation.id} stands in {self.root} with {key} {record[key]}, the new one "
+                    f"has {new}; give it another id or folder, or remove the old one"
+                )
+
+    def _settle(self, id: str) -> None:
+        """Put the mask that the record names in its place and drop what else waits."""
+        if (self.root / f"{id}.json").exists():
+            waiting = self._waiting(id, self._record(id)["mask_sha256"])
+            if waiting.exists():
+                waiting.replace(self.root / f"{id}.png")
+        for left in self.root.glob(f"{id}.*.png"):
+            left.unlink()
+
+    def _waiting(self, id: str, mask_sha256: str) -> Path:
+        return self.root / f"{id}.{mask_sha256[:12]}.png"
+
+    def _record(self, id: str) -> dict[str, Any]:
+        path = self.root / f"{checked_id(id)}.json"
+        try:
+            record = json.loads(path.read_bytes())
+        except FileNotFoundError as error:
+            raise BdganError(f"{path} is missing: no annotation {id} here, or its record is lost") from error
+        except ValueError as error:
+            raise BdganError(f"{path} is damaged: {error}; restore it from a copy") from error
+        if not isinstance(record, dict) or set(record) != _KEYS or record["id"] != id:
+            raise BdganError(f"{path} is no record of annotation {id}; wanted an object with {sorted(_KEYS)}")
+        return record
+
+    def _mask(self, id: str, expected: str) -> NDArray[np.uint8]:
+        path, actual = self.root / f"{id}.png", ""
+        for candidate in (path, self._waiting(id, expected)):
+            if candidate.exists():
+                data = candidate.read_bytes()
+                if sha256(data).hexdigest() == expected:
+                    return decode_png(data)
+                actual = actual or sha256(data).hexdigest()
+        if not actual:
+            raise BdganError(f"{path} is missing, the mask of {id}; restore it or remove {id}.json")
+        raise BdganError(f"{path} is damaged: expected sha256 {expected}, actual {actual}; restore it")

@@ -1,0 +1,226 @@
+"""Shards: labelled samples in plain tar files, the same bytes whoever writes them, under one manifest."""
+
+import io
+import json
+import os
+import re
+import tarfile
+from collections.abc import Iterable, Iterator, Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bdgan_lib.images import atomic_file, decode_png, encode_png, write_atomic
+from bdgan_lib.types import BdganError, LabelledSample, checked_id
+
+MANIFEST = "manifest.json"
+_SUFFIXES = (".png", ".mask.png", ".json")  # image, mask, record: the members of one sample, in this order
+_LARGEST_MEMBER = 1 << 28  # bytes; a damaged header must not ask for all the memory
+_AGAIN = "make the data set again, finished shards are kept"
+_SHARD_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*\.tar")
+
+Labelled = tuple[LabelledSample, dict[str, Any]]  # a sample and its provenance
+
+
+def write_shard(path: str | os.PathLike[str], samples: Iterable[Labelled]) -> dict[str, Any]:
+    """Write samples and their provenance to a tar file, whole or not at all: {"name", "sha256", "count"}.
+
+    Members, in the samples' order: `<id>.png` (RGB), `<id>.mask.png` (grey, label ids) and `<id>.json` (the
+    provenance with id, class_id and seed). No times, owners or compression: equal samples make equal bytes.
+    Memory is that of one sample. BdganError for an unsafe or repeated id, or a mask of another size.
+    """
+    path = Path(path)
+    ids: set[str] = set()
+    with atomic_file(path) as file, tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for sample, provenance in samples:
+            if checked_id(sample.id) in ids:
+                raise BdganError(f"id {sample.id} came twice for {path}; each sample needs its own")
+            ids.add(sample.id)
+            for suffix, data in zip(_SUFFIXES, _encode(sample, provenance)):
+                member = tarfile.TarInfo(sample.id + suffix)  # time, owner and group are 0 and empty
+                member.size, member.mode = len(data), 0o644
+                tar.addfile(member, io.BytesIO(data))
+    return {"name": path.name, "sha256": sha256_of(path), "count": len(ids)}
+
+
+def read_shard(path: str | os.PathLike[str]) -> Iterator[Labelled]:
+    """The samples of a shard and their provenance, one at a time, in the order they were written.
+
+    Nothing is unpacked to the disk. BdganError naming the file and the member when one is missing, surplus,
+    unsafe or damaged, and when the file ends too early.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise BdganError(f"{path} is missing; {_AGAIN}")
+    with path.open("rb") as file:
+        try:
+            with tarfile.open(fileobj=file, mode="r:") as tar:
+                members = iter(tar)
+                for first in members:
+                    yield _read_sample(path, tar, first, members)
+                file.seek(tar.offset)
+                rest = file.read()
+        except (tarfile.TarError, OSError, EOFError) as error:
+            raise BdganError(f"{path} is damaged: {error}; {_AGAIN}") from error
+    # tarfile takes a damaged header for the end of the file; the true end is two blocks of zeros or more
+    if len(rest) < 2 * tarfile.BLOCKSIZE or any(rest):
+        raise BdganError(f"{path} is damaged or cut off at byte {tar.offset}; {_AGAIN}")
+
+
+def write_manifest(
+    path: str | os.PathLike[str], shards: Iterable[Mapping[str, Any]], about: Mapping[str, Any]
+) -> None:
+    """Commit a set: what `write_shard` returned for each shard, and what the set is (settings ...)."""
+    shards = [{key: shard[key] for key in ("name", "sha256", "count")} for shard in shards]
+    record = {**about, "count": sum(shard["count"] for shard in shards), "shards": shards}
+    write_atomic(path, (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What `write_manifest` wrote; BdganError when it is missing, damaged or names an unsafe file."""
+    path = Path(path)
+    try:
+        record = json.loads(path.read_bytes())
+        shards = record["shards"]
+        whole = (
+            all(isinstance(shard["sha256"], str) and isinstance(shard["count"], int) for shard in shards)
+            and all(_SHARD_NAME.fullmatch(shard["name"]) for shard in shards)
+            and len({shard["name"] for shard in shards}) == len(shards)
+            and record["count"] == sum(shard["count"] for shard in shards)
+        )
+    except FileNotFoundError as error:
+        raise BdganError(f"{path} is missing: no data set here, or not finished; finish it first") from error
+    except (ValueError, TypeError, KeyError) as error:
+        raise BdganError(f"{path} is damaged ({error!r}); remove it and {_AGAIN}") from error
+    if not whole:
+        raise BdganError(f"{path} is damaged: unsafe or repeated names, or wrong counts; {_AGAIN}")
+    return record
+
+
+class ShardedSet:
+    """A finished data set: a folder with `manifest.json` and the shards it names.
+
+    Every shard is held against its sha256 as it is read; `verify()` does so without reading images.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        """BdganError when the manifest or a shard is missing, or a shard is there that it does not name."""
+        self.folder = Path(folder)
+        self.manifest = read_manifest(self.folder / MANIFEST)
+        self.shards: list[dict[str, Any]] = self.manifest["shards"]
+        named, found = {s["name"] for s in self.shards}, {p.name for p in self.folder.glob("*.tar")}
+        if named - found:
+            raise BdganError(f"{self.folder / min(named - found)} is missing; {_AGAIN}")
+        if found - named:
+            raise BdganError(f"{self.folder / min(found - named)} is not in the manifest; move it elsewhere")
+
+    def __len__(self) -> int:
+        return self.manifest["count"]
+
+    def __iter__(self) -> Iterator[Labelled]:
+        """All samples and their provenance, in order, one in memory at a time."""
+        for shard in self.shards:
+            count = 0
+            for labelled in read_shard(self._verified(shard)):
+                count += 1
+                yield labelled
+            if count != shard["count"]:
+                raise BdganError(
+                    f"{self.folder / shard['name']} holds {count} samples, "
+                    f"the manifest says {shard['count']}; {_AGAIN}"
+                )
+
+    def verify(self) -> None:
+        """BdganError naming the first shard whose bytes are not the manifest's, with both sha256."""
+        for shard in self.shards:
+            self._verified(shard)
+
+    def arrays(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.int64]]:
+        """(images uint8 [N, H, W, 3], masks uint8 [N, H, W], class_ids int64 [N]), in the shards' order.
+
+        All in memory: N * H * W * 4 bytes. BdganError when the set is empty or its images differ in size.
+        """
+        images = masks = None
+        class_ids = np.empty(len(self), np.int64)
+        for i, (sample, _) in enumerate(self):
+            if images is None or masks is None:
+                images = np.empty((len(self), *sample.image.shape), np.uint8)
+                masks = np.empty((len(self), *sample.mask.shape), np.uint8)
+            if sample.image.shape != images.shape[1:]:
+                raise BdganError(
+                    f"{sample.id} in {self.folder} is {list(sample.image.shape)}, "
+                    f"those before it are {list(images.shape[1:])}; "
+                    "iterate over the set instead of asking for arrays"
+                )
+            images[i], masks[i], class_ids[i] = sample.image, sample.mask, sample.class_id
+        if images is None or masks is None:
+            raise BdganError(f"{self.folder} holds no sample; wanted one or more")
+        return images, masks, class_ids
+
+    def _verified(self, shard: Mapping[str, Any]) -> Path:
+        path, expected = self.folder / shard["name"], shard["sha256"]
+        if not path.is_file():
+            raise BdganError(f"{path} is missing; {_AGAIN}")
+        if (actual := sha256_of(path)) != expected:
+            raise BdganError(f"{path} is damaged: expected sha256 {expected}, actual {actual}; {_AGAIN}")
+        return path
+
+
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file's bytes, in hexadecimal."""
+    digest = sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _encode(sample: LabelledSample, provenance: Mapping[str, Any]) -> tuple[bytes, bytes, bytes]:
+    _check_pair(sample.id, sample.image, sample.mask)
+    own = {"id": sample.id, "class_id": int(sample.class_id), "seed": int(sample.seed)}
+    for key, value in own.items():
+        if provenance.get(key, value) != value:
+            raise BdganError(f"sample {sample.id} has {key} {value}, its provenance says {provenance[key]}")
+    record = json.dumps({**provenance, **own}, sort_keys=True, ensure_ascii=False)
+    return encode_png(sample.image), encode_png(sample.mask), record.encode()
+
+
+def _read_sample(
+    path: Path, tar: tarfile.TarFile, first: tarfile.TarInfo, others: Iterator[tarfile.TarInfo]
+) -> Labelled:
+    """Read the three members of a sample: the first is at hand, the other two come next."""
+    try:
+        id = checked_id(first.name.removesuffix(_SUFFIXES[0]))
+    except BdganError as error:
+        raise BdganError(
+            f"{path}: member {first.name!r} came where `<id>.png` was wanted: "
+            f"it is surplus or unsafe, or its image is missing; {_AGAIN}"
+        ) from error
+    parts = []
+    for suffix in _SUFFIXES:
+        member = first if suffix == _SUFFIXES[0] else next(others, None)
+        if member is None or member.name != id + suffix:
+            came = "the end" if member is None else member.name
+            raise BdganError(f"{path}: member {id + suffix} is missing, {came} came instead; {_AGAIN}")
+        file = tar.extractfile(member) if member.isreg() and member.size <= _LARGEST_MEMBER else None
+        if file is None:
+            raise BdganError(f"{path}: member {member.name} is a link or too large, refused; {_AGAIN}")
+        parts.append(file.read())
+    try:
+        image, mask, provenance = decode_png(parts[0]), decode_png(parts[1]), json.loads(parts[2])
+        _check_pair(id, image, mask)
+        if provenance["id"] != id:
+            raise BdganError(f"its record is that of {provenance['id']}")
+        return LabelledSample(image, mask, provenance["class_id"], provenance["seed"], id), provenance
+    except (ValueError, TypeError, KeyError) as error:
+        raise BdganError(f"{path}: sample {id} is damaged ({error}); {_AGAIN}") from error
+
+
+def _check_pair(id: str, image: NDArray[np.uint8], mask: NDArray[np.uint8]) -> None:
+    if image.ndim != 3 or mask.ndim != 2 or image.shape[:2] != mask.shape:
+        raise BdganError(
+            f"sample {id}: image {list(image.shape)} and mask {list(mask.shape)}; wanted [H, W, 3] and [H, W]"
+        )

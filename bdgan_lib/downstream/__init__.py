@@ -1,0 +1,1 @@
+"""Use of the labelled data: segmentation networks trained and scored on it."""

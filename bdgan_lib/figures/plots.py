@@ -1,0 +1,68 @@
+"""Curves, bars and mean layouts."""
+
+from collections.abc import Mapping, Sequence
+from statistics import mean, stdev
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+INK, BLUE, ORANGE, GREY = "#222222", "#0072B2", "#D55E00", "#999999"  # colour-blind-safe (Okabe and Ito)
+
+
+def curves(
+    values: Mapping[str, Sequence[float]], x: Sequence[float], xlabel: str, title: str, log: bool = False
+) -> Figure:
+    """One panel per named curve, over a common x."""
+    figure, panels = plt.subplots(1, len(values), figsize=(3.2 * len(values), 2.4), squeeze=False)
+    for axes, (name, y) in zip(panels[0], values.items(), strict=True):
+        axes.plot(x, y, color=BLUE, linewidth=1)
+        axes.set(xlabel=xlabel, title=name, yscale="log" if log else "linear")
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(title, fontsize=10)
+    return _finished(figure)
+
+
+def bars(scores: Mapping[str, Sequence[float]], xlabel: str, title: str) -> Figure:
+    """Horizontal bars of mean scores with the spread over seeds; every seed is a dot."""
+    names = list(scores)
+    figure, axes = plt.subplots(figsize=(7, 0.45 * len(names) + 1))
+    spread = [stdev(s) if len(s) > 1 else 0 for s in scores.values()]
+    axes.barh(names, [mean(s) for s in scores.values()], xerr=spread, color=BLUE, alpha=0.75, height=0.6)
+    for row, values in enumerate(scores.values()):
+        axes.plot(values, [row] * len(values), "o", color=INK, markersize=3)
+        axes.text(mean(values) + max(spread) + 0.01, row, f"{mean(values):.3f}", va="center", fontsize=9)
+    axes.invert_yaxis()
+    axes.set(xlabel=xlabel, title=title)
+    axes.spines[["top", "right"]].set_visible(False)
+    return _finished(figure)
+
+
+def mean_layout(
+    masks: NDArray[np.integer], class_ids: NDArray[np.integer], names: Sequence[str], title: str
+) -> Figure:
+    """How often each pixel is foreground, per class, with the centres of mass (paper's layout figure)."""
+    side, columns = masks.shape[-1], 6
+    rows = -(-len(names) // columns)
+    figure, panels = plt.subplots(rows, columns, figsize=(1.6 * columns, 1.75 * rows), squeeze=False)
+    yy, xx = np.mgrid[:side, :side]
+    for class_id, (axes, name) in enumerate(zip(panels.flat, names, strict=False)):
+        own = masks[class_ids == class_id] > 0
+        area = own.sum((1, 2)).clip(1)
+        axes.imshow(own.mean(0), cmap="cividis", vmin=0, vmax=1)
+        axes.plot(
+            (own * xx).sum((1, 2)) / area, (own * yy).sum((1, 2)) / area, ".", color=ORANGE, markersize=1.5
+        )
+        axes.set_title(name, fontsize=9)
+    for axes in panels.flat:
+        axes.axis("off")
+    figure.suptitle(title, fontsize=10)
+    return _finished(figure)
+
+
+def _finished(figure: Figure) -> Figure:
+    """Laid out, and no longer pyplot's: a notebook would show it twice, and it would stay in memory."""
+    figure.tight_layout()
+    plt.close(figure)
+    return figure

@@ -1,0 +1,60 @@
+"""Sheets of pictures."""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from bdgan_lib.images import grid, overlay
+
+Images = NDArray[np.uint8]
+
+
+def sheet(
+    images: Sequence[Images], columns: int, title: str = "", rows: Sequence[str] = (), scale: int = 1
+) -> Figure:
+    """Pictures of one size [H, W, 3] in a grid, with a title and a name for each row."""
+    picture = grid(images, columns, scale=scale)
+    inches = min(11.0, picture.shape[1] / 80)
+    figure, axes = plt.subplots(figsize=(inches, inches * picture.shape[0] / picture.shape[1] + 0.3))
+    axes.imshow(picture)
+    axes.set_title(title, fontsize=10)
+    axes.set_xticks([])
+    step = picture.shape[0] / max(1, len(rows))
+    axes.set_yticks([(i + 0.5) * step for i in range(len(rows))], rows)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    figure.tight_layout()
+    plt.close(figure)  # or a notebook would show it twice
+    return figure
+
+
+def labelled(images: Images, masks: NDArray[np.uint8], columns: int, title: str = "") -> Figure:
+    """Images with their masks laid over: each row of images, and below it the same row labelled."""
+    pictures: list[Images] = []
+    columns = min(columns, len(images))
+    for first in range(0, len(images), columns):
+        row = slice(first, first + columns)
+        white = [np.full_like(images[0], 255)] * (first + columns - len(images))  # ends an unfinished row
+        tinted = [overlay(image, mask) for image, mask in zip(images[row], masks[row], strict=True)]
+        pictures += [*images[row], *white, *tinted, *white]
+    return sheet(pictures, columns, title)
+
+
+def best_and_worst(
+    images: Images,
+    found: NDArray[np.uint8],
+    wanted: NDArray[np.uint8],
+    scores: NDArray[np.floating],
+    count: int = 5,
+) -> Figure:
+    """The `count` best and worst predictions: image, prediction, truth (paper: five best and five worst)."""
+    order = np.argsort(-scores, kind="stable")
+    chosen = [*order[:count], *order[-count:]]
+    pictures = list(images[chosen])
+    for masks in (found, wanted):
+        pictures += [overlay(images[i], masks[i], 0.7) for i in chosen]
+    title = f"{count} best (left) and {count} worst (right) predictions"
+    return sheet(pictures, 2 * count, title, ("image", "prediction", "truth"))

@@ -1,0 +1,35 @@
+"""Mix-conv: the fusing block of the label head (paper section 3.2)."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class ConditionalNorm(nn.Module):
+    """Batch norm whose gain and bias belong to the sample's class."""
+
+    def __init__(self, channels: int, num_classes: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(channels, affine=False)
+        self.gain, self.bias = nn.Embedding(num_classes, channels), nn.Embedding(num_classes, channels)
+        nn.init.ones_(self.gain.weight)
+        nn.init.zeros_(self.bias.weight)
+
+    def forward(self, x: Tensor, class_ids: Tensor) -> Tensor:
+        gain, bias = self.gain(class_ids), self.bias(class_ids)  # [B, C]
+        return torch.addcmul(bias[..., None, None], self.norm(x), gain[..., None, None])
+
+
+class MixConv(nn.Module):
+    """Two 3x3 convolutions, class-conditional norms, a residual: [B, inputs, H, W] -> [B, outputs, H, W]."""
+
+    def __init__(self, inputs: int, outputs: int, num_classes: int) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = ConditionalNorm(inputs, num_classes), ConditionalNorm(outputs, num_classes)
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1)
+        self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
+
+    def forward(self, x: Tensor, class_ids: Tensor) -> Tensor:
+        h = self.conv1(F.relu(self.norm1(x, class_ids)))
+        return self.skip(x) + self.conv2(F.relu(self.norm2(h, class_ids)))

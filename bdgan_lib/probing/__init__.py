@@ -1,0 +1,1 @@
+"""What single blocks of a generator know."""

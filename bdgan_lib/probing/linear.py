@@ -1,0 +1,41 @@
+"""A linear probe: how much of a mask one block's features hold, without any training loop."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bdgan_lib.types import UNLABELLED
+
+
+def linear_probe(
+    features: Tensor, masks: NDArray[np.uint8], fresh: Tensor, ridge: float = 1e-2
+) -> NDArray[np.uint8]:
+    """Foreground (0/1, [M, H, W]) of fresh features [M, C, h, w].
+
+    By ridge regression on features [N, C, h, w] and masks [N, H, W] (foreground where > 0, 255 = unlabelled),
+    solved at the block's own resolution; the answer is resized to the masks' one.
+    """
+    channels, side = features.shape[1], masks.shape[-1]
+    wanted = F.interpolate(
+        torch.from_numpy(masks > 0)[:, None].double(), size=features.shape[-2:], mode="area"
+    )
+    x, mean, scale = _standardised(features)
+    design = torch.cat([x, torch.ones(len(x), 1, dtype=torch.float64)], 1)
+    gram = design.T @ (labelled * design) + ridge * len(x) * torch.eye(channels + 1, dtype=torch.float64)
+    weights = torch.linalg.solve(gram, design.T @ (wanted - 0.5 * labelled))
+    rows = (fresh.permute(0, 2, 3, 1).double() - mean) / scale @ weights[:-1] + weights[-1]
+    scores = F.interpolate(rows.permute(0, 3, 1, 2), size=(side, side), mode="bilinear", align_corners=False)
+    return (scores[:, 0] > 0).to(torch.uint8).numpy()
+
+
+def _area(pixels: NDArray[np.bool_], features: Tensor) -> Tensor:
+    share = torch.from_numpy(pixels)[:, None].double()
+    return F.interpolate(share, size=features.shape[-2:], mode="area").reshape(-1, 1)
+
+
+def _standardised(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    rows = features.permute(0, 2, 3, 1).reshape(-1, features.shape[1]).double()
+    mean, scale = rows.mean(0), rows.std(0) + 1e-6
+    return (rows - mean) / scale, mean, scale

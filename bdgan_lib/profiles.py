@@ -1,0 +1,152 @@
+"""Profiles: a world of classes with its generator, judges and annotations, behind one interface."""
+
+import json
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+
+from bdgan_lib.annotation.choose import annotate
+from bdgan_lib.data.annotations import Annotation, AnnotationStore
+from bdgan_lib.downstream.fitting import predict
+from bdgan_lib.generators.biggan_deep import BigGANDeep, load_biggan_deep
+from bdgan_lib.images import from_uint8, write_atomic
+from bdgan_lib.pocket.networks import Classifier
+from bdgan_lib.pocket.oracle import Oracle
+from bdgan_lib.pocket.world import CLASSES, PARTS, SceneSet, render_set
+from bdgan_lib.types import BdganError, Sampling
+
+Network = TypeVar("Network", bound=torch.nn.Module)
+
+
+def assets_folder() -> Path:
+    """Where the shipped files are: $BDGAN_ASSETS, else `assets/` beside the package."""
+    return Path(os.environ.get("BDGAN_ASSETS") or Path(__file__).parents[1] / "assets")
+
+
+@dataclass(frozen=True)
+class PocketProfile:
+    """Twelve drawn classes at 64 x 64 with exact masks; everything ships with the project."""
+
+    name: str = "pocket"
+    image_size: int = 64
+    classes: tuple[str, ...] = CLASSES
+    sampling: Sampling = Sampling()  # noqa: RUF009 (frozen); truncation 1; paper: 0.9
+
+    @property
+    def folder(self) -> Path:
+        return assets_folder() / self.name
+
+    def generator(self, device: str = "cpu") -> BigGANDeep:
+        """The pocket BigGAN-deep (recipe: bdgan_lib.pocket.train_biggan)."""
+        self._check("biggan/config.json", "biggan/model.safetensors")
+        return load_biggan_deep(self.folder / "biggan", self.classes, device)
+
+    @cached_property
+    def classifier(self) -> Classifier:
+        """The network that judges samples (recipe: bdgan_lib.pocket.train_judges)."""
+        return self._load("classifier", Classifier())
+
+    @cached_property
+    def oracle(self) -> Oracle:
+        """The annotator that stands in for a human (recipe: bdgan_lib.pocket.train_judges)."""
+        oracle = Oracle()
+        self._load("oracle", oracle.network)
+        return oracle
+
+    def annotations(self) -> AnnotationStore:
+        """Five annotated samples of each class, made by the oracle."""
+        self._check(*self._listed("annotations/"))
+        return AnnotationStore(self.folder / "annotations")
+
+    def annotate(self, generator: BigGANDeep, keep: int = 5) -> list[Annotation]:
+        """Sample ten of each class, keep the most recognisable ones, have the oracle label their parts."""
+        return list(
+            annotate(generator.sample, generator.sha256, self.classes, self.confidence, self.oracle.annotate,
+                     self.oracle.name, PARTS, self.sampling, keep=keep)
+        )  # fmt: skip
+
+    def real(self, count: int, first_seed: int = 3_000_000) -> SceneSet:
+        """Rendered scenes with exact masks; no shipped network was trained on seeds from 3,000,000."""
+        return render_set(count, first_seed, self.image_size, workers=os.cpu_count() or 1)
+
+    def confidence(self, images: NDArray[np.uint8], class_ids: NDArray[np.integer]) -> NDArray[np.float32]:
+        """The classifier's probability of each image's own class, [N]."""
+        probabilities = predict(self.classifier, images).softmax(1).numpy()
+        return probabilities[np.arange(len(images)), class_ids]
+
+    @torch.inference_mode()
+    def quality_features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The classifier's pooled features, [N, 128], in which Frechet distances are taken."""
+        batches = (from_uint8(images[i : i + 200]) for i in range(0, len(images), 200))
+        return torch.cat([self.classifier.features(x) for x in batches]).numpy()
+
+    def class_id(self, name: str) -> int:
+        """BdganError, with the names there are, for an unknown class."""
+        if name not in self.classes:
+            raise BdganError(f"no class {name!r} in profile {self.name}; it has {', '.join(self.classes)}")
+        return self.classes.index(name)
+
+    def verify(self) -> int:
+        """Check every shipped file against its recorded sha256; returns how many there are."""
+        self._check(*self._recorded)
+        return len(self._recorded)
+
+    @cached_property
+    def _recorded(self) -> dict[str, str]:
+        path = self.folder / "manifest.json"
+        if not path.is_file():
+            raise BdganError(
+                f"asset {path} is missing; restore assets/ from the repository (git checkout assets)"
+            )
+        try:
+            recorded = json.loads(path.read_text("utf-8"))
+            return {str(name): str(digest) for name, digest in recorded.items()}
+        except (ValueError, AttributeError) as error:
+            raise BdganError(f"asset {path} is damaged ({error}); restore it with git checkout") from error
+
+    def _listed(self, prefix: str) -> list[str]:
+        return [name for name in self._recorded if name.startswith(prefix)]
+
+    def _check(self, *names: str) -> None:
+        for name in names:
+            path, expected = self.folder / name, self._recorded.get(name, "none recorded")
+            if not path.is_file():
+                raise BdganError(
+                    f"asset {path} is missing (expected sha256 {expected}); restore it with git checkout"
+                )
+            actual = sha256(path.read_bytes()).hexdigest()
+            if actual != expected:
+                raise BdganError(
+                    f"asset {path} is damaged: expected sha256 {expected}, actual {actual}; restore it"
+                )
+
+    def _load(self, part: str, network: Network) -> Network:
+        self._check(f"{part}/model.safetensors")
+        state = load_file(self.folder / part / "model.safetensors")
+        network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+        return network.eval().requires_grad_(False)
+
+
+PROFILES = {"pocket": PocketProfile}
+
+
+def load_profile(name: str) -> PocketProfile:
+    """The profile of that name; BdganError lists the names there are."""
+    if name not in PROFILES:
+        raise BdganError(f"no profile {name!r}; there is {', '.join(PROFILES)}")
+    return PROFILES[name]()
+
+
+def record_assets(profile: PocketProfile) -> None:
+    """Write the manifest of a profile's assets: the last step after a recipe has made them anew."""
+    files = sorted(p for p in profile.folder.rglob("*") if p.is_file() and p.name != "manifest.json")
+    hashes = {p.relative_to(profile.folder).as_posix(): sha256(p.read_bytes()).hexdigest() for p in files}
+    write_atomic(profile.folder / "manifest.json", (json.dumps(hashes, indent=1) + "\n").encode())

@@ -1,0 +1,109 @@
+"""What travels between the parts: the settings and the samples, with their shapes."""
+
+import math
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+UNLABELLED = 255  # the label of a pixel nobody labelled; losses and metrics leave it out
+
+
+class BdganError(ValueError):
+    """A user's mistake or a damaged file; its line says what came, what was wanted, what to do next."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How latents are drawn.
+
+    "Truncation 0.9" means two different data sets in the literature, so there are two names:
+    `truncation` clips a standard normal at |z| <= 2 and then scales it (the paper of BigGAN-deep and
+    pytorch-pretrained-biggan, where it also picks the batch-norm statistics); `z_std` draws a plain
+    N(0, z_std^2) and clips nothing (the release of BigDatasetGAN, with 0.9).
+    """
+
+    truncation: float = 1.0  # in (0, 1]
+    z_std: float | None = None  # > 0; only with truncation 1.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.truncation <= 1.0:
+            raise BdganError(f"truncation is {self.truncation}; give a number above 0 and at most 1")
+        if self.z_std is None:
+            return
+        if not (self.z_std > 0.0 and math.isfinite(self.z_std)):
+            raise BdganError(f"z_std is {self.z_std}; give a finite number above 0, or None to truncate")
+        if self.truncation != 1.0:
+            raise BdganError(
+                f"truncation {self.truncation} and z_std {self.z_std} came together; give one: "
+                "truncation clips and scales, z_std scales alone"
+            )
+
+    def to_json(self) -> dict[str, float | None]:
+        """As a JSON object; `from_json` reads it back equal."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> "Sampling":
+        """Read what `to_json` wrote; BdganError on anything else."""
+        if (
+            not isinstance(record, Mapping)
+            or set(record) != {"truncation", "z_std"}
+            or not isinstance(record["truncation"], (int, float))
+            or not isinstance(record["z_std"], (int, float, type(None)))
+        ):
+            raise BdganError(
+                f"sampling settings came as {record!r}; wanted an object with truncation (a number) "
+                "and z_std (a number or null)"
+            )
+        z_std = record["z_std"]
+        return cls(float(record["truncation"]), None if z_std is None else float(z_std))
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """What a generator returns for B seeds."""
+
+    images: Tensor  # [B, 3, H, W] float32, in [-1, 1]
+    features: dict[str, Tensor]  # block name -> [B, C_k, H_k, W_k], coarse to fine
+    class_ids: Tensor  # [B] int64
+    seeds: Tensor  # [B] int64; image i depends on class_ids[i], seeds[i] and sampling alone
+    sampling: Sampling
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledSample:
+    """One image with its labels, as they are stored."""
+
+    image: NDArray[np.uint8]  # [H, W, 3]
+    mask: NDArray[np.uint8]  # [H, W] label ids; 255 = unlabelled
+    class_id: int
+    seed: int
+    id: str  # pairs image, mask and provenance by name; see `checked_id`
+
+
+def checked_id(id: str) -> str:
+    """The id itself if it is a safe file name on every system (and in a plain tar); BdganError if not."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,89}", id):
+        raise BdganError(f"id {id!r} is no safe file name; use 1 to 90 of A-Z a-z 0-9 _ -")
+    return id
+
+
+def sample_id(class_name: str, seed: int) -> str:
+    """The name of a sample: the class as a lower-case slug, then the seed in eight digits or more.
+
+    >>> sample_id("blue jay", 3)
+    'blue_jay_00000003'
+    """
+    plain = unicodedata.normalize("NFKD", class_name).encode("ascii", "ignore").decode()
+    slug = re.sub(r"[^a-z0-9]+", "_", plain.lower()).strip("_")
+    if not slug:
+        raise BdganError(f"class name {class_name!r} has no letter a-z or digit; give it one for file names")
+    if seed < 0:
+        raise BdganError(f"seed is {seed}; give 0 or more")
+    return checked_id(f"{slug}_{seed:08d}")

@@ -1,0 +1,40 @@
+"""A run's folder: what one notebook makes and a later one needs, made on first use and found again."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from bdgan_lib.data.shards import ShardedSet
+from bdgan_lib.generators.biggan_deep import BigGANDeep
+from bdgan_lib.heads.label_head import LabelHead
+from bdgan_lib.heads.training import HeadTraining, load_head, save_head, train_head
+from bdgan_lib.profiles import PocketProfile
+from bdgan_lib.synthesis.run import SynthesisSpec, synthesize
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The files of one run; every notebook opens the same one and may be run alone."""
+
+    profile: PocketProfile
+    folder: Path
+
+    @cached_property
+    def generator(self) -> BigGANDeep:
+        return self.profile.generator()
+
+    def head(self, config: HeadTraining = HeadTraining()) -> LabelHead:  # noqa: B008 (frozen)
+        """The label head of the shipped annotations: loaded, or trained and saved."""
+        folder = self.folder / ("parts_head" if config.parts else "head")
+        if not (folder / "head.json").exists():
+            save_head(train_head(self.generator, self.profile.annotations(), config)[0], folder)
+        return load_head(folder)
+
+    def synthetic(self, images_per_class: int, head: LabelHead | None = None) -> ShardedSet:
+        """BigGAN-sim: images of every class with the head's labels; what is there already is kept."""
+        head = head or self.head()
+        classes = tuple(range(len(self.profile.classes)))
+        spec = SynthesisSpec(
+            self.generator.sha256, head.sha256, classes, images_per_class, self.profile.sampling
+        )
+        return synthesize(spec, self.generator, head, self.folder / f"biggan_sim_{spec.hash()[:8]}")

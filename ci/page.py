@@ -1,0 +1,167 @@
+"""The pages of a run: one HTML file per notebook; index.html with cards and the table of figures."""
+
+import html
+import re
+from pathlib import Path
+from string import Template
+
+import nbformat
+from nbformat import NotebookNode
+from run_folder import Entry, RunFolder, write
+
+# name: (lower or upper bound, the bar, what it measures)
+BARS = {
+    "tutorial.seconds": ("≤", 600, "all notebooks, after installation, on two cores"),
+    "pocket.frechet": ("≤", 0.005, "Fréchet distance to rendered images, over the trace of their covariance"),
+    "pocket.shape_diversity": ("≥", 0.95, "1 − IoU of two foregrounds of a class, generated over rendered"),
+    "pocket.sample_class_accuracy": ("≥", 0.99, "samples a classifier takes for the class asked for"),
+    "head.fgbg_miou": ("≥", 0.94, "label head against the oracle, 5 labels per class, 1,000 fresh samples"),
+    "worth.gain_miou": ("≥", 0.10, "all-class mIoU: BigGAN-sim minus its 60 annotated samples alone"),
+    "worth.sim_minus_real60": ("≥", 0.10, "all-class mIoU: BigGAN-sim minus 60 rendered, exact masks"),
+}
+VERDICTS = {True: ("met", "✓ met"), False: ("missed", "✗ missed"), None: ("free", "–")}
+STATUS = {"done": "done", "failed": "failed", "pending": "not run yet"}
+
+
+def write_html(executed: NotebookNode, path: Path) -> None:
+    """Write an executed notebook to `path` (.ipynb) and, self-contained, beside it as .html."""
+    from nbconvert import HTMLExporter
+
+    write(path, nbformat.writes(executed))
+    exporter = HTMLExporter(template_name="lab", embed_images=True)
+    page, _ = exporter.from_notebook_node(executed, {"metadata": {"name": title_of(executed) or path.stem}})
+    back = '<p style="margin:1rem;font-family:system-ui"><a href="../index.html">← all notebooks</a></p>'
+    page = re.sub(r"(<body[^>]*>)", lambda body: body[0] + back, page, count=1)
+    page = re.sub(r'href="([\w.-]+)\.ipynb([#"])', r'href="\1.html\2', page)  # from page to page
+    write(path.with_suffix(".html"), _without_remote_scripts(page))
+
+
+def _without_remote_scripts(page: str) -> str:
+    """Drop scripts that load from elsewhere (MathJax, RequireJS, widgets): pages are read offline."""
+
+    def keep(script: re.Match[str]) -> str:
+        from_elsewhere = r"""src\s*=\s*["'](https?:)?//|https://(cdnjs|cdn\.jsdelivr|unpkg)"""
+        return "" if re.search(from_elsewhere, script[0]) else script[0]
+
+    return re.sub(r"<script\b[^>]*>.*?</script>", keep, page, flags=re.DOTALL)
+
+
+def write_index(run: RunFolder, summary: dict, sources: Path) -> None:
+    """Write index.html. sources: the folder of the notebooks, for the titles of those not run yet."""
+    cards = []
+    for number, entry in enumerate(run.entries):
+        executed = run.notebook(entry.name)
+        ran = executed.exists() and entry.status != "pending"
+        notebook = nbformat.read(executed if ran else sources / f"{entry.name}.ipynb", as_version=4)
+        cards.append(_card(number, entry, notebook, ran))
+    done = sum(entry.status == "done" for entry in run.entries)
+    facts = [
+        f"{done} of {len(run.entries)} notebooks",
+        _duration(summary["seconds"]),
+        f"profile {summary['profile']}",
+        f"Python {summary['python']}",
+        run.path.name.replace("T", " ").replace("-", ":").replace(":", "-", 2).replace("Z", " UTC"),
+    ]
+    if summary["commit"]:
+        sha, _, changes = summary["commit"].partition("+")
+        facts.append(f"commit {sha[:10]}{' with changes' if changes else ''}")
+    template = Template((Path(__file__).parent / "index.html").read_text("utf-8"))
+    page = template.substitute(
+        facts="".join(f"<li>{html.escape(fact)}</li>" for fact in facts),
+        cards="\n".join(cards),
+        rows="\n".join(_rows(summary)),
+        cached=_cached(summary),
+    )
+    write(run.path / "index.html", page)
+
+
+def _card(number: int, entry: Entry, notebook: NotebookNode, ran: bool) -> str:
+    picture = cover_of(notebook) if ran else None
+    image = f'<img src="{picture}" alt="">' if picture else f'<span class="number">{number:02d}</span>'
+    title = html.escape(title_of(notebook) or entry.name)
+    link = f"notebooks/{entry.name}.html"
+    took = f" · {_duration(entry.seconds)}" if ran else ""
+    error = ""
+    if entry.error:
+        where = f"Cell {entry.error['cell']}" if entry.error["cell"] else "Stopped"
+        line, message = html.escape(entry.error["line"]), html.escape(entry.error["message"])
+        error = f'<p class="error">{where}: <code>{line}</code><br>{message}</p>'
+    heading = f'<a href="{link}">{title}</a>' if ran else title
+    return (
+        f'<article class="card {entry.status}"><div class="cover">{image}</div><div class="text">'
+        f'<p class="small">{entry.name}<span class="status">{STATUS[entry.status]}{took}</span></p>'
+        f"<h2>{heading}</h2><p>{_inline(goal_of(notebook))}</p>{error}</div></article>"
+    )
+
+
+def _rows(summary: dict) -> list[str]:
+    metrics = summary["metrics"]
+    rows = []
+    for name in [*BARS, *sorted(set(metrics) - set(BARS))]:
+        sign, bar, meaning = BARS.get(name, ("", None, ""))
+        value = metrics.get(name)
+        met = None if value is None or bar is None else (value <= bar if sign == "≤" else value >= bar)
+        if name == "tutorial.seconds" and not summary["finished"]:
+            met = None  # a part of the notebooks says nothing about all of them
+        kind, verdict = VERDICTS[met]
+        note = ' <span class="note">from a cache</span>' if name in summary["cached"] else ""
+        here = "–" if value is None else f"{value:.4g}"
+        wanted = "–" if bar is None else f"{sign} {bar:g}"
+        rows.append(
+            f'<tr class="{kind}"><th scope="row"><code>{name}</code><span>{html.escape(meaning)}</span></th>'
+            f'<td>{here}{note}</td><td>{wanted}</td><td class="verdict">{verdict}</td></tr>'
+        )
+    return rows
+
+
+def _cached(summary: dict) -> str:
+    if not summary["cached"]:
+        return ""
+    names = ", ".join(f"<code>{html.escape(name)}</code>" for name in summary["cached"])
+    return f"<p>Taken from a cache, not made by this run: {names}.</p>"
+
+
+def title_of(notebook: NotebookNode) -> str:
+    """The text after "# " in the first markdown cell that has it; "" without one."""
+    for cell in notebook.cells:
+        found = re.search(r"^# +(.+)$", cell.source, re.MULTILINE) if cell.cell_type == "markdown" else None
+        if found and "papermill-error-cell-tag" not in cell.metadata.get("tags", []):
+            return re.sub(r"[*`]", "", found[1]).strip()
+    return ""
+
+
+def goal_of(notebook: NotebookNode) -> str:
+    """The first paragraph of prose, in markdown, without a leading "Goal:"."""
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            break
+        if "papermill-error-cell-tag" in cell.metadata.get("tags", []):
+            continue
+        for paragraph in re.split(r"\n\s*\n", re.sub(r"^#+ .*$", "\n", cell.source, flags=re.MULTILINE)):
+            text = " ".join(paragraph.split())
+            if text and not re.match(r"[|!<>]|[-*+] |\d+\. ", text):
+                return re.sub(r"^\**goal\b[.:]?\**[.:]?\s*", "", text, flags=re.IGNORECASE)
+    return ""
+
+
+def cover_of(notebook: NotebookNode) -> str | None:
+    """A data URI: the picture of the cell tagged "cover", otherwise the first picture of all."""
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    for cell in sorted(cells, key=lambda cell: "cover" not in cell.metadata.get("tags", [])):
+        for output in cell.outputs:
+            for kind in ("image/png", "image/jpeg"):
+                if kind in output.get("data", {}):
+                    return f"data:{kind};base64,{''.join(output['data'][kind].split())}"
+    return None
+
+
+def _inline(markdown: str) -> str:
+    """Bold, emphasis, code and link texts of one paragraph; everything else is shown as written."""
+    text = html.escape(re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", markdown), quote=False)
+    text = re.sub(r"`([^`]+)`", r"<code>\1</code>", text)
+    text = re.sub(r"\*\*([^*]+)\*\*", r"<strong>\1</strong>", text)
+    return re.sub(r"(?<![\w*])\*([^*\s][^*]*)\*(?![\w*])", r"<em>\1</em>", text)
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
