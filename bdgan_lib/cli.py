@@ -50,10 +50,14 @@ def sample(
     ids = torch.tensor([world.class_id(name) for name in names]).repeat_interleave(count)
     seeds = torch.arange(first_seed, first_seed + count).repeat(len(names))
     labeller = load_head(head) if head else None
-    found = world.generator().sample(ids, seeds, Sampling(truncation), features=labeller is not None)
-    images = list(to_uint8(found.images))
-    if labeller:
-        images = [overlay(image, mask) for image, mask in zip(images, labeller.predict(found), strict=True)]
+    generator, sampling, images = world.generator(), Sampling(truncation), []
+    for part in torch.arange(len(ids)).split(50):  # memory is that of 50 images and their features
+        found = generator.sample(ids[part], seeds[part], sampling, features=labeller is not None)
+        drawn = list(to_uint8(found.images))
+        if labeller:
+            drawn = [overlay(image, mask) for image, mask in zip(drawn, labeller.predict(found), strict=True)]
+        images += drawn
+    out.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(out, encode_png(grid(images, count)))
     print(out)
 
@@ -86,12 +90,10 @@ def synthesize_command(
 ) -> None:
     """Write a labelled data set: shards of PNG images and masks with a manifest."""
     world = load_profile(profile)
-    generator = world.generator()
+    generator, sampling = world.generator(), Sampling(truncation)
     labeller = load_head(head) if head else train_head(generator, world.annotations())[0]
     classes = tuple(range(len(world.classes)))
-    spec = SynthesisSpec(
-        generator.sha256, labeller.sha256, classes, images, Sampling(truncation), first_seed=first_seed
-    )
+    spec = SynthesisSpec(generator.sha256, labeller.sha256, classes, images, sampling, first_seed=first_seed)
     synthesize(spec, generator, labeller, out)
     print(out)
 

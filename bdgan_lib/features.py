@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
@@ -19,14 +20,14 @@ def record(model: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Tensor]
             model(z, y, 1.0)
         found["generator.layers.0"]  # [B, C, H, W], detached
 
-    The hooks go when the context closes, even after an error. BdganError for a name the model lacks.
+    The hooks go when the context closes, even after an error. BdganError for a name the model lacks, with
+    the names most like it.
     """
     modules = dict(model.named_modules())
     for name in names:
         if name not in modules:
-            raise BdganError(
-                f"no block {name!r} in {type(model).__name__}; it has {', '.join(filter(None, modules))}"
-            )
+            like = ", ".join(get_close_matches(name, modules, 5, 0.0))
+            raise BdganError(f"no block {name!r} in {type(model).__name__}; names like it: {like}")
     found: dict[str, Tensor] = {}
 
     def keep(name: str) -> RemovableHandle:

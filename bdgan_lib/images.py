@@ -43,7 +43,7 @@ def from_uint8(images: NDArray[np.uint8]) -> Tensor:
         raise BdganError(
             f"images came as {images.dtype} {list(images.shape)}; wanted uint8 [B, H, W, 3] or [H, W, 3]"
         )
-    batch = torch.tensor(images if images.ndim == 4 else images[None])
+    batch = torch.tensor(np.ascontiguousarray(images if images.ndim == 4 else images[None]))
     return (batch.permute(0, 3, 1, 2).float() / 127.5 - 1.0).contiguous()
 
 

@@ -1,15 +1,19 @@
 """What travels between the parts: the settings and the samples, with their shapes."""
 
+from __future__ import annotations  # torch is named in types alone: renderer processes start without it
+
 import math
 import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 UNLABELLED = 255  # the label of a pixel nobody labelled; losses and metrics leave it out
 
@@ -49,7 +53,7 @@ class Sampling:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> "Sampling":
+    def from_json(cls, record: Mapping[str, Any]) -> Sampling:
         """Read what `to_json` wrote; BdganError on anything else."""
         if (
             not isinstance(record, Mapping)

@@ -23,8 +23,11 @@ class Workspace:
     def generator(self) -> BigGANDeep:
         return self.profile.generator()
 
-    def head(self, config: HeadTraining = HeadTraining()) -> LabelHead:  # noqa: B008 (frozen)
-        """The label head of the shipped annotations: loaded, or trained and saved."""
+    def head(self, config: HeadTraining = HeadTraining()) -> LabelHead:  # noqa: B008
+        """The label head of the shipped annotations: the one in the folder, else trained and saved.
+
+        A head that stands there is taken as it is, whatever the settings: notebook 03 may have trained it.
+        """
         folder = self.folder / ("parts_head" if config.parts else "head")
         if not (folder / "head.json").exists():
             save_head(train_head(self.generator, self.profile.annotations(), config)[0], folder)

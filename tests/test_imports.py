@@ -26,7 +26,8 @@ ALLOWED = {
     "downstream": BASE | {"data", "analysis"},
     "figures": BASE | {"analysis"},
 }
-CALLERS = {"profiles", "cli", "report", "__main__"}  # may import anything; only callers import them
+# may import anything; only callers import them
+CALLERS = {"workspace", "profiles", "cli", "report", "__main__"}
 FILES = sorted(path.relative_to(ROOT).with_suffix("").as_posix() for path in ROOT.rglob("*.py"))
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -12,6 +13,8 @@ from tqdm import tqdm
 
 from bdgan_lib.images import from_uint8
 from bdgan_lib.precision import autocast
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ def predict(
     return torch.cat(found)
 
 
-def seeded(network: Callable[[], nn.Module], seed: int) -> nn.Module:
+def seeded(network: Callable[[], Network], seed: int) -> Network:
     """A fresh network whose initial weights depend on the seed."""
     torch.manual_seed(seed)
     return network()

@@ -1,15 +1,21 @@
 """What a labelled set is worth: networks trained on it, scored on images they never saw (paper section 4)."""
 
+import os
 from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from multiprocessing import get_context
 from statistics import mean, stdev
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import nn
+from tqdm import tqdm
 
 from bdgan_lib.downstream.fitting import FitConfig, fit, predict, seeded
 from bdgan_lib.downstream.metrics import mean_iou
+from bdgan_lib.types import UNLABELLED
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,6 +24,13 @@ class LabelledSet:
 
     images: NDArray[np.uint8]  # [N, H, W, 3]
     masks: NDArray[np.uint8]  # [N, H, W]; 0 = ground, class id + 1 elsewhere, 255 = unlabelled
+
+
+def class_masks(masks: NDArray[np.integer], class_ids: NDArray[np.integer]) -> NDArray[np.uint8]:
+    """Foreground masks [N, H, W], class ids [N] -> class masks: 0 = ground, else class id + 1; 255 stays."""
+    return np.where(masks == UNLABELLED, UNLABELLED, (masks > 0) * (class_ids[:, None, None] + 1)).astype(
+        np.uint8
+    )
 
 
 @dataclass(frozen=True)
@@ -46,34 +59,44 @@ def compare(
     num_labels: int,
     config: FitConfig = FitConfig(),  # noqa: B008 (frozen)
     seeds: tuple[int, ...] = (0, 1, 2),
-    device: str = "cpu",
+    workers: int | None = None,
     progress: bool = True,
 ) -> list[Worth]:
-    """Train a fresh `network()` on each set with each seed, always as many steps, and score it on `test`."""
-    results = []
-    for name, examples in sets.items():
-        scores = []
-        for seed in seeds:
-            model = seeded(network, seed)
-            settings = replace(config, seed=seed, batch_size=min(config.batch_size, len(examples.images)))
-            fit(
-                model,
-                examples.images,
-                examples.masks,
-                settings,
-                device,
-                f"{name}, seed {seed}" if progress else None,
-            )
-            found = predict(model, test.images, device=device).argmax(1).numpy()
-            foreground = np.where(test.masks == 255, 255, test.masks > 0)
-            scores.append(
-                (
-                    mean_iou(found, test.masks, num_labels),
-                    mean_iou((found > 0).astype(np.uint8), foreground, 2),
-                )
-            )
-        results.append(Worth(name, len(examples.images), *(tuple(s) for s in zip(*scores, strict=True))))
-    return results
+    """Train a fresh `network()` on each set with each seed, always as many steps; score it on `test`.
+
+    Trainings run side by side in `workers` processes (default: one per core), one thread each, so the scores
+    do not depend on how many there are. `network` must be picklable: a class or functools.partial, no lambda.
+    """
+    jobs = [
+        (examples, test, network, num_labels, replace(config, seed=seed))
+        for examples in sets.values()
+        for seed in seeds
+    ]
+    workers = min(workers or os.cpu_count() or 1, len(jobs))
+    with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+        scores = list(
+            tqdm(pool.map(_train_and_score, jobs), total=len(jobs), desc="trainings", disable=not progress)
+        )
+    return [
+        Worth(name, len(examples.images), *zip(*scores[i * len(seeds) : (i + 1) * len(seeds)], strict=True))
+        for i, (name, examples) in enumerate(sets.items())
+    ]
+
+
+def _train_and_score(
+    job: tuple[LabelledSet, LabelledSet, Callable[[], nn.Module], int, FitConfig],
+) -> tuple[float, float]:
+    examples, test, network, num_labels, config = job
+    model = seeded(network, config.seed)
+    fit(
+        model,
+        examples.images,
+        examples.masks,
+        replace(config, batch_size=min(config.batch_size, len(examples.images))),
+    )
+    found = predict(model, test.images).argmax(1).numpy()
+    foreground = np.where(test.masks == UNLABELLED, UNLABELLED, test.masks > 0)
+    return mean_iou(found, test.masks, num_labels), mean_iou((found > 0).astype(np.uint8), foreground, 2)
 
 
 def _spread(scores: tuple[float, ...]) -> float:

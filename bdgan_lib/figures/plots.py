@@ -21,7 +21,8 @@ def curves(
         axes.set(xlabel=xlabel, title=name, yscale="log" if log else "linear")
         axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(title, fontsize=10)
-    return _finished(figure)
+    figure.tight_layout()
+    return figure
 
 
 def bars(scores: Mapping[str, Sequence[float]], xlabel: str, title: str) -> Figure:
@@ -36,7 +37,8 @@ def bars(scores: Mapping[str, Sequence[float]], xlabel: str, title: str) -> Figu
     axes.invert_yaxis()
     axes.set(xlabel=xlabel, title=title)
     axes.spines[["top", "right"]].set_visible(False)
-    return _finished(figure)
+    figure.tight_layout()
+    return figure
 
 
 def mean_layout(
@@ -58,11 +60,5 @@ def mean_layout(
     for axes in panels.flat:
         axes.axis("off")
     figure.suptitle(title, fontsize=10)
-    return _finished(figure)
-
-
-def _finished(figure: Figure) -> Figure:
-    """Laid out, and no longer pyplot's: a notebook would show it twice, and it would stay in memory."""
     figure.tight_layout()
-    plt.close(figure)
     return figure

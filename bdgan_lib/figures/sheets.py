@@ -27,7 +27,6 @@ def sheet(
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     figure.tight_layout()
-    plt.close(figure)  # or a notebook would show it twice
     return figure
 
 

@@ -1,7 +1,7 @@
 """BigGAN-deep on the classes of pytorch_pretrained_biggan, from safetensors, with its features by block."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from types import MethodType
@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from pytorch_pretrained_biggan import BigGAN, BigGANConfig
 from pytorch_pretrained_biggan.model import BigGANBatchNorm, GenBlock
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.utils import remove_spectral_norm
@@ -43,8 +44,12 @@ class BigGANDeep:
 
     @torch.inference_mode()
     def sample(
-        self, class_ids: Tensor, seeds: Tensor, sampling: Sampling = Sampling(), features: bool = True
-    ) -> Sample:  # noqa: B008
+        self,
+        class_ids: Tensor,
+        seeds: Tensor,
+        sampling: Sampling = Sampling(),  # noqa: B008 (frozen, so one default can be shared)
+        features: bool = True,
+    ) -> Sample:
         """Images of classes [B] int64 from seeds [B] int64; with `features`, every block's output, float32.
 
         BdganError for a class the generator does not have.
@@ -69,30 +74,48 @@ class BigGANDeep:
 
 
 def load_biggan_deep(folder: str | Path, classes: Sequence[str], device: str = "cpu") -> BigGANDeep:
-    """Load `config.json` and `model.safetensors`; BdganError names a missing file and every key that does not fit."""
+    """Load `config.json` and `model.safetensors`.
+
+    BdganError names a missing or unreadable file, and every key that is missing, surplus or of another shape.
+    """
     folder = Path(folder)
-    for name in ("config.json", "model.safetensors"):
-        if not (folder / name).is_file():
+    config, weights = folder / "config.json", folder / "model.safetensors"
+    for path in (config, weights):
+        if not path.is_file():
             raise BdganError(
-                f"{folder / name} is missing; a generator's folder holds config.json and model.safetensors"
+                f"{path} is missing; a generator's folder holds config.json and model.safetensors"
             )
-    settings = json.loads((folder / "config.json").read_text())
-    if settings["num_classes"] != len(classes):
-        raise BdganError(
-            f"{folder / 'config.json'} has {settings['num_classes']} classes, {len(classes)} names came"
-        )
-    model = BigGAN(BigGANConfig.from_dict(settings))
-    weights = folder / "model.safetensors"
-    state, wanted = load_file(weights), model.state_dict()
-    wrong = sorted(wanted.keys() ^ state.keys()) + [
-        k for k in wanted.keys() & state.keys() if wanted[k].shape != state[k].shape
-    ]
+    try:
+        settings = json.loads(config.read_text("utf-8"))
+        num_classes = int(settings["num_classes"])
+        model = BigGAN(BigGANConfig.from_dict(settings))
+    except Exception as error:  # whatever the package makes of a wrong setting
+        raise BdganError(f"{config} describes no BigGAN-deep ({error}); restore it") from error
+    if num_classes != len(classes):
+        raise BdganError(f"{config} has {num_classes} classes, {len(classes)} names came; wanted as many")
+    try:
+        state = load_file(weights)
+    except SafetensorError as error:
+        raise BdganError(f"{weights} is no readable safetensors file ({error}); restore it") from error
+    wrong = _misfits(model.state_dict(), state)
     if wrong:
-        raise BdganError(
-            f"{weights} does not fit its config.json: {', '.join(wrong[:5])} missing, surplus or of another shape"
-        )
+        raise BdganError(f"{weights} does not fit {config}: {wrong}; use the two files of one generator")
     model.load_state_dict({key: value.float() for key, value in state.items()})
     return BigGANDeep(model, folder.name, classes, sha256(weights.read_bytes()).hexdigest(), device)
+
+
+def _misfits(wanted: Mapping[str, Tensor], came: Mapping[str, Tensor]) -> str:
+    """Every key that is missing, surplus or of another shape, by kind; empty if all fit."""
+    kinds = {
+        "missing": sorted(wanted.keys() - came.keys()),
+        "surplus": sorted(came.keys() - wanted.keys()),
+        "of another shape": [
+            f"{key} {list(came[key].shape)} instead of {list(wanted[key].shape)}"
+            for key in sorted(wanted.keys() & came.keys())
+            if wanted[key].shape != came[key].shape
+        ],
+    }
+    return "; ".join(f"{kind}: {', '.join(keys)}" for kind, keys in kinds.items() if keys)
 
 
 def _prepared(model: BigGAN) -> BigGAN:
@@ -101,16 +124,11 @@ def _prepared(model: BigGAN) -> BigGAN:
     rgb = model.generator.conv_to_rgb
     for module in model.modules():
         if hasattr(module, "weight_orig"):
-            module(torch.zeros(_input_shape(module)))  # computes `weight` from the stored vectors
-            remove_spectral_norm(module)
+            remove_spectral_norm(module)  # leaves the weight that the stored vectors give
         if isinstance(module, BigGANBatchNorm):
             module.forward = MethodType(_normalise, module)
     rgb.weight, rgb.bias = nn.Parameter(rgb.weight[:3], False), nn.Parameter(rgb.bias[:3], False)
     return model
-
-
-def _input_shape(module: nn.Module) -> tuple[int, ...]:
-    return (1, module.in_channels, 3, 3) if isinstance(module, nn.Conv2d) else (1, module.in_features)
 
 
 def _normalise(

@@ -23,7 +23,7 @@ from bdgan_lib.types import UNLABELLED, BdganError, Sample, Sampling
 class HeadTraining:
     """How a label head is trained; a step is one batch."""
 
-    steps: int = 400  # paper: 5_000
+    steps: int = 250  # paper: 5_000
     batch_size: int = 12  # paper: 4
     learning_rate: float = 5e-3  # peak of a one-cycle schedule; paper: 1e-3 constant
     weight_decay: float = 1e-4
@@ -76,8 +76,11 @@ def collect(
             )
         if annotation.mask.shape != (side, side):
             raise BdganError(
-                f"annotation {annotation.id}: mask {annotation.mask.shape}, the generator makes {side} x {side}"
+                f"annotation {annotation.id}: its mask is {list(annotation.mask.shape)}, "
+                f"the generator makes {side} x {side}; annotate again"
             )
+        if (annotation.mask == UNLABELLED).all():
+            raise BdganError(f"annotation {annotation.id} has no labelled pixel; label it or remove it")
     found.sort(key=lambda a: json.dumps(a.sampling.to_json()))  # one sampling setting per batch
     batches: list[Sample] = []
     while sum(len(b.seeds) for b in batches) < len(found):
@@ -101,11 +104,12 @@ def fit_head(
 ) -> list[float]:
     """Train a head in place with pixel-wise cross-entropy; returns the loss (nats) of each step.
 
-    The head's standardisation is measured on the examples first. The same seed and device give the same weights.
+    The head's standardisation is measured on the examples first. The same seed and device give the
+    same weights.
     """
     stream = np.random.default_rng(config.seed)
     head.standardise(examples.features)
-    head.to(device).train()
+    head.to(device).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW(head.parameters(), config.learning_rate, weight_decay=config.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, config.steps)
     losses: list[float] = []
@@ -113,12 +117,14 @@ def fit_head(
         chosen = torch.from_numpy(
             stream.choice(len(examples), min(config.batch_size, len(examples)), replace=False)
         )
-        features: Mapping[str, Tensor] = {k: v[chosen].to(device) for k, v in examples.features.items()}
+        features: Mapping[str, Tensor] = {
+            k: v[chosen].to(device, memory_format=torch.channels_last) for k, v in examples.features.items()
+        }
         masks = examples.masks[chosen].to(device)
         if stream.random() < 0.5:  # features of a mirrored image, to good approximation
             features, masks = {k: v.flip(3) for k, v in features.items()}, masks.flip(2)
         logits = head(features, examples.class_ids[chosen].to(device))
-        if logits.shape[-1] != masks.shape[-1]:
+        if logits.shape[-1] != masks.shape[-1]:  # features of another network may be coarser than its images
             logits = F.interpolate(logits, size=masks.shape[-2:], mode="bilinear", align_corners=False)
         loss = F.cross_entropy(logits, masks, ignore_index=UNLABELLED)
         if not torch.isfinite(loss):
@@ -141,10 +147,12 @@ def train_head(
     device: str = "cpu",
     progress: str | None = "label head",
 ) -> tuple[LabelHead, list[float]]:
-    """A label head for this generator from annotated samples, and its loss at each step (paper section 3.2)."""
+    """A label head for this generator from annotated samples, and its loss at each step (paper section 3.2).
+
+    BdganError as of `collect`, and when the loss stops being finite.
+    """
     examples = collect(generator, annotations, config.parts)
-    used = examples.masks[examples.masks != UNLABELLED]
-    count = max(2, int(used.max()) + 1) if len(used) else 2
+    count = max(2, int(examples.masks[examples.masks != UNLABELLED].max()) + 1)
     labels = (
         ("background", *(f"part {k}" for k in range(1, count)))
         if config.parts
@@ -174,13 +182,15 @@ def load_head(folder: str | Path) -> LabelHead:
         if not (folder / name).is_file():
             raise BdganError(f"{folder / name} is missing; train a label head first (notebook 03)")
     try:
-        record = json.loads((folder / "head.json").read_text())
+        record = json.loads((folder / "head.json").read_text("utf-8"))
+        expected = str(record["sha256"])
         head = LabelHead(HeadConfig.from_json(record["config"]))
         head.load_state_dict(load_file(folder / "head.safetensors"))
     except Exception as error:  # safetensors, JSON and torch each raise their own
         raise BdganError(f"{folder}: no readable label head ({error})") from error
-    if head.sha256 != record["sha256"]:
+    if head.sha256 != expected:
+        weights = folder / "head.safetensors"
         raise BdganError(
-            f"{folder / 'head.safetensors'}: expected sha256 {record['sha256']}, found {head.sha256}"
+            f"{weights} is damaged: expected sha256 {expected}, actual {head.sha256}; train anew"
         )
     return head.eval()

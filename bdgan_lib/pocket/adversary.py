@@ -18,9 +18,8 @@ def _batch_statistics(
     """The package's batch norm reads stored tables only; while training, the batch's own statistics serve."""
     if self.sums is not None:
         wide = x.double()
-        self.sums += torch.stack(
-            [wide.mean((0, 2, 3)), wide.square().mean((0, 2, 3)), wide.new_ones(self.num_features)]
-        )
+        means = [wide.mean((0, 2, 3)), wide.square().mean((0, 2, 3)), wide.new_ones(self.num_features)]
+        self.sums += len(x) * torch.stack(means)
     normal = F.batch_norm(x, None, None, training=True, eps=self.eps)
     if condition is None:
         weight, bias = self.weight[:, None, None], self.bias[:, None, None]
@@ -78,7 +77,7 @@ class TrainingForm(nn.Module):
         rows = self.model.config.n_stats
         for row in range(rows):
             for norm in self.norms:
-                norm.sums = torch.zeros(3, norm.num_features, dtype=torch.float64)
+                norm.sums = norm.running_means.new_zeros(3, norm.num_features, dtype=torch.float64)
             for first in range(0, len(z), batch):
                 part = slice(first, first + batch)
                 self(z[part] * row / (rows - 1), class_ids[part])

@@ -44,27 +44,33 @@ class Classifier(nn.Module):
 
 
 class UNet(nn.Module):
-    """Images [B, 3, H, W] in [-1, 1] -> logits [B, num_labels, H, W]; H and W are multiples of 8."""
+    """Images [B, 3, H, W] in [-1, 1] -> logits [B, num_labels, H, W]; H and W are multiples of 8.
 
-    def __init__(self, num_labels: int, width: float = 1.0) -> None:
+    fine: keep a level at full resolution; without it the finest has half the side, and all is twice as fast.
+    """
+
+    def __init__(self, num_labels: int, fine: bool = True) -> None:
         super().__init__()
-        self.num_labels, self.width = num_labels, width
-        c0, c1, c2, c3 = (int(width * c) for c in (16, 32, 48, 96))
-        self.down0 = _convolution(3, c0)
-        self.down1 = nn.Sequential(nn.PixelUnshuffle(2), _convolution(12, c1), _convolution(c1, c1))
-        self.down2 = nn.Sequential(nn.MaxPool2d(2), _convolution(c1, c2))
-        self.down3 = nn.Sequential(nn.MaxPool2d(2), _convolution(c2, c3), _convolution(c3, c3))
-        self.up2, self.up1, self.up0 = (
-            _convolution(c3 + c2, c2),
-            _convolution(c2 + c1, c1),
-            _convolution(c1 + c0, c0),
-        )
-        self.out = nn.Conv2d(c0, num_labels, 1)
+        self.down1 = nn.Sequential(nn.PixelUnshuffle(2), _convolution(12, 32), _convolution(32, 32))
+        self.down2 = nn.Sequential(nn.MaxPool2d(2), _convolution(32, 48))
+        self.down3 = nn.Sequential(nn.MaxPool2d(2), _convolution(48, 96), _convolution(96, 96))
+        self.up2, self.up1 = _convolution(96 + 48, 48), _convolution(48 + 32, 32)
+        if fine:
+            self.down0, self.up0 = _convolution(3, 16), _convolution(32 + 16, 16)
+            self.out: nn.Module = nn.Conv2d(16, num_labels, 1)
+        else:
+            self.out = nn.Sequential(nn.Conv2d(32, 4 * num_labels, 1), nn.PixelShuffle(2))
+        self.fine = fine
 
     def forward(self, images: Tensor) -> Tensor:
-        d0, d1 = self.down0(images), self.down1(images)
+        d1 = self.down1(images)
         d2 = self.down2(d1)
-        h = self.down3(d2)
-        for skip, block in ((d2, self.up2), (d1, self.up1), (d0, self.up0)):
-            h = block(torch.cat([F.interpolate(h, scale_factor=2.0), skip], 1))
+        h = self.up2(_join(self.down3(d2), d2))
+        h = self.up1(_join(h, d1))
+        if self.fine:
+            h = self.up0(_join(h, self.down0(images)))
         return self.out(h).float()
+
+
+def _join(coarse: Tensor, skip: Tensor) -> Tensor:
+    return torch.cat([F.interpolate(coarse, scale_factor=2.0), skip], 1)

@@ -211,8 +211,8 @@ def mug(canvas: Canvas, draws: Draws) -> None:
         texture=0.015,
     )
     if motif < 0.4:
-        x = np.linspace(-0.9, 0.9, 7)
-        band = ribbon(np.stack([x, level + 0.12 * (1 - x**2)], 1), 0.12 + 0.4 * motif)
+        t = np.linspace(-0.9, 0.9, 7)
+        band = ribbon(np.stack([t, level + 0.12 * (1 - t**2)], 1), 0.12 + 0.4 * motif)
         canvas.part(band, ink, decor, puff=0.1, inside=body)
     elif motif < 0.6:
         for i in range(7):

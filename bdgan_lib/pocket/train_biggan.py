@@ -2,19 +2,21 @@
 
     python -m bdgan_lib.pocket.train_biggan [--run runs/pocket_biggan] [--out assets/pocket/biggan]
 
-1. Pairs: a latent drives the renderer, so (z, class) -> image pairs exist without end; PAIRS of them are rendered.
-2. Warm start: the generator regresses the pairs (L1 at full and quarter resolution, and on feature maps of a
-   classifier that serves nothing else).
+1. Pairs: a latent drives the renderer, so (z, class) -> image pairs exist without end; PAIRS are rendered.
+2. Warm start: the generator regresses the pairs (L1 at full and quarter resolution, and on feature maps
+   of a classifier that serves nothing else).
 3. Adversarial training with a projection discriminator (hinge loss), the regression kept in.
-4. The averaged generator's table of batch-norm statistics is filled in, per truncation, and it is written out.
+4. The averaged generator's table of batch-norm statistics is filled in, per truncation; it is written out.
 
-Purely adversarial training on this budget leaves poses nearly fixed within a class; the warm start gives varied ones.
+Purely adversarial training on this budget leaves poses nearly fixed within a class; the warm start gives
+varied ones.
 Checkpoints are resumed: the same command goes on where it was. CPU or GPU.
 """
 
 import argparse
 import csv
 import json
+import math
 import os
 import time
 from copy import deepcopy
@@ -24,6 +26,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from pytorch_pretrained_biggan import BigGANConfig
 from safetensors.torch import save_file
 from torch import Tensor
@@ -44,7 +47,16 @@ CONFIG = BigGANConfig(
     class_embed_dim=LATENT_DIM,
     channel_width=32,
     num_classes=len(CLASSES),
-    layers=[(False, 16, 16), (True, 16, 8), (False, 8, 8), (True, 8, 4), (False, 4, 4), (True, 4, 4), (True, 4, 2), (False, 2, 1)],
+    layers=[
+        (False, 16, 16),
+        (True, 16, 8),
+        (False, 8, 8),
+        (True, 8, 4),
+        (False, 4, 4),
+        (True, 4, 4),
+        (True, 4, 2),
+        (False, 2, 1),
+    ],
     attention_layer_position=5,
     eps=1e-4,
     n_stats=51,
@@ -55,8 +67,8 @@ CONFIG = BigGANConfig(
 class Recipe:
     """Settings of the two training phases; a step is one batch."""
 
-    warm_steps: int = 5_500
-    adversarial_steps: int = 3_500
+    warm_steps: int = 4_500
+    adversarial_steps: int = 2_500
     batch_size: int = 32  # a multiple of 4: groups of four of one class
     warm_rate: float = 1.5e-3  # Adam(0.9, 0.99), cosine to a twentieth
     generator_rate: float = 2e-4  # Adam(0, 0.99), cosine to a tenth
@@ -75,10 +87,13 @@ class Trainer:
         self.recipe, self.run, self.device, self.step = recipe, run, device, 0
         self.generator = TrainingForm(CONFIG).to(device).train()
         self.average = deepcopy(self.generator).eval().requires_grad_(False)
-        _bind(self.average)
         self.discriminator = Discriminator(len(CLASSES)).to(device, memory_format=torch.channels_last)
-        self.optimizer = torch.optim.Adam(self.generator.parameters(), 1e-3, (0.9, 0.99), eps=1e-6, foreach=True)
-        self.adversary = torch.optim.Adam(self.discriminator.parameters(), 1e-3, (0.0, 0.99), eps=1e-6, foreach=True)
+        self.optimizer = torch.optim.Adam(
+            self.generator.parameters(), 1e-3, (0.9, 0.99), eps=1e-6, foreach=True
+        )
+        self.adversary = torch.optim.Adam(
+            self.discriminator.parameters(), 1e-3, (0.0, 0.99), eps=1e-6, foreach=True
+        )
         pairs = _pairs(run)
         self.images, self.class_ids = pairs["images"], pairs["class_ids"]
         self.latents = torch.from_numpy(pairs["latents"])
@@ -97,12 +112,12 @@ class Trainer:
             if self.step % 100 == 0:
                 self._log(sums / 100, time.time() - start)
                 start, sums = time.time(), torch.zeros(4)
-            if self.step % 1_000 == 0 or self.step in (recipe.warm_steps, total):
+            if self.step % 500 == 0 or self.step in (recipe.warm_steps, total):
                 self.save()
                 write_atomic(self.run / f"samples_{self.step:06d}.png", encode_png(self.sample_grid()))
 
     def _one_step(self, adversarial: bool) -> Tensor:
-        chosen = self._batch()
+        chosen = self._batch(adversarial)
         y = torch.from_numpy(self.class_ids[chosen]).to(self.device)
         z = self.latents[chosen].to(self.device)
         real = from_uint8(self.images[chosen]).to(self.device, memory_format=torch.channels_last)
@@ -130,13 +145,16 @@ class Trainer:
         self.optimizer.step()
         self.discriminator.requires_grad_(True)
         if not torch.isfinite(loss):
-            raise FloatingPointError(f"step {self.step}: the loss is {loss.item()}; the last checkpoint is kept")
+            raise FloatingPointError(
+                f"step {self.step}: the loss is {loss.item()}; the last checkpoint is kept"
+            )
         return torch.stack([l1, perceptual, loss_d, loss_g]).detach().cpu()
 
-    def _batch(self) -> np.ndarray:
-        """Indices of groups of four of one class; the same for the same seed and step."""
+    def _batch(self, adversarial: bool) -> NDArray[np.int64]:
+        """Indices of pairs, a function of seed and step; the discriminator's in groups of four of a class."""
         noise, count = np.random.default_rng([self.recipe.seed, self.step]), len(CLASSES)
-        classes = np.repeat(noise.integers(count, size=self.recipe.batch_size // 4), 4)
+        group = 4 if adversarial else 1
+        classes = np.repeat(noise.integers(count, size=self.recipe.batch_size // group), group)
         return classes + count * noise.integers((len(self.images) - HELD_OUT) // count, size=len(classes))
 
     def _set_rates(self, adversarial: bool) -> None:
@@ -146,7 +164,7 @@ class Trainer:
             rate, momentum, floor = recipe.generator_rate, 0.0, 0.1
         else:
             share, rate, momentum, floor = self.step / recipe.warm_steps, recipe.warm_rate, 0.9, 0.05
-        fall = floor + (1 - floor) * 0.5 * (1 + np.cos(np.pi * share))
+        fall = floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * share))
         ramp = min(1.0, (self.step + 1 - recipe.warm_steps * adversarial) / 200)
         for group in self.optimizer.param_groups:
             group["lr"], group["betas"] = rate * fall * ramp, (momentum, 0.99)
@@ -166,16 +184,24 @@ class Trainer:
         with path.open("a", newline="") as file:
             writer = csv.writer(file)
             if new:
-                writer.writerow(["step", "seconds_per_step", "l1", "perceptual", "discriminator", "generator"])
+                writer.writerow(
+                    ["step", "seconds_per_step", "l1", "perceptual", "discriminator", "generator"]
+                )
             writer.writerow([self.step, f"{seconds / 100:.3f}", *(f"{m:.4f}" for m in means.tolist())])
-        print(f"step {self.step}  {seconds / 100:.3f} s/step  " + "  ".join(f"{m:.4f}" for m in means.tolist()), flush=True)
+        print(
+            f"step {self.step}  {seconds / 100:.3f} s/step  " + "  ".join(f"{m:.4f}" for m in means.tolist()),
+            flush=True,
+        )
 
     @torch.no_grad()
     def sample_grid(self) -> np.ndarray:
-        """Held-out renders over what the generator makes of their latents, then fresh samples of each class."""
+        """Held-out renders, what the generator makes of their latents, then fresh samples of each class."""
         last = slice(len(self.images) - 12, len(self.images))
         self.average.train()  # batch statistics, running power iteration
-        wanted = self.latents[-HELD_OUT:].to(self.device), torch.from_numpy(self.class_ids[-HELD_OUT:]).to(self.device)
+        wanted = (
+            self.latents[-HELD_OUT:].to(self.device),
+            torch.from_numpy(self.class_ids[-HELD_OUT:]).to(self.device),
+        )
         remade = to_uint8(self.average(*wanted))[-12:]
         classes = torch.arange(96).remainder(12)
         fresh = latents(torch.arange(96) + 10**9, LATENT_DIM, Sampling()).to(self.device)
@@ -190,7 +216,7 @@ class Trainer:
     def save(self) -> None:
         temporary = self.run / "checkpoint.tmp"
         torch.save(self._state(), temporary)
-        os.replace(temporary, self.run / "checkpoint.pt")
+        temporary.replace(self.run / "checkpoint.pt")
 
     def _resume(self) -> None:
         path = self.run / "checkpoint.pt"
@@ -202,7 +228,7 @@ class Trainer:
             print(f"resumed at step {self.step}")
 
     def export(self, out: Path) -> None:
-        """Round the averaged generator to float16, fill its tables, and write config.json and model.safetensors."""
+        """Round the averaged generator to float16, fill its tables, write config.json and model.safetensors."""
         for parameter in self.average.parameters():
             parameter.data = parameter.data.half().float()
         self.average.train()
@@ -216,15 +242,11 @@ class Trainer:
         state = {k: v.half().contiguous().cpu() for k, v in self.average.model.state_dict().items()}
         save_file(state, out / "model.safetensors")
         (out / "config.json").write_text(json.dumps(CONFIG.to_dict(), indent=1) + "\n")
-        (out / "training.json").write_text(json.dumps({**asdict(self.recipe), "pairs": PAIRS}, indent=1) + "\n")
+        (out / "training.json").write_text(
+            json.dumps({**asdict(self.recipe), "pairs": PAIRS}, indent=1) + "\n"
+        )
         (out / "training_log.csv").write_text((self.run / "log.csv").read_text())
         write_atomic(out / "samples.png", encode_png(self.sample_grid()))
-
-
-def _bind(form: TrainingForm) -> None:
-    """A deep copy's norms still run the methods of the original's; give it its own."""
-    for norm in form.norms:
-        norm.forward = norm.forward.__func__.__get__(norm)
 
 
 def _pairs(run: Path) -> dict[str, np.ndarray]:
@@ -233,24 +255,31 @@ def _pairs(run: Path) -> dict[str, np.ndarray]:
         scenes = render_set(PAIRS, 0, workers=os.cpu_count() or 1, progress=True)
         temporary = path.with_suffix(".tmp.npz")
         np.savez(temporary, images=scenes.images, class_ids=scenes.class_ids, latents=scenes.latents)
-        os.replace(temporary, path)
+        temporary.replace(path)
     return dict(np.load(path))
 
 
 def _perceptual_classifier(run: Path, images: np.ndarray, class_ids: np.ndarray) -> Classifier:
     """A classifier for the feature loss alone; quality is judged by another one (train_judges)."""
-    path, classifier = run / "perceptual.pt", Classifier()
+    path, classifier = run / "perceptual.pt", seeded(Classifier, 1)
     if path.exists():
         classifier.load_state_dict(torch.load(path, weights_only=True))
     else:
-        classifier = seeded(Classifier, 1)
-        fit(classifier, images, class_ids, FitConfig(steps=700, batch_size=48, seed=1), progress="feature loss")
+        fit(
+            classifier,
+            images,
+            class_ids,
+            FitConfig(steps=700, batch_size=48, seed=1),
+            progress="feature loss",
+        )
         torch.save(classifier.state_dict(), path)
     return classifier.to(memory_format=torch.channels_last).eval().requires_grad_(False)
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     arguments.add_argument("--run", type=Path, default=Path("runs/pocket_biggan"))
     arguments.add_argument("--out", type=Path, default=Path("assets/pocket/biggan"))
     arguments.add_argument("--warm-steps", type=int, default=Recipe.warm_steps)

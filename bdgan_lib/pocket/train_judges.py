@@ -39,7 +39,9 @@ def main() -> None:
 
     torch.manual_seed(0)
     oracle = Oracle()
-    fit(oracle.network, scenes.images, joint_labels(scenes.parts, scenes.class_ids), ORACLE, progress="oracle")
+    fit(
+        oracle.network, scenes.images, joint_labels(scenes.parts, scenes.class_ids), ORACLE, progress="oracle"
+    )
     found = oracle.annotate(tests.images, tests.class_ids)
     both, either = (found > 0) & (tests.parts > 0), (found > 0) | (tests.parts > 0)
     neither, ground = (found == 0) & (tests.parts == 0), (found == 0) | (tests.parts == 0)
@@ -54,7 +56,10 @@ def _minutes(start: float) -> float:
 
 def _save(network: torch.nn.Module, folder: Path, figures: dict[str, float]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    state = {name: value.half() if value.is_floating_point() else value for name, value in network.state_dict().items()}
+    state = {
+        name: value.half() if value.is_floating_point() else value
+        for name, value in network.state_dict().items()
+    }
     save_file({name: value.contiguous() for name, value in state.items()}, folder / "model.safetensors")
     (folder / "training.json").write_text(json.dumps(figures, indent=1) + "\n")
     print(folder.name, figures)

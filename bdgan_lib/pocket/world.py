@@ -168,20 +168,21 @@ _foliage, _sky, _land, _water, _room, _backdrop = (
 
 def _ground(name: str, side: int, draws: Draws) -> NDArray[np.float32]:
     """A ground that suits the class: one of a few kinds, by share."""
-    kinds: dict[Callable[[int, Draws], NDArray[np.floating]], float]
+    kinds: dict[Callable[..., NDArray[np.floating]], float]
     if PARTS[name] is _BIRD:
         kinds = {_foliage: 0.5, _sky: 0.2, _land: 0.2, _backdrop: 0.1}
     elif PARTS[name] is _FISH:
         kinds = {_water: 0.8, _backdrop: 0.2}
     else:
-        kinds = {
+        own: dict[str, dict[Callable[..., NDArray[np.floating]], float]] = {
             "mushroom": {_land: 0.4, _foliage: 0.5, _backdrop: 0.1},
             "apple": {_room: 0.7, _backdrop: 0.15, _land: 0.15},
             "mug": {_room: 0.7, _backdrop: 0.15, _land: 0.15},
             "car": {_land: 1.0},
             "house": {_land: 1.0},
             "flower": {_foliage: 0.55, _sky: 0.15, _land: 0.15, _backdrop: 0.15},
-        }[name]
+        }
+        kinds = own[name]
     soils = {
         "mushroom": "grass earth",
         "car": "road road sand grass earth",

@@ -18,9 +18,8 @@ def linear_probe(
     solved at the block's own resolution; the answer is resized to the masks' one.
     """
     channels, side = features.shape[1], masks.shape[-1]
-    wanted = F.interpolate(
-        torch.from_numpy(masks > 0)[:, None].double(), size=features.shape[-2:], mode="area"
-    )
+    labelled = _area(masks != UNLABELLED, features)  # [N h w, 1]: shares of a block's pixel
+    wanted = _area((masks > 0) & (masks != UNLABELLED), features)
     x, mean, scale = _standardised(features)
     design = torch.cat([x, torch.ones(len(x), 1, dtype=torch.float64)], 1)
     gram = design.T @ (labelled * design) + ridge * len(x) * torch.eye(channels + 1, dtype=torch.float64)

@@ -24,7 +24,7 @@ def pca_colours(features: Tensor) -> NDArray[np.uint8]:
 
 
 def clusters(features: Tensor, count: int, seed: int = 0) -> NDArray[np.uint8]:
-    """k-means labels 1 .. count of the pixels of features [N, C, H, W]: [N, H, W]; all images share the clusters."""
+    """k-means labels 1 .. count of features [N, C, H, W], [N, H, W]; all images share the clusters."""
     n, c, h, w = features.shape
     flat = features.permute(0, 2, 3, 1).reshape(-1, c).float()
     rows = ((flat - flat.mean(0)) / (flat.std(0) + 1e-3)).numpy()

@@ -1,0 +1,66 @@
+"""Labels on their whole way: 255 is never learnt nor counted, and masks stay with their images."""
+
+import numpy as np
+import torch
+
+from bdgan_lib.data.annotations import Annotation, AnnotationStore
+from bdgan_lib.downstream.metrics import confusion
+from bdgan_lib.generators.biggan_deep import BigGANDeep
+from bdgan_lib.heads.training import HeadTraining, collect, train_head
+from bdgan_lib.synthesis.run import SynthesisSpec, synthesize
+from bdgan_lib.types import Sampling, sample_id
+
+NAMES = tuple(f"class {i}" for i in range(12))
+QUICK = HeadTraining(steps=2, widths=(6, 6, 6))
+
+
+def annotations(generator, store):
+    noise = np.random.default_rng(0)
+    for class_id in (2, 0, 1):
+        mask = noise.choice(np.array([0, 1, 255], np.uint8), (32, 32))
+        name = NAMES[class_id]
+        store.add(
+            Annotation(sample_id(name, 7), name, class_id, 7, Sampling(), generator.sha256, mask, "test")
+        )
+    return store
+
+
+def test_a_mask_goes_from_the_store_to_the_loss_unchanged_with_its_own_image(biggan, tmp_path):
+    generator = BigGANDeep(biggan, "tiny", NAMES, "a" * 64)
+    store = annotations(generator, AnnotationStore(tmp_path))
+    examples = collect(generator, store)
+    assert sorted(examples.class_ids.tolist()) == [0, 1, 2]
+    for i, class_id in enumerate(examples.class_ids.tolist()):
+        stored = store.load(sample_id(NAMES[class_id], 7))
+        assert np.array_equal(examples.masks[i].numpy(), stored.mask)
+        image = generator.sample(torch.tensor([class_id]), torch.tensor([7]))
+        for block in generator.blocks:
+            torch.testing.assert_close(
+                examples.features[block][i], image.features[block][0], atol=1e-5, rtol=0
+            )
+
+
+def test_synthetic_labels_are_the_head_s_own_answer_on_that_very_image(biggan, tmp_path):
+    generator = BigGANDeep(biggan, "tiny", NAMES, "a" * 64)
+    head, _ = train_head(
+        generator, annotations(generator, AnnotationStore(tmp_path / "a")), QUICK, progress=None
+    )
+    spec = SynthesisSpec(generator.sha256, head.sha256, (0, 2), 3, Sampling(), batch_size=4, shard_size=4)
+    images, masks, class_ids = synthesize(spec, generator, head, tmp_path / "data", progress=False).arrays()
+    assert len(images) == len(masks) == 6
+    for first in (0, 4):
+        seeds = torch.arange(first, first + 4)
+        ids = torch.tensor([(0, 2)[n % 2] for n in seeds.tolist()])
+        wanted = head.predict(generator.sample(ids, spec.first_seed + seeds))
+        here = slice(first, min(first + 4, 6))
+        assert np.array_equal(class_ids[here], ids.numpy()[: here.stop - first])
+        assert np.array_equal(masks[here], wanted[: here.stop - first])
+
+
+def test_unlabelled_pixels_are_never_counted():
+    noise = np.random.default_rng(0)
+    predicted, wanted = noise.integers(0, 2, (2, 50, 50))
+    hidden = noise.random((50, 50)) < 0.3
+    partly = np.where(hidden, 255, wanted)
+    assert confusion(predicted, partly, 2).sum() == (~hidden).sum()
+    assert np.array_equal(confusion(predicted, partly, 2), confusion(predicted[~hidden], wanted[~hidden], 2))

@@ -1,0 +1,146 @@
+"""The command line: a mistake is one line and exit code 2, and leaves nothing behind."""
+
+import errno
+import json
+import os
+import sys
+
+import numpy as np
+import pytest
+from safetensors.torch import save_file
+
+from bdgan_lib import cli
+from bdgan_lib.data.annotations import Annotation, AnnotationStore
+from bdgan_lib.data.shards import ShardedSet
+from bdgan_lib.generators.biggan_deep import load_biggan_deep
+from bdgan_lib.heads.training import load_head
+from bdgan_lib.images import decode_png
+from bdgan_lib.profiles import load_profile, record_assets
+from bdgan_lib.types import Sampling, sample_id
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch, biggan):
+    """An empty folder to work in; the assets (a fresh generator and two annotations) stand elsewhere."""
+    assets = tmp_path / "assets" / "pocket"
+    (assets / "biggan").mkdir(parents=True)
+    monkeypatch.setenv("BDGAN_ASSETS", str(assets.parent))
+    (assets / "biggan/config.json").write_text(json.dumps(biggan.config.to_dict()))
+    save_file(biggan.state_dict(), assets / "biggan/model.safetensors")
+    profile = load_profile("pocket")
+    generator = load_biggan_deep(assets / "biggan", profile.classes)
+    for class_id in (0, 1):
+        name = profile.classes[class_id]
+        mask = np.tri(32, dtype=np.uint8)
+        AnnotationStore(assets / "annotations").add(
+            Annotation(sample_id(name, 0), name, class_id, 0, Sampling(), generator.sha256, mask, "test")
+        )
+    record_assets(profile)
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    return work
+
+
+def bdgan(monkeypatch, *arguments):
+    """The exit code of `bdgan ARGUMENTS`."""
+    monkeypatch.setattr(sys, "argv", ["bdgan", *map(str, arguments)])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    return end.value.code or 0
+
+
+def refused(monkeypatch, capsys, folder, *arguments):
+    """The one line that refuses these arguments."""
+    assert bdgan(monkeypatch, *arguments) == 2
+    line = capsys.readouterr().err
+    assert line.startswith("bdgan: ") and line.count("\n") == 1
+    assert list(folder.iterdir()) == [], "nothing written"
+    return line
+
+
+def test_info_verifies_and_describes(folder, monkeypatch, capsys):
+    assert bdgan(monkeypatch, "info") == 0
+    said = capsys.readouterr().out
+    assert "6 files verified" in said and "blue jay" in said and "block5 4x32x32" in said
+
+
+def test_sample_draws_a_row_per_class(folder, monkeypatch):
+    arguments = ("sample", "--out", "deep/sheet.png", "--classes", "robin, mug", "--count", 3)
+    assert bdgan(monkeypatch, *arguments) == 0
+    sheet = decode_png((folder / "deep/sheet.png").read_bytes())
+    assert sheet.shape == (2 * 34 + 2, 3 * 34 + 2, 3)
+    assert bdgan(monkeypatch, *arguments[:2], "again.png", *arguments[3:]) == 0
+    assert np.array_equal(decode_png((folder / "again.png").read_bytes()), sheet)
+
+
+def test_a_head_is_trained_and_labels_a_data_set(folder, monkeypatch):
+    assert bdgan(monkeypatch, "train-head", "--out", "head", "--steps", 2) == 0
+    head = load_head(folder / "head")
+    assert bdgan(monkeypatch, "synthesize", "--out", "data", "--images", 2, "--head", "head") == 0
+    data = ShardedSet(folder / "data")
+    images, masks, class_ids = data.arrays()
+    assert images.shape == (24, 32, 32, 3) and masks.max() <= 1
+    assert np.bincount(class_ids).tolist() == [2] * 12
+    assert json.loads((folder / "data/manifest.json").read_text())["spec"]["head_sha256"] == head.sha256
+    assert bdgan(monkeypatch, "sample", "--out", "s.png", "--count", 1, "--head", "head") == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("info", "--profile", "dodo"), "'dodo'"),
+        (("sample", "--out", "a.png", "--profile", "dodo"), "'dodo'"),
+        (("sample", "--out", "a/b.png", "--classes", "robin,dodo"), "'dodo'"),
+        (("sample", "--out", "a/b.png", "--truncation", "1.5"), "1.5"),
+        (("sample", "--out", "a/b.png", "--head", "nowhere"), "nowhere"),
+        (("train-head", "--out", "head", "--profile", "dodo"), "'dodo'"),
+        (("synthesize", "--out", "data", "--profile", "dodo"), "'dodo'"),
+        (("synthesize", "--out", "data", "--head", "nowhere"), "nowhere"),
+        (("synthesize", "--out", "data", "--truncation", "0", "--images", "1"), "truncation"),
+        (("annotate", "--out", "labels", "--profile", "dodo"), "'dodo'"),
+    ],
+)
+def test_a_mistake_is_one_line_and_nothing_is_written(folder, monkeypatch, capsys, arguments, named):
+    if arguments[0] == "synthesize":  # trains a head of its own before it reads the truncation
+        monkeypatch.setattr(
+            cli, "train_head", lambda *_: pytest.fail("work before the arguments were checked")
+        )
+    assert named in refused(monkeypatch, capsys, folder, *arguments)
+
+
+@pytest.mark.parametrize("arguments", [("dodo",), ("sample",), ("sample", "--out", "a.png", "--count", "0")])
+def test_usage_errors_exit_with_2_too(folder, monkeypatch, arguments):
+    assert bdgan(monkeypatch, *arguments) == 2
+    assert list(folder.iterdir()) == []
+
+
+def test_a_damaged_asset_is_one_line_with_both_sha256(folder, monkeypatch, capsys):
+    path = load_profile("pocket").folder / "biggan/model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+    line = refused(monkeypatch, capsys, folder, "info")
+    assert str(path) in line and "expected sha256" in line and "actual" in line
+
+
+def test_no_space_left_is_one_line_and_leaves_nothing_half_written(folder, monkeypatch, capsys):
+    def full(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    for arguments in (
+        ("sample", "--out", "a.png", "--count", 1),
+        ("train-head", "--out", "head", "--steps", 1),
+    ):
+        assert bdgan(monkeypatch, *arguments) == 2
+        line = capsys.readouterr().err.splitlines()[-1]
+        assert line.startswith("bdgan: ") and "No space left" in line
+    assert [p for p in folder.rglob("*") if p.is_file()] == []
+
+
+def test_an_error_of_many_lines_is_told_in_one(monkeypatch, capsys):
+    def broken(**_):
+        raise cli.BdganError("first\n\tsecond")
+
+    monkeypatch.setattr(cli, "app", broken)
+    assert bdgan(monkeypatch) == 2
+    assert capsys.readouterr().err == "bdgan: first second\n"

@@ -1,0 +1,131 @@
+"""Profiles: every shipped file is checked before it is used, and a bad one is named."""
+
+import json
+from hashlib import sha256
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from bdgan_lib import profiles
+from bdgan_lib.pocket.networks import Classifier
+from bdgan_lib.pocket.oracle import Oracle
+from bdgan_lib.profiles import assets_folder, load_profile, record_assets
+from bdgan_lib.types import BdganError
+
+
+@pytest.fixture
+def profile(tmp_path, monkeypatch, biggan):
+    """A profile whose assets are fresh networks in a folder of its own."""
+    monkeypatch.setenv("BDGAN_ASSETS", str(tmp_path))
+    folder = tmp_path / "pocket"
+    for name in ("biggan", "classifier", "oracle"):
+        (folder / name).mkdir(parents=True)
+    (folder / "biggan/config.json").write_text(json.dumps(biggan.config.to_dict()))
+    save_file(biggan.state_dict(), folder / "biggan/model.safetensors")
+    for name, network in (("classifier", Classifier()), ("oracle", Oracle().network)):
+        halves = {k: v.half() if v.is_floating_point() else v for k, v in network.state_dict().items()}
+        save_file(halves, folder / name / "model.safetensors")
+    record_assets(load_profile("pocket"))
+    return load_profile("pocket")
+
+
+def test_the_environment_chooses_the_assets(profile, tmp_path):
+    assert assets_folder() == tmp_path and profile.folder == tmp_path / "pocket"
+
+
+def test_whole_assets_are_verified_and_load(profile):
+    assert profile.verify() == 4
+    generator = profile.generator()
+    weights = (profile.folder / "biggan/model.safetensors").read_bytes()
+    assert generator.sha256 == sha256(weights).hexdigest()
+    assert generator.classes == profile.classes
+    images = np.random.default_rng(0).integers(0, 256, (5, 64, 64, 3), np.uint8)
+    confidence = profile.confidence(images, np.arange(5))
+    assert confidence.shape == (5,) and (confidence >= 0).all() and (confidence <= 1).all()
+    assert profile.quality_features(images).shape == (5, 128)
+    assert profile.oracle.annotate(images, np.arange(5)).shape == (5, 64, 64)
+    assert not any(p.requires_grad or p.dtype != torch.float32 for p in profile.classifier.parameters())
+
+
+USES = {
+    "biggan/config.json": lambda p: p.generator(),
+    "biggan/model.safetensors": lambda p: p.generator(),
+    "classifier/model.safetensors": lambda p: p.classifier,
+    "oracle/model.safetensors": lambda p: p.oracle,
+}
+
+
+@pytest.mark.parametrize("name", USES)
+def test_a_missing_asset_is_named_with_its_sha256(profile, name):
+    path = profile.folder / name
+    expected = sha256(path.read_bytes()).hexdigest()
+    path.unlink()
+    for use in (USES[name], lambda p: p.verify()):
+        with pytest.raises(BdganError) as error:
+            use(load_profile("pocket"))
+        assert (
+            str(path) in str(error.value) and expected in str(error.value) and "missing" in str(error.value)
+        )
+
+
+@pytest.mark.parametrize("name", USES)
+def test_a_damaged_asset_is_named_with_both_sha256(profile, name):
+    path = profile.folder / name
+    data = bytearray(path.read_bytes())
+    expected = sha256(data).hexdigest()
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    for use in (USES[name], lambda p: p.verify()):
+        with pytest.raises(BdganError) as error:
+            use(load_profile("pocket"))
+        for part in (str(path), f"expected sha256 {expected}", f"actual {sha256(data).hexdigest()}"):
+            assert part in str(error.value)
+        assert "\n" not in str(error.value)
+
+
+def test_an_asset_nobody_recorded_is_not_trusted(profile):
+    manifest = profile.folder / "manifest.json"
+    recorded = json.loads(manifest.read_text())
+    del recorded["oracle/model.safetensors"]
+    manifest.write_text(json.dumps(recorded))
+    with pytest.raises(BdganError, match="none recorded"):
+        _ = load_profile("pocket").oracle
+
+
+@pytest.mark.parametrize("damage", [None, "{", "[1]"])
+def test_without_a_readable_manifest_nothing_is_trusted(profile, damage):
+    manifest = profile.folder / "manifest.json"
+    manifest.unlink() if damage is None else manifest.write_text(damage)
+    with pytest.raises(BdganError, match=r"manifest\.json is (missing|damaged)"):
+        load_profile("pocket").generator()
+
+
+def test_unknown_names_are_refused_with_the_names_there_are(profile):
+    with pytest.raises(BdganError, match=r"'imagenet'.*pocket"):
+        load_profile("imagenet")
+    with pytest.raises(BdganError, match=r"'dodo'.*robin.*flower"):
+        profile.class_id("dodo")
+    assert [profile.class_id(name) for name in profile.classes] == list(range(12))
+
+
+SHIPPED = profiles.Path(profiles.__file__).parents[1] / "assets" / "pocket"
+
+
+@pytest.mark.skipif(not (SHIPPED / "manifest.json").is_file(), reason="the pocket assets are not there")
+def test_the_shipped_assets_are_whole_and_fit(monkeypatch):
+    monkeypatch.delenv("BDGAN_ASSETS", raising=False)
+    profile = load_profile("pocket")
+    on_disk = {p.relative_to(SHIPPED).as_posix() for p in SHIPPED.rglob("*") if p.is_file()} - {
+        "manifest.json"
+    }
+    assert profile.verify() == len(on_disk), "every file is recorded"
+    assert sum((SHIPPED / name).stat().st_size for name in on_disk) < 25e6
+    generator = profile.generator()
+    assert generator.image_size == profile.image_size and generator.classes == profile.classes
+    sample = generator.sample(torch.arange(12), torch.arange(12), features=False)
+    assert torch.isfinite(sample.images).all() and sample.images.std() > 0.1
+    annotations = profile.annotations()
+    annotations.require(generator.sha256)
+    assert {a.class_name for a in annotations} == set(profile.classes)
