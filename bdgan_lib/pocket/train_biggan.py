@@ -67,8 +67,8 @@ CONFIG = BigGANConfig(
 class Recipe:
     """Settings of the two training phases; a step is one batch."""
 
-    warm_steps: int = 4_500
-    adversarial_steps: int = 2_500
+    warm_steps: int = 14_000
+    adversarial_steps: int = 8_000
     batch_size: int = 32  # a multiple of 4: groups of four of one class
     warm_rate: float = 1.5e-3  # Adam(0.9, 0.99), cosine to a twentieth
     generator_rate: float = 2e-4  # Adam(0, 0.99), cosine to a tenth
@@ -87,7 +87,7 @@ class Trainer:
         self.recipe, self.run, self.device, self.step = recipe, run, device, 0
         self.generator = TrainingForm(CONFIG).to(device).train()
         self.average = deepcopy(self.generator).eval().requires_grad_(False)
-        self.discriminator = Discriminator(len(CLASSES)).to(device, memory_format=torch.channels_last)
+        self.discriminator = Discriminator(len(CLASSES)).to(device).to(memory_format=torch.channels_last)
         self.optimizer = torch.optim.Adam(
             self.generator.parameters(), 1e-3, (0.9, 0.99), eps=1e-6, foreach=True
         )
@@ -138,7 +138,8 @@ class Trainer:
             with torch.no_grad():
                 wanted = self.judge.maps(real)[:3]
             found = self.judge.maps(fake.contiguous(memory_format=torch.channels_last))[:3]
-        perceptual = sum((f.float() - w.float()).abs().mean() for f, w in zip(found, wanted, strict=True))
+        differences = [(f.float() - w.float()).abs().mean() for f, w in zip(found, wanted, strict=True)]
+        perceptual = torch.stack(differences).sum()
         loss = l1 + coarse + self.recipe.feature_weight * perceptual + self.recipe.adversarial_weight * loss_g
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -228,7 +229,7 @@ class Trainer:
             print(f"resumed at step {self.step}")
 
     def export(self, out: Path) -> None:
-        """Round the averaged generator to float16, fill its tables, write config.json and model.safetensors."""
+        """Write the averaged generator, rounded to float16, with its tables filled."""
         for parameter in self.average.parameters():
             parameter.data = parameter.data.half().float()
         self.average.train()
