@@ -218,7 +218,7 @@ def _estimate(spec: SynthesisSpec, generator: Generator, folder: Path) -> str:
     features = sum(channels * side * side for channels, side in generator.blocks.values())
     memory = 4 * spec.batch_size * (features + 3 * size * size)  # float32
     return (
-        f"{spec.count:,} images of {size} × {size} in {spec.num_shards} shards to {folder}: "
+        f"{spec.count:,} images of {size} × {size} in {spec.num_shards} shards to {folder.name}: "
         f"at most {disk / 1e6:,.0f} MB on the disk, "
         f"{memory / 1e6:,.0f} MB in memory for a batch of {spec.batch_size} and its features"
     )
