@@ -123,7 +123,7 @@ def call(clone: Path, script: str, *words: str, **variables: str) -> subprocess.
     return done
 
 
-def one_line(done: subprocess.CompletedProcess[str], *parts: str) -> None:
+def assert_one_line(done: subprocess.CompletedProcess[str], *parts: str) -> None:
     assert done.returncode == 2, done
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1, done.stderr
     for part in parts:
@@ -138,7 +138,7 @@ def program(path: Path, text: str) -> str:
 
 @pytest.mark.parametrize("words", [["--faster"], ["--only", "09_nothing"], ["--profile", "moon"]])
 def test_a_mistyped_option_is_told_before_installing(clone: Path, words: list[str]) -> None:
-    one_line(call(clone, "tutorial.sh", *words), words[-1])
+    assert_one_line(call(clone, "tutorial.sh", *words), words[-1])
 
 
 def test_help_installs_nothing(clone: Path) -> None:
@@ -149,8 +149,8 @@ def test_help_installs_nothing(clone: Path) -> None:
 @pytest.mark.parametrize("script", ["tutorial.sh", "test.sh"])
 def test_a_python_that_is_too_old_or_absent_is_told(clone: Path, tmp_path: Path, script: str) -> None:
     old = program(tmp_path / "old-python", "exit 1")
-    one_line(call(clone, script, BDGAN_PYTHON=old), "3.10", old)
-    one_line(call(clone, script, BDGAN_PYTHON=str(tmp_path / "nowhere")), "3.10", "nowhere")
+    assert_one_line(call(clone, script, BDGAN_PYTHON=old), "3.10", old)
+    assert_one_line(call(clone, script, BDGAN_PYTHON=str(tmp_path / "nowhere")), "3.10", "nowhere")
 
 
 def test_without_any_python_the_line_says_what_to_install(clone: Path, tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_without_any_python_the_line_says_what_to_install(clone: Path, tmp_path:
     for name in ("bash", "dirname"):
         (tools / name).symlink_to(str(shutil.which(name)))
     program(tools / "python3", 'case "$1" in --version) echo Python 3.9.1 ;; *) exit 1 ;; esac')
-    one_line(
+    assert_one_line(
         call(clone, "test.sh", BDGAN_PYTHON="", PATH=str(tools)),
         "Python 3.10",
         "Python 3.9.1",
@@ -173,18 +173,18 @@ def test_a_python_without_venv_is_told(clone: Path, tmp_path: Path) -> None:
         'case "$*" in\n*"import venv"*) exit 1 ;;\n*_base_executable*) echo "$0" ;;\n'
         f'*) exec {shlex.quote(sys.executable)} "$@" ;;\nesac',
     )
-    one_line(call(clone, "test.sh", BDGAN_PYTHON=bare), "venv", "python3-venv")
+    assert_one_line(call(clone, "test.sh", BDGAN_PYTHON=bare), "venv", "python3-venv")
 
 
 @pytest.mark.parametrize("script", ["tutorial.sh", "test.sh"])
 def test_too_little_space_is_told_before_installing(clone: Path, script: str) -> None:
-    one_line(call(clone, script, BDGAN_NEED_GB="99999999"), "99999999 GB")
+    assert_one_line(call(clone, script, BDGAN_NEED_GB="99999999"), "99999999 GB")
 
 
 def test_an_environment_of_someone_else_is_left_alone(clone: Path) -> None:
     (clone / ".venv").mkdir()
     (clone / ".venv" / "mine").write_text("precious")
-    one_line(call(clone, "test.sh"), "BDGAN_VENV")
+    assert_one_line(call(clone, "test.sh"), "BDGAN_VENV")
 
 
 def test_a_failed_installation_leaves_no_environment(clone: Path, tmp_path: Path) -> None:
@@ -198,5 +198,5 @@ def test_a_failed_installation_leaves_no_environment(clone: Path, tmp_path: Path
         f'*) exec {shlex.quote(sys.executable)} "$@" ;;\nesac',
     )
     done = call(clone, "test.sh", BDGAN_PYTHON=fake, BDGAN_NEED_GB="0")
-    one_line(done, "no space left")
+    assert_one_line(done, "no space left")
     assert not (clone / ".venv").exists()
