@@ -17,9 +17,8 @@ def _batch_statistics(
 ) -> Tensor:
     """The package's batch norm reads stored tables only; while training, the batch's own statistics serve."""
     if self.sums is not None:
-        wide = x.double()
-        means = [wide.mean((0, 2, 3)), wide.square().mean((0, 2, 3)), wide.new_ones(self.num_features)]
-        self.sums += len(x) * torch.stack(means)
+        variance, mean = torch.var_mean(x.float(), (0, 2, 3), correction=0)
+        self.sums += len(x) * torch.stack([mean, variance + mean.square(), torch.ones_like(mean)])
     normal = F.batch_norm(x, None, None, training=True, eps=self.eps)
     if condition is None:
         weight, bias = self.weight[:, None, None], self.bias[:, None, None]

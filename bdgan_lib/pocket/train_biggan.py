@@ -226,7 +226,16 @@ class Trainer:
             self.step = state.pop("step")
             for part, value in state.items():
                 getattr(self, part).load_state_dict(value)
+            self._forget_log_after(self.step)
             print(f"resumed at step {self.step}")
+
+    def _forget_log_after(self, step: int) -> None:
+        """Drop the rows of steps that were lost when the run was cut off: they will be taken again."""
+        path = self.run / "log.csv"
+        if path.exists():
+            header, *rows = path.read_text().splitlines()
+            kept = [header, *(row for row in rows if int(row.split(",")[0]) <= step)]
+            write_atomic(path, ("\n".join(kept) + "\n").encode())
 
     def export(self, out: Path) -> None:
         """Write the averaged generator, rounded to float16, with its tables filled."""
