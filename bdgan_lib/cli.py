@@ -8,7 +8,9 @@ from typing import Annotated
 import torch
 import typer
 
-from bdgan_lib.heads.training import HeadTraining, load_head, save_head, train_head
+from bdgan_lib.heads.base import Architecture
+from bdgan_lib.heads.files import load_head, save_head
+from bdgan_lib.heads.training import HeadTraining, launched, train_head
 from bdgan_lib.images import encode_png, grid, overlay, to_uint8, write_atomic
 from bdgan_lib.profiles import load_profile, record_assets
 from bdgan_lib.synthesis.run import SynthesisSpec, synthesize
@@ -67,16 +69,24 @@ def train_head_command(
     out: Out,
     steps: Annotated[int, typer.Option(min=1, help="Batches; the paper takes 5,000.")] = HeadTraining.steps,
     parts: Annotated[bool, typer.Option(help="Learn the parts, not only foreground.")] = False,
+    variant: Annotated[str, typer.Option(help="fast, paper; as baselines linear, mlp.")] = "fast",
+    members: Annotated[int, typer.Option(min=1, help="Of an ensemble; the paper takes 16.")] = 1,
     seed: Annotated[int, typer.Option(min=0)] = 0,
+    accelerator: Annotated[str, typer.Option(help="cpu, cuda, mps or auto.")] = "cpu",
+    devices: Annotated[int, typer.Option(min=1, help="Devices to train on, side by side.")] = 1,
+    precision: Annotated[str, typer.Option(help="32-true, bf16-mixed or 16-mixed.")] = "32-true",
     profile: ProfileName = "pocket",
 ) -> None:
-    """Train a label head on the profile's annotations."""
+    """Train a label head on the profile's annotations. The same command goes on where it was cut off."""
     world = load_profile(profile)
-    head, losses = train_head(
-        world.generator(), world.annotations(), HeadTraining(steps=steps, parts=parts, seed=seed)
-    )
-    save_head(head, out)
-    print(f"{out}: loss {losses[-1]:.4f} nats after {steps} steps")
+    architecture = Architecture(variant, members=members)
+    fabric = launched(accelerator, devices, precision)
+    config = HeadTraining(steps=steps, parts=parts, seed=seed)
+    generator = world.generator(str(fabric.device))
+    head, losses = train_head(generator, world.annotations(), config, architecture, fabric, out)
+    if fabric.is_global_zero:
+        save_head(head, out)
+        print(f"{out}: loss {losses[-1]:.4f} nats after {steps} steps")
 
 
 @app.command("synthesize")
@@ -111,6 +121,28 @@ def annotate(
     for annotation in world.annotate(world.generator(), keep):
         store.add(annotation)
     print(f"{out}: {len(store)} annotations")
+
+
+@app.command()
+def experiment(
+    name: Annotated[str, typer.Argument(help="Which; `list` names them.")],
+    out: Annotated[Path, typer.Option(help="Where results and finished cells lie.")] = Path(
+        "runs/experiments"
+    ),
+    seeds: Annotated[int, typer.Option(min=1)] = 5,
+    profile: ProfileName = "pocket",
+) -> None:
+    """Run an experiment: many small trainings, one JSON. The same command goes on where it was cut off."""
+    from bdgan_lib.experiments import label_head
+
+    experiments = {"label-head": label_head.run}
+    if name == "list":
+        print("\n".join(experiments))
+        return
+    if name not in experiments:
+        raise BdganError(f"no experiment {name!r}; there is {', '.join(experiments)}")
+    experiments[name](load_profile(profile), out, seeds)
+    print(out / f"{name}.json")
 
 
 @app.command("record-assets", hidden=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -65,6 +65,17 @@ class PocketProfile:
         """Five annotated samples of each class, made by the oracle."""
         self._check(*self._listed("annotations/"))
         return AnnotationStore(self.folder / "annotations")
+
+    def experiment(self, name: str) -> dict[str, Any]:
+        """The shipped result of `bdgan experiment NAME`; BdganError if it is of another generator."""
+        self._check(f"experiments/{name}.json", "biggan/model.safetensors")
+        found = json.loads((self.folder / f"experiments/{name}.json").read_text("utf-8"))
+        if found["generator_sha256"] != self._recorded["biggan/model.safetensors"]:
+            raise BdganError(
+                f"experiment {name} was measured on generator {found['generator_sha256'][:12]}, not on "
+                f"the one that ships; run `bdgan experiment {name}`"
+            )
+        return found
 
     def annotate(self, generator: BigGANDeep, keep: int = 5) -> list[Annotation]:
         """Sample ten of each class, keep the most recognisable ones, have the oracle label their parts."""

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from bdgan_lib.data.shards import ShardedSet
 from bdgan_lib.generators.biggan_deep import BigGANDeep
-from bdgan_lib.heads.label_head import LabelHead
-from bdgan_lib.heads.training import HeadTraining, load_head, save_head, train_head
+from bdgan_lib.heads.base import Head
+from bdgan_lib.heads.files import load_head, save_head
+from bdgan_lib.heads.training import HeadTraining, train_head
 from bdgan_lib.profiles import PocketProfile
 from bdgan_lib.synthesis.run import SynthesisSpec, synthesize
 
@@ -23,7 +24,7 @@ class Workspace:
     def generator(self) -> BigGANDeep:
         return self.profile.generator()
 
-    def head(self, config: HeadTraining = HeadTraining()) -> LabelHead:  # noqa: B008
+    def head(self, config: HeadTraining = HeadTraining()) -> Head:  # noqa: B008
         """The label head of the shipped annotations: the one in the folder, else trained and saved.
 
         A head that stands there is taken as it is, whatever the settings: notebook 03 may have trained it.
@@ -33,7 +34,7 @@ class Workspace:
             save_head(train_head(self.generator, self.profile.annotations(), config)[0], folder)
         return load_head(folder)
 
-    def synthetic(self, images_per_class: int, head: LabelHead | None = None) -> ShardedSet:
+    def synthetic(self, images_per_class: int, head: Head | None = None) -> ShardedSet:
         """BigGAN-sim: images of every class with the head's labels; what is there already is kept."""
         head = head or self.head()
         classes = tuple(range(len(self.profile.classes)))

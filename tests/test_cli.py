@@ -13,7 +13,7 @@ from bdgan_lib import cli
 from bdgan_lib.data.annotations import Annotation, AnnotationStore
 from bdgan_lib.data.shards import ShardedSet
 from bdgan_lib.generators.biggan_deep import load_biggan_deep
-from bdgan_lib.heads.training import load_head
+from bdgan_lib.heads.files import load_head
 from bdgan_lib.images import decode_png
 from bdgan_lib.profiles import load_profile, record_assets
 from bdgan_lib.types import Sampling, sample_id

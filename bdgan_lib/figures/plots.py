@@ -41,6 +41,22 @@ def bars(scores: Mapping[str, Sequence[float]], xlabel: str, title: str) -> Figu
     return figure
 
 
+def lines(
+    values: Mapping[str, Sequence[Sequence[float]]], x: Sequence[float], xlabel: str, title: str
+) -> Figure:
+    """Named lines in one panel: the mean over seeds ([seeds][len(x)]), in a band from least to most."""
+    figure, axes = plt.subplots(figsize=(5.5, 3))
+    for (name, runs), color in zip(values.items(), (GREY, ORANGE, BLUE, INK), strict=False):
+        y = np.array(runs)
+        axes.plot(x, y.mean(0), "o-", color=color, label=name, markersize=3, linewidth=1)
+        axes.fill_between(x, y.min(0), y.max(0), color=color, alpha=0.15, linewidth=0)
+    axes.set(xlabel=xlabel, title=title)
+    axes.legend(frameon=False, fontsize=9)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.tight_layout()
+    return figure
+
+
 def mean_layout(
     masks: NDArray[np.integer], class_ids: NDArray[np.integer], names: Sequence[str], title: str
 ) -> Figure:

@@ -42,6 +42,16 @@ def labelled(images: Images, masks: NDArray[np.uint8], columns: int, title: str 
     return sheet(pictures, columns, title)
 
 
+def doubtful(
+    images: Images, masks: NDArray[np.uint8], divergence: NDArray[np.floating], title: str = ""
+) -> Figure:
+    """A column for each image: itself, its labels, its pixels' JS divergence [N, H, W] (nats, 0 to ln 2)."""
+    heat = plt.get_cmap("magma")(np.clip(divergence / np.log(2), 0, 1) ** 0.5)[..., :3]
+    tinted = [overlay(image, mask) for image, mask in zip(images, masks, strict=True)]
+    pictures = [*images, *tinted, *(heat * 255).round().astype(np.uint8)]
+    return sheet(pictures, len(images), title, ("image", "labels", "doubt"))
+
+
 def best_and_worst(
     images: Images,
     found: NDArray[np.uint8],

@@ -15,12 +15,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.utils import remove_spectral_norm
 
-from bdgan_lib.features import record
-from bdgan_lib.generators.latents import latents
-from bdgan_lib.types import BdganError, Sample, Sampling
+from bdgan_lib.generators.recorded import RecordedGenerator
+from bdgan_lib.types import BdganError, Sampling
 
 
-class BigGANDeep:
+class BigGANDeep(RecordedGenerator):
     """A frozen BigGAN-deep generator in inference mode (Brock et al. 2019).
 
     Features are the outputs of its blocks, named block1, block2, ... from coarse to fine.
@@ -29,48 +28,19 @@ class BigGANDeep:
     def __init__(
         self, model: BigGAN, name: str, classes: Sequence[str], weights_sha256: str, device: str = "cpu"
     ) -> None:
-        self.name, self.classes, self.sha256, self.device = name, tuple(classes), weights_sha256, device
-        self.image_size: int = model.config.output_dim
-        self._model = _prepared(model).to(device, memory_format=torch.channels_last)
-        self._paths: dict[str, str] = {}
-        self.blocks: dict[str, tuple[int, int]] = {}
+        blocks: dict[str, tuple[str, int, int]] = {}
         side = 4
         for i, layer in enumerate(model.generator.layers):
             if isinstance(layer, GenBlock):
                 side *= 2 if layer.up_sample else 1
-                block = f"block{len(self.blocks) + 1}"
-                self.blocks[block] = (layer.conv_3.out_channels, side)
-                self._paths[block] = f"generator.layers.{i}"
+                path = f"generator.layers.{i}"
+                blocks[f"block{len(blocks) + 1}"] = (path, layer.conv_3.out_channels, side)
+        z_dim = model.config.z_dim
+        super().__init__(_prepared(model), name, classes, weights_sha256, device, z_dim, blocks)
 
-    @torch.inference_mode()
-    def sample(
-        self,
-        class_ids: Tensor,
-        seeds: Tensor,
-        sampling: Sampling = Sampling(),  # noqa: B008 (frozen, so one default can be shared)
-        features: bool = True,
-    ) -> Sample:
-        """Images of classes [B] int64 from seeds [B] int64; with `features`, every block's output, float32.
-
-        BdganError for a class the generator does not have.
-        """
-        if len(class_ids) != len(seeds):
-            raise BdganError(f"{len(class_ids)} classes and {len(seeds)} seeds came; wanted as many of both")
-        if class_ids.numel() and not 0 <= int(class_ids.min()) <= int(class_ids.max()) < len(self.classes):
-            raise BdganError(
-                f"class ids {class_ids.unique().tolist()} came; {self.name} has 0 to {len(self.classes) - 1}"
-            )
-        z = latents(seeds, self._model.config.z_dim, sampling).to(self.device)
-        one_hot = F.one_hot(class_ids.to(self.device), len(self.classes)).float()
-        with record(self._model, list(self._paths.values()) if features else []) as found:
-            images = self._model(z, one_hot, sampling.truncation)
-        return Sample(
-            images=images.contiguous(),
-            features={block: found[path] for block, path in self._paths.items()} if features else {},
-            class_ids=class_ids,
-            seeds=seeds,
-            sampling=sampling,
-        )
+    def _images(self, z: Tensor, class_ids: Tensor, sampling: Sampling) -> Tensor:
+        one_hot = F.one_hot(class_ids, len(self.classes)).float()
+        return self._model(z, one_hot, sampling.truncation)
 
 
 def load_biggan_deep(folder: str | Path, classes: Sequence[str], device: str = "cpu") -> BigGANDeep:

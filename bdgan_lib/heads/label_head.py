@@ -1,117 +1,92 @@
-"""The label head ("feature interpreter", paper section 3.2): features of a frozen generator -> labels."""
+"""Label heads ("feature interpreters", paper section 3.2): features of a frozen generator -> labels."""
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from hashlib import sha256
-from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bdgan_lib.features import groups
+from bdgan_lib.heads.base import Head, HeadConfig, resize
+from bdgan_lib.heads.baselines import LinearProbe, PixelMLP
+from bdgan_lib.heads.ensemble import Members
 from bdgan_lib.heads.mixconv import MixConv
-from bdgan_lib.types import BdganError, Sample
 
 
-@dataclass(frozen=True)
-class HeadConfig:
-    """Everything that fixes the architecture of a label head."""
+class PaperHead(Head):
+    """The published architecture: every group at its finest side, channels gathered and never given up.
 
-    blocks: tuple[tuple[str, int, int], ...]  # (name, channels, side), coarse to fine
-    num_classes: int  # of the generator
-    labels: tuple[str, ...] = ("background", "foreground")
-    widths: tuple[int, int, int] = (48, 32, 24)  # paper: 128, 64, 32 at 512 pixels
-
-    def to_json(self) -> dict[str, object]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "HeadConfig":
-        blocks = tuple((str(name), int(channels), int(side)) for name, channels, side in data["blocks"])
-        low, mid, high = data["widths"]
-        return cls(blocks, int(data["num_classes"]), tuple(data["labels"]), (low, mid, high))
-
-
-class LabelHead(nn.Module):
-    """Three groups of blocks by resolution, projected, resized to their finest side, fused coarse to fine.
-
-    A 1x1 projection before the resize is the same function as after it, and cheaper.
+    At 512 pixels: 128 channels at 32, then 192 mixed at 128, then 224 mixed at 512. The release concatenates
+    a group's resized blocks before one 1x1 convolution; projecting each before its resize is the same.
     """
 
     def __init__(self, config: HeadConfig) -> None:
-        super().__init__()
-        self.config = config
-        sides = {name: (channels, side) for name, channels, side in config.blocks}
-        self.groups = groups(sides)
-        self.sides = [max(sides[name][1] for name in group) for group in self.groups]
-        for name, (channels, _) in sides.items():  # standardisation, measured on the training features
-            self.register_buffer(f"mean_{name}", torch.zeros(channels))
-            self.register_buffer(f"scale_{name}", torch.ones(channels))
-        self.projections = nn.ModuleDict(
+        super().__init__(config)
+        kind = config.architecture
+        self.group_sides = {g: max(self.sides[name] for name in names) for g, names in self.groups.items()}
+        for group, width in zip(self.groups, kind.widths, strict=True):
+            self.add_projections(group, width, self.group_sides[group])
+        low, mid, high = kind.widths
+        classes = config.num_classes if kind.conditional else 1
+        self.mixes = nn.ModuleDict(
             {
-                name: nn.Conv2d(sides[name][0], width, 1)
-                for group, width in zip(self.groups, config.widths, strict=True)
-                for name in group
+                "mid": MixConv(low + mid, low + mid, classes),
+                "high": MixConv(low + mid + high, low + mid + high, classes),
             }
         )
-        low, mid, high = config.widths
-        self.mixes = nn.ModuleList(
-            [MixConv(i, o, config.num_classes) for i, o in ((low, low), (low + mid, mid), (mid + high, high))]
-        )
-        self.out = nn.Conv2d(high, len(config.labels), 3, padding=1)
+        self.norm = nn.BatchNorm2d(low + mid + high)
+        self.out = nn.Conv2d(low + mid + high, kind.members * len(config.labels), 3, padding=1)
 
-    @property
-    def sha256(self) -> str:
-        """Of the architecture and the weights; equal before saving and after loading."""
-        digest = sha256(json.dumps(self.config.to_json()).encode())
-        for name, value in sorted(self.state_dict().items()):
-            digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
+    def logits(self, features: Mapping[str, Tensor], class_ids: Tensor) -> Tensor:
+        x = self.project(self.groups["low"], features, self.group_sides["low"])
+        for group in ("mid", "high"):
+            side = self.group_sides[group]
+            x = torch.cat([resize(x, side), self.project(self.groups[group], features, side)], 1)
+            x = self.mixes[group](x, class_ids)
+        return self.out(F.relu(self.norm(x))).unflatten(1, (self.config.architecture.members, -1))
 
-    def forward(self, features: Mapping[str, Tensor], class_ids: Tensor) -> Tensor:
-        """Features {block: [B, C, H, W]} and class ids [B] -> logits [B, K, side, side]."""
-        missing = [name for group in self.groups for name in group if name not in features]
-        if missing:
-            raise BdganError(
-                f"features of {', '.join(missing)} are missing; sample the generator with features=True"
-            )
+
+class FastHead(Head):
+    """The same idea at a fraction of the cost: it mixes at sides S/4, S/2 and S, S = image side / stride.
+
+    Finer blocks come in as patches (a convolution whose stride is its size) and the logits go out as
+    patches, so each pixel still has its own weights and no detail is averaged away.
+    """
+
+    def __init__(self, config: HeadConfig) -> None:
+        super().__init__(config)
+        kind, inputs = config.architecture, 0
+        side = self.image_side // kind.stride
+        classes = config.num_classes if kind.conditional else 1
+        self.mix_sides = {"low": side // 4, "mid": side // 2, "high": side}
+        self.mixes = nn.ModuleDict()
+        for group, width in zip(self.mix_sides, kind.widths, strict=True):
+            if group in self.groups:
+                self.add_projections(group, width, self.mix_sides[group])
+                inputs += width
+            if inputs:  # else nothing has come so far
+                self.mixes[group] = MixConv(inputs, width, classes)
+                inputs = width
+        self.out = Members(inputs, kind.members, len(config.labels), kind.stride)
+
+    def logits(self, features: Mapping[str, Tensor], class_ids: Tensor) -> Tensor:
         fused: list[Tensor] = []  # what the coarser groups gave, if any
-        for group, side, mix in zip(self.groups, self.sides, self.mixes, strict=True):
-            projected = [_resize(self._project(name, features[name]), side) for name in group]
-            coarser = [_resize(x, side) for x in fused]
-            fused = [mix(torch.cat([*coarser, torch.stack(projected).sum(0)], 1), class_ids)]
+        for group, mix in self.mixes.items():
+            side = self.mix_sides[group]
+            found = [resize(x, side) for x in fused]
+            if group in self.groups:
+                found.append(self.project(self.groups[group], features, side))
+            fused = [mix(torch.cat(found, 1), class_ids)]
         return self.out(F.relu(fused[0]))
 
-    @torch.inference_mode()
-    def predict(self, sample: Sample) -> NDArray[np.uint8]:
-        """Labels [B, side, side] uint8 of a sample drawn with features."""
-        self.eval()
-        class_ids = sample.class_ids.to(self.out.weight.device)
-        return self(sample.features, class_ids).argmax(1).to(torch.uint8).cpu().numpy()
 
-    def standardise(self, features: Mapping[str, Tensor]) -> None:
-        """Take means and deviations of the channels from these features."""
-        for name in self.projections:
-            x = features[name].float()
-            getattr(self, f"mean_{name}").copy_(x.mean((0, 2, 3)))
-            getattr(self, f"scale_{name}").copy_(1 / (x.std((0, 2, 3)) + 1e-3))
-
-    def _project(self, name: str, x: Tensor) -> Tensor:
-        """1x1 projection of the standardised block; the standardisation is folded into the weights."""
-        projection = self.projections[name]
-        mean, scale = getattr(self, f"mean_{name}"), getattr(self, f"scale_{name}")
-        weight = projection.weight * scale[:, None, None]
-        bias = projection.bias - (weight[..., 0, 0] @ mean)
-        return F.conv2d(x, weight, bias)
+VARIANTS: dict[str, type[Head]] = {
+    "paper": PaperHead,
+    "fast": FastHead,
+    "linear": LinearProbe,
+    "mlp": PixelMLP,
+}
 
 
-def _resize(x: Tensor, side: int) -> Tensor:
-    return (
-        x
-        if x.shape[-1] == side
-        else F.interpolate(x, size=(side, side), mode="bilinear", align_corners=False)
-    )
+def build_head(config: HeadConfig) -> Head:
+    """A fresh head of the configured variant."""
+    return VARIANTS[config.architecture.variant](config)

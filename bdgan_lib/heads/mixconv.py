@@ -6,16 +6,18 @@ from torch import Tensor, nn
 
 
 class ConditionalNorm(nn.Module):
-    """Batch norm whose gain and bias belong to the sample's class."""
+    """Batch norm whose gain and bias belong to the sample's class; with one class, plain batch norm."""
 
     def __init__(self, channels: int, num_classes: int) -> None:
         super().__init__()
-        self.norm = nn.BatchNorm2d(channels, affine=False)
+        self.norm = nn.BatchNorm2d(channels, eps=1e-4, affine=False)
         self.gain, self.bias = nn.Embedding(num_classes, channels), nn.Embedding(num_classes, channels)
         nn.init.ones_(self.gain.weight)
         nn.init.zeros_(self.bias.weight)
 
     def forward(self, x: Tensor, class_ids: Tensor) -> Tensor:
+        if self.gain.num_embeddings == 1:
+            class_ids = torch.zeros_like(class_ids)
         gain, bias = self.gain(class_ids), self.bias(class_ids)  # [B, C]
         return torch.addcmul(bias[..., None, None], self.norm(x), gain[..., None, None])
 

@@ -1,22 +1,26 @@
-"""Training a label head on a handful of annotated samples, all pixels at once; saving and loading it."""
+"""Training a label head on a handful of annotated samples, all pixels at once, on one device or several."""
 
+import io
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from hashlib import sha256
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save
+from lightning_fabric import Fabric
 from torch import Tensor
 from tqdm import tqdm
 
 from bdgan_lib.data.annotations import Annotation
-from bdgan_lib.heads.label_head import HeadConfig, LabelHead
+from bdgan_lib.heads.base import Architecture, Head, HeadConfig
+from bdgan_lib.heads.cost import head_cost
+from bdgan_lib.heads.examples import Examples, Sampler, collect, feature_bytes, place_features
+from bdgan_lib.heads.label_head import build_head
 from bdgan_lib.images import write_atomic
-from bdgan_lib.types import UNLABELLED, BdganError, Sample, Sampling
+from bdgan_lib.types import UNLABELLED, BdganError
 
 
 @dataclass(frozen=True)
@@ -24,173 +28,211 @@ class HeadTraining:
     """How a label head is trained; a step is one batch."""
 
     steps: int = 250  # paper: 5_000
-    batch_size: int = 12  # paper: 4
+    batch_size: int = 12  # over all devices; paper: 4
     learning_rate: float = 5e-3  # peak of a one-cycle schedule; paper: 1e-3 constant
     weight_decay: float = 1e-4
-    widths: tuple[int, int, int] = (48, 32, 24)  # paper: 128, 64, 32
     parts: bool = False  # learn every label of the masks; else foreground against ground
+    pixel_share: float = 1.0  # of a batch's pixels that the loss reads; DatasetGAN samples pixels
+    member_share: float = 0.5  # of a batch that each member of an ensemble learns from, its own draw
+    save_every: int = 100  # steps between checkpoints
     seed: int = 0
 
 
-class _Sampler(Protocol):
-    """The part of a generator that training needs."""
-
-    sha256: str
-    classes: tuple[str, ...]
-    blocks: dict[str, tuple[int, int]]
-
-    def sample(
-        self, class_ids: Tensor, seeds: Tensor, sampling: Sampling, features: bool = True
-    ) -> Sample: ...
-
-
-@dataclass(frozen=True, eq=False)
-class Examples:
-    """Features and labels of N annotated images, in memory."""
-
-    features: dict[str, Tensor]  # block -> [N, C, H, W]
-    class_ids: Tensor  # [N] int64
-    masks: Tensor  # [N, H, W] int64; 255 = unlabelled
-
-    def __len__(self) -> int:
-        return len(self.class_ids)
-
-
-def collect(
-    generator: _Sampler, annotations: Iterable[Annotation], parts: bool = False, batch_size: int = 20
-) -> Examples:
-    """Sample the annotated images again, with features.
-
-    BdganError without annotations, and naming one that was made with another generator, whose mask does not
-    fit the image or that has no labelled pixel.
-    """
-    found = list(annotations)
-    if not found:
-        raise BdganError("no annotation came; label at least one sample first (notebook 02)")
-    side = max(side for _, side in generator.blocks.values())
-    for annotation in found:
-        if annotation.generator_sha256 != generator.sha256:
-            raise BdganError(
-                f"annotation {annotation.id} was made with generator {annotation.generator_sha256[:12]}, "
-                f"this one is {generator.sha256[:12]}; use that generator or annotate again"
-            )
-        if annotation.mask.shape != (side, side):
-            raise BdganError(
-                f"annotation {annotation.id}: its mask is {list(annotation.mask.shape)}, "
-                f"the generator makes {side} x {side}; annotate again"
-            )
-        if (annotation.mask == UNLABELLED).all():
-            raise BdganError(f"annotation {annotation.id} has no labelled pixel; label it or remove it")
-    found.sort(key=lambda a: json.dumps(a.sampling.to_json()))  # one sampling setting per batch
-    batches: list[Sample] = []
-    while sum(len(b.seeds) for b in batches) < len(found):
-        start = sum(len(b.seeds) for b in batches)
-        batch = [a for a in found[start : start + batch_size] if a.sampling == found[start].sampling]
-        ids, seeds = (torch.tensor([getattr(a, key) for a in batch]) for key in ("class_id", "seed"))
-        batches.append(generator.sample(ids, seeds, batch[0].sampling))
-    masks = torch.from_numpy(np.stack([a.mask for a in found])).long()
-    if not parts:
-        masks = torch.where(masks == UNLABELLED, UNLABELLED, (masks > 0).long())
-    features = {block: torch.cat([b.features[block].cpu() for b in batches]) for block in generator.blocks}
-    return Examples(features, torch.cat([b.class_ids for b in batches]), masks)
+def launched(accelerator: str = "cpu", devices: int = 1, precision: str = "32-true") -> Fabric:
+    """The devices to train on; with several, this program runs on each. BdganError if they are not there."""
+    try:
+        fabric = Fabric(accelerator=accelerator, devices=devices, precision=precision)  # type: ignore[arg-type]
+    except (RuntimeError, ValueError) as error:
+        raise BdganError(
+            f"{devices} x {accelerator} in {precision} cannot be had ({error}); use --accelerator cpu"
+        ) from error
+    fabric.launch()
+    return fabric
 
 
 def fit_head(
-    head: LabelHead,
+    head: Head,
     examples: Examples,
     config: HeadTraining,
-    device: str = "cpu",
+    fabric: Fabric | None = None,
+    checkpoint: Path | None = None,
     progress: str | None = None,
 ) -> list[float]:
     """Train a head in place with pixel-wise cross-entropy; returns the loss (nats) of each step.
 
-    The head's standardisation is measured on the examples first. The same seed and device give the
-    same weights.
+    The head's standardisation is measured on the examples first. The same seed, settings and devices give
+    the same weights, interrupted or not: a batch is a function of seed and step.
+
+    Args:
+        fabric: the devices and the precision, launched; default one CPU device in float32.
+        checkpoint: a file that is written every `save_every` steps, gone on from if it stands there, and left
+            behind when training stops early.
+
+    BdganError when the loss stops being finite, before the weights take it, and for a checkpoint of another
+    training.
     """
-    stream = np.random.default_rng(config.seed)
-    head.standardise(examples.features)
-    head.to(device).to(memory_format=torch.channels_last).train()
+    fabric = fabric or Fabric(accelerator="cpu", devices=1)
+    if min(config.batch_size, len(examples)) < fabric.world_size:
+        raise BdganError(
+            f"batches of {min(config.batch_size, len(examples))} came for {fabric.world_size} devices; "
+            "raise batch_size or take fewer devices"
+        )
+    head.standardise(examples.batches())
+    head.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(head.parameters(), config.learning_rate, weight_decay=config.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, config.steps)
-    losses: list[float] = []
-    for step in tqdm(range(config.steps), desc=progress, disable=progress is None, leave=False):
-        chosen = torch.from_numpy(
-            stream.choice(len(examples), min(config.batch_size, len(examples)), replace=False)
-        )
-        features: Mapping[str, Tensor] = {
-            k: v[chosen].to(device, memory_format=torch.channels_last) for k, v in examples.features.items()
-        }
-        masks = examples.masks[chosen].to(device)
-        if stream.random() < 0.5:  # features of a mirrored image, to good approximation
-            features, masks = {k: v.flip(3) for k, v in features.items()}, masks.flip(2)
-        logits = head(features, examples.class_ids[chosen].to(device))
-        if logits.shape[-1] != masks.shape[-1]:  # features of another network may be coarser than its images
-            logits = F.interpolate(logits, size=masks.shape[-2:], mode="bilinear", align_corners=False)
-        loss = F.cross_entropy(logits, masks, ignore_index=UNLABELLED)
-        if not torch.isfinite(loss):
+    losses = _resume(checkpoint, head, examples, config, optimizer, schedule)
+    model, optimizer = fabric.setup(head, optimizer)
+    steps = tqdm(
+        range(len(losses), config.steps),
+        initial=len(losses),
+        total=config.steps,
+        desc=progress,
+        disable=progress is None or not fabric.is_global_zero,
+        leave=False,
+    )
+    for step in steps:
+        loss = _loss(model, examples, config, step, fabric, head.config.architecture.members)
+        value = float(torch.as_tensor(fabric.all_reduce(loss.detach())))
+        if not np.isfinite(value):
+            kept = "" if checkpoint is None or not checkpoint.exists() else f"; {checkpoint} is kept"
             raise BdganError(
-                f"the loss is {loss.item()} at step {step}; lower learning_rate ({config.learning_rate})"
+                f"the loss is {value} at step {step}; lower learning_rate ({config.learning_rate}){kept}"
             )
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        fabric.backward(loss)
         optimizer.step()
         schedule.step()
-        losses.append(loss.item())
+        losses.append(value)
+        if checkpoint is not None and fabric.is_global_zero and (step + 1) % config.save_every == 0:
+            _save(checkpoint, head, examples, config, optimizer, schedule, losses)
+    if checkpoint is not None and fabric.is_global_zero:
+        checkpoint.unlink(missing_ok=True)
     head.eval()
     return losses
 
 
 def train_head(
-    generator: _Sampler,
+    generator: Sampler,
     annotations: Iterable[Annotation],
     config: HeadTraining = HeadTraining(),
-    device: str = "cpu",
+    architecture: Architecture = Architecture(),  # noqa: B008
+    fabric: Fabric | None = None,
+    folder: Path | None = None,
+    keep: str = "auto",
     progress: str | None = "label head",
-) -> tuple[LabelHead, list[float]]:
+) -> tuple[Head, list[float]]:
     """A label head for this generator from annotated samples, and its loss at each step (paper section 3.2).
 
-    BdganError as of `collect`, and when the loss stops being finite.
+    folder: for checkpoints and, where memory is short, features.
+    keep: where features go, see `collect`. With progress the cost is printed before anything is paid.
+    BdganError as of `collect` and `fit_head`.
     """
-    examples = collect(generator, annotations, config.parts)
-    count = max(2, int(examples.masks[examples.masks != UNLABELLED].max()) + 1)
-    labels = (
-        ("background", *(f"part {k}" for k in range(1, count)))
-        if config.parts
-        else ("background", "foreground")
-    )
-    torch.manual_seed(config.seed)
+    found, fabric = list(annotations), fabric or Fabric(accelerator="cpu", devices=1)
+    labels: tuple[str, ...] = ("background", "foreground")
+    if config.parts:
+        masks = np.concatenate([a.mask[a.mask != UNLABELLED] for a in found] or [np.zeros(1, np.uint8)])
+        labels = ("background", *(f"part {k}" for k in range(1, max(2, int(masks.max()) + 1))))
     blocks = tuple((name, channels, side) for name, (channels, side) in generator.blocks.items())
-    head = LabelHead(HeadConfig(blocks, len(generator.classes), labels, config.widths))
-    return head, fit_head(head, examples, config, device, progress)
+    head_config = HeadConfig(blocks, len(generator.classes), labels, architecture)
+    cache = folder and folder / "features"
+    needed = feature_bytes(generator.blocks, len(found))
+    if keep == "auto":
+        keep = place_features(needed, cache)
+    if progress is not None and fabric.is_global_zero:
+        cost = head_cost(head_config, min(config.batch_size, max(1, len(found))))
+        where = {"fresh": "sampled at every step"}.get(keep, f"kept in {keep}")
+        print(f"{architecture.variant} head: {cost}", flush=True)
+        print(f"features of {len(found)} samples: {needed / 1e6:,.0f} MB, {where}", flush=True)
+    with fabric.rank_zero_first():  # one device writes the files that all read
+        examples = collect(generator, found, config.parts, keep, cache)
+    torch.manual_seed(config.seed)
+    head = build_head(head_config)
+    checkpoint = folder / "checkpoint.pt" if folder else None
+    return head, fit_head(head, examples, config, fabric, checkpoint, progress)
 
 
-def save_head(head: LabelHead, folder: str | Path) -> None:
-    """Write `head.safetensors` and, last, `head.json`, which holds the weights' fingerprint."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomic(
-        folder / "head.safetensors", save({k: v.contiguous().cpu() for k, v in head.state_dict().items()})
-    )
-    record = {"sha256": head.sha256, "config": head.config.to_json()}
-    write_atomic(folder / "head.json", (json.dumps(record, indent=1) + "\n").encode())
+def _loss(
+    model: torch.nn.Module, examples: Examples, config: HeadTraining, step: int, fabric: Fabric, members: int
+) -> Tensor:
+    """Mean cross-entropy of this device's share of the batch of a step."""
+    noise = np.random.default_rng([config.seed, step])
+    size = min(config.batch_size, len(examples))
+    chosen = noise.choice(len(examples), size, replace=False)
+    mirror = noise.random() < 0.5
+    # an ensemble's members see the same features, each at its own samples: different data orders
+    weights = np.ones((size, 1)) if members == 1 else noise.random((size, members)) < config.member_share
+    mine = slice(fabric.global_rank, None, fabric.world_size)
+    indices = torch.from_numpy(chosen[mine])
+    features = {
+        block: x.to(fabric.device, memory_format=torch.channels_last)
+        for block, x in examples.batch(indices).items()
+    }
+    masks = examples.masks[indices].long()
+    if config.pixel_share < 1:
+        hidden = noise.random((size, *masks.shape[1:]))[mine] >= config.pixel_share
+        masks[torch.from_numpy(hidden)] = UNLABELLED
+    masks = masks.to(fabric.device)
+    if mirror:  # features of a mirrored image, to good approximation
+        features, masks = {block: x.flip(3) for block, x in features.items()}, masks.flip(2)
+    logits = model(features, examples.class_ids[indices].to(fabric.device)).flatten(0, 1)
+    if logits.shape[-1] != masks.shape[-1]:  # features of another network may be coarser than its images
+        logits = F.interpolate(logits, size=masks.shape[-2:], mode="bilinear", align_corners=False)
+    wanted = masks.repeat_interleave(members, 0)
+    each = F.cross_entropy(logits, wanted, ignore_index=UNLABELLED, reduction="none")
+    weight = torch.from_numpy(weights[mine]).to(each).flatten()
+    labelled = (wanted != UNLABELLED).sum((1, 2))
+    return (each.sum((1, 2)) * weight).sum() / (weight * labelled).sum().clamp_min(1)
 
 
-def load_head(folder: str | Path) -> LabelHead:
-    """Read what `save_head` wrote; BdganError names a file that is missing, damaged or does not fit."""
-    folder = Path(folder)
-    for name in ("head.json", "head.safetensors"):
-        if not (folder / name).is_file():
-            raise BdganError(f"{folder / name} is missing; train a label head first (notebook 03)")
+def _fingerprint(head: Head, examples: Examples, config: HeadTraining) -> str:
+    """Of everything a training depends on but the devices."""
+    settings = json.dumps([asdict(config), head.config.to_json()])
+    labels = examples.class_ids.numpy().tobytes() + examples.masks.numpy().tobytes()
+    return sha256(settings.encode() + labels).hexdigest()
+
+
+def _save(
+    path: Path,
+    head: Head,
+    examples: Examples,
+    config: HeadTraining,
+    optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+    losses: list[float],
+) -> None:
+    data = io.BytesIO()
+    state = {
+        "training": _fingerprint(head, examples, config),
+        "losses": losses,
+        "head": head.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "schedule": schedule.state_dict(),
+    }
+    torch.save(state, data)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, data.getvalue())
+
+
+def _resume(
+    path: Path | None,
+    head: Head,
+    examples: Examples,
+    config: HeadTraining,
+    optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+) -> list[float]:
+    """The losses of the steps already taken, none without a checkpoint; the parts are brought to there."""
+    if path is None or not path.exists():
+        return []
     try:
-        record = json.loads((folder / "head.json").read_text("utf-8"))
-        expected = str(record["sha256"])
-        head = LabelHead(HeadConfig.from_json(record["config"]))
-        head.load_state_dict(load_file(folder / "head.safetensors"))
-    except Exception as error:  # safetensors, JSON and torch each raise their own
-        raise BdganError(f"{folder}: no readable label head ({error})") from error
-    if head.sha256 != expected:
-        weights = folder / "head.safetensors"
-        raise BdganError(
-            f"{weights} is damaged: expected sha256 {expected}, actual {head.sha256}; train anew"
-        )
-    return head.eval()
+        state = torch.load(path, weights_only=True)
+        same = state["training"] == _fingerprint(head, examples, config)
+    except Exception as error:  # torch, zipfile and pickle each raise their own
+        raise BdganError(f"checkpoint {path} is unreadable ({error}); remove it to start anew") from error
+    if not same:
+        raise BdganError(f"checkpoint {path} is of another training; remove it, or use that one's settings")
+    head.load_state_dict(state["head"])
+    optimizer.load_state_dict(state["optimizer"])
+    schedule.load_state_dict(state["schedule"])
+    return list(state["losses"])

@@ -67,7 +67,7 @@ CONFIG = BigGANConfig(
 class Recipe:
     """Settings of the two training phases; a step is one batch."""
 
-    warm_steps: int = 14_000
+    warm_steps: int = 9_000
     adversarial_steps: int = 8_000
     batch_size: int = 32  # a multiple of 4: groups of four of one class
     warm_rate: float = 1.5e-3  # Adam(0.9, 0.99), cosine to a twentieth

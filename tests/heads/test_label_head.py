@@ -7,16 +7,36 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from bdgan_lib.heads.label_head import HeadConfig, LabelHead
-from bdgan_lib.heads.training import load_head, save_head
+from bdgan_lib.heads.base import Architecture, HeadConfig
+from bdgan_lib.heads.files import load_head, save_head
+from bdgan_lib.heads.label_head import build_head
 from bdgan_lib.types import BdganError, Sample, Sampling
 
 BLOCKS = (("b1", 10, 4), ("b2", 8, 4), ("b3", 8, 8), ("b4", 6, 16), ("b5", 6, 32), ("b6", 4, 32))
+KINDS = [
+    Architecture("paper", (6, 5, 4)),
+    Architecture("paper", (6, 5, 4), members=3),
+    Architecture("fast", (6, 5, 4), stride=1),
+    Architecture("fast", (6, 5, 4), stride=2, members=3),
+    Architecture("fast", (6, 5, 4), stride=4, conditional=False),
+    Architecture("fast", (6, 5, 4), groups=("mid",)),
+    Architecture("linear"),
+    Architecture("mlp", (7, 5), members=2),
+]
 
 
-def make_head(seed=0, labels=("background", "foreground", "other")):
+def name_of(kind):
+    return f"{kind.variant}-{kind.stride}-{kind.members}-{len(kind.groups)}"
+
+
+def make_head(seed=0, labels=("background", "foreground", "other"), kind=KINDS[2]):
+    """A head whose standardisation is no identity."""
     torch.manual_seed(seed)
-    return LabelHead(HeadConfig(BLOCKS, 3, labels, (6, 5, 4)))
+    head = build_head(HeadConfig(BLOCKS, 3, labels, kind))
+    for name, channels, _ in BLOCKS:
+        getattr(head, f"mean_{name}").copy_(torch.randn(channels))
+        getattr(head, f"scale_{name}").copy_(torch.rand(channels) + 0.5)
+    return head
 
 
 def make_features(batch=2, seed=1):
@@ -28,48 +48,125 @@ def resize(x, side):
     return F.interpolate(x, size=(side, side), mode="bilinear", align_corners=False)
 
 
-def reference(head, features, class_ids):
-    """The paper's order: standardise, resize a group to its finest side, concatenate, one 1x1 convolution."""
-    fused = None
-    for group, mix in zip(head.groups, head.mixes, strict=True):
-        side = max(features[name].shape[-1] for name in group)
-        wide, weight, bias = [], [], 0
-        for name in group:
-            mean, scale = getattr(head, f"mean_{name}"), getattr(head, f"scale_{name}")
-            wide.append(resize((features[name] - mean[:, None, None]) * scale[:, None, None], side))
-            weight.append(head.projections[name].weight)
-            bias = bias + head.projections[name].bias
-        x = F.conv2d(torch.cat(wide, 1), torch.cat(weight, 1), bias)
-        fused = mix(x if fused is None else torch.cat([resize(fused, side), x], 1), class_ids)
-    return head.out(fused.relu())
+def standardised(head, features, name):
+    mean, scale = getattr(head, f"mean_{name}"), getattr(head, f"scale_{name}")
+    return (features[name] - mean[:, None, None]) * scale[:, None, None]
+
+
+def gathered(head, features, names, side):
+    """The release's order: standardise, resize every block, concatenate, one 1x1 convolution."""
+    wide = torch.cat([resize(standardised(head, features, name), side) for name in names], 1)
+    weight = torch.cat([head.projections[name].weight for name in names], 1)
+    return F.conv2d(wide, weight, sum(head.projections[name].bias for name in names))
 
 
 @torch.no_grad()
-def test_projecting_before_the_resize_is_the_same_function_as_after_it():
-    head, features, class_ids = make_head().double().eval(), make_features(), torch.tensor([0, 2])
+def test_the_paper_s_head_is_the_published_order_of_operations():
+    head, features = make_head(kind=KINDS[0]).double().eval(), make_features()
+    features, class_ids = {name: x.double() for name, x in features.items()}, torch.tensor([0, 2])
+    low, mid, high = ["b1", "b2"], ["b3"], ["b4", "b5", "b6"]
+    assert list(head.groups.values()) == [low, mid, high]
+    x = resize(gathered(head, features, low, 4), 8)
+    x = head.mixes["mid"](torch.cat([x, gathered(head, features, mid, 8)], 1), class_ids)
+    x = head.mixes["high"](torch.cat([resize(x, 32), gathered(head, features, high, 32)], 1), class_ids)
+    wanted = head.out(head.norm(x).relu())
+    torch.testing.assert_close(head(features, class_ids)[:, 0], wanted, atol=1e-12, rtol=0)
+
+
+@torch.no_grad()
+def test_a_pixel_s_network_sees_the_resized_features_of_that_pixel_alone():
+    """DatasetGAN's order: resize and concatenate all blocks, then member by member one pixel at a time."""
+    head, features = make_head(kind=KINDS[7]).double().eval(), make_features()
     features = {name: x.double() for name, x in features.items()}
-    for name, channels, _ in BLOCKS:
-        getattr(head, f"mean_{name}").copy_(torch.randn(channels))
-        getattr(head, f"scale_{name}").copy_(torch.rand(channels) + 0.5)
-    logits = head(features, class_ids)
-    assert logits.shape == (2, 3, 32, 32)
-    torch.testing.assert_close(logits, reference(head, features, class_ids), atol=1e-12, rtol=0)
+    for norm in (head.norm1, head.norm2):
+        norm.running_mean.normal_()
+        norm.running_var.uniform_(0.5, 2)
+    names = [name for name, _, _ in BLOCKS]
+    wide = torch.cat([resize(standardised(head, features, name), 32) for name in names], 1)
+    rows = wide.permute(0, 2, 3, 1).reshape(-1, wide.shape[1])
+    first = torch.cat([head.projections[name].weight[..., 0, 0] for name in names], 1)
+    bias = sum(head.projections[name].bias for name in names)
+
+    def normed(x, norm, at):
+        mean, var = norm.running_mean[at], norm.running_var[at]
+        return (x - mean) / (var + norm.eps).sqrt() * norm.weight[at] + norm.bias[at]
+
+    found = head(features, torch.tensor([0, 1]))
+    for m in range(2):
+        at, then, last = slice(7 * m, 7 * m + 7), slice(5 * m, 5 * m + 5), slice(3 * m, 3 * m + 3)
+        h = normed((rows @ first[at].T + bias[at]).relu(), head.norm1, at)
+        h = normed(
+            (h @ head.hidden.weight[then, :, 0, 0].T + head.hidden.bias[then]).relu(), head.norm2, then
+        )
+        logits = h @ head.out.weight[last, :, 0, 0].T + head.out.bias[last]
+        wanted = logits.reshape(2, 32, 32, 3).permute(0, 3, 1, 2)
+        torch.testing.assert_close(found[:, m], wanted, atol=1e-10, rtol=0)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=name_of)
+def test_every_head_gives_logits_of_every_member_for_every_pixel(kind):
+    head, features = make_head(kind=kind), make_features()
+    logits = head(features, torch.tensor([0, 2]))
+    assert logits.shape == (2, kind.members, 3, 32, 32)
+    logits.sum().backward()
+    unused = [name for name, p in head.named_parameters() if p.grad is None]
+    assert not unused, "no weight is there for nothing"
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=name_of)
+def test_a_head_looks_only_at_the_groups_it_was_given(kind):
+    head, features, ids = make_head(kind=kind).eval(), make_features(), torch.tensor([0, 1])
+    read = {name for group in kind.groups for name in head.groups[group]}
+    for name in features:
+        changed = {**features, name: features[name] + torch.randn_like(features[name])}
+        assert torch.equal(head(features, ids), head(changed, ids)) == (name not in read)
+
+
+@torch.no_grad()
+def test_moving_the_image_by_a_patch_moves_the_labels_with_it():
+    """Far from the border, the fast head knows no place but by its features."""
+    head = make_head(kind=Architecture("fast", (6, 5, 4), stride=2, groups=("high",))).eval()
+    features = make_features()
+    moved = {name: x.roll(8 * x.shape[-1] // 32, 3) for name, x in features.items()}
+    one, two = (head(x, torch.tensor([0, 1])) for x in (features, moved))
+    torch.testing.assert_close(two[..., 14:26], one[..., 6:18], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "wrong, says",
+    [
+        ({"variant": "magic"}, "magic.*paper, fast"),
+        ({"widths": (3, 4)}, "takes 3"),
+        ({"widths": (3, 0, 4)}, "widths"),
+        ({"groups": ("low", "top")}, "top"),
+        ({"groups": ()}, "groups"),
+        ({"variant": "paper", "groups": ("low",)}, "paper"),
+        ({"members": 0}, "members 0"),
+        ({"stride": 0}, "stride 0"),
+    ],
+)
+def test_settings_a_head_cannot_have_are_refused(wrong, says):
+    with pytest.raises(BdganError, match=says):
+        Architecture(**wrong)
 
 
 @torch.no_grad()
 def test_the_class_decides_with_the_features():
     head, features = make_head().eval(), make_features(1)
-    head.mixes[0].norm1.gain.weight[1] *= 2
+    head.mixes["mid"].norm1.gain.weight[1] *= 2
     assert not torch.allclose(head(features, torch.tensor([0])), head(features, torch.tensor([1])))
+    plain = make_head(kind=Architecture("fast", (6, 5, 4), conditional=False)).eval()
+    assert torch.equal(plain(features, torch.tensor([0])), plain(features, torch.tensor([1])))
 
 
-def test_standardised_features_have_mean_0_and_deviation_1():
+def test_standardised_features_have_mean_0_and_deviation_1_however_they_come():
     head, features = make_head(), make_features(5)
-    head.standardise(features)
+    head.standardise({name: x[part] for name, x in features.items()} for part in ([0, 1, 2], [3], [4]))
     for name, x in features.items():
-        y = (x - getattr(head, f"mean_{name}")[:, None, None]) * getattr(head, f"scale_{name}")[:, None, None]
+        y = standardised(head, features, name)
         torch.testing.assert_close(y.mean((0, 2, 3)), torch.zeros(x.shape[1]), atol=1e-4, rtol=0)
-        torch.testing.assert_close(y.std((0, 2, 3)), torch.ones(x.shape[1]), atol=2e-3, rtol=0)
+        deviation = y.std((0, 2, 3), correction=0)
+        torch.testing.assert_close(deviation, torch.ones(x.shape[1]), atol=2e-3, rtol=0)
 
 
 def test_a_missing_block_is_named():
@@ -88,7 +185,7 @@ def test_predict_gives_the_most_likely_label_of_every_pixel():
     head, sample = make_head(), make_sample()
     found = head.predict(sample)
     assert found.dtype == np.uint8 and found.shape == (2, 32, 32)
-    assert np.array_equal(found, head(sample.features, sample.class_ids).argmax(1).numpy())
+    assert np.array_equal(found, head(sample.features, sample.class_ids)[:, 0].argmax(1).numpy())
 
 
 def test_the_fingerprint_is_that_of_settings_and_weights():
@@ -101,8 +198,9 @@ def test_the_fingerprint_is_that_of_settings_and_weights():
     assert one.sha256 != before
 
 
-def test_a_saved_head_is_the_same_head(tmp_path):
-    head, sample = make_head().eval(), make_sample()
+@pytest.mark.parametrize("kind", KINDS, ids=name_of)
+def test_a_saved_head_is_the_same_head(tmp_path, kind):
+    head, sample = make_head(kind=kind).eval(), make_sample()
     save_head(head, tmp_path / "head")
     loaded = load_head(tmp_path / "head")
     assert loaded.sha256 == head.sha256 and loaded.config == head.config

@@ -5,13 +5,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from lightning_fabric import Fabric
 
 from bdgan_lib.data.annotations import Annotation
-from bdgan_lib.heads.label_head import HeadConfig, LabelHead
-from bdgan_lib.heads.training import Examples, HeadTraining, collect, fit_head, train_head
+from bdgan_lib.heads.base import Architecture, HeadConfig
+from bdgan_lib.heads.examples import Examples, collect, place_features
+from bdgan_lib.heads.files import load_head, save_head
+from bdgan_lib.heads.label_head import build_head
+from bdgan_lib.heads.training import HeadTraining, fit_head, train_head
 from bdgan_lib.types import BdganError, Sample, Sampling, sample_id
 
-QUICK = HeadTraining(steps=25, batch_size=4, widths=(6, 6, 6))
+QUICK = HeadTraining(steps=25, batch_size=4)
+SMALL = Architecture(widths=(6, 6, 6), stride=1)
 
 
 class FakeGenerator:
@@ -62,8 +67,14 @@ def some(generator, count=6):
     return [annotation(generator, seed, seed % 2) for seed in range(count)]
 
 
-def train(generator, annotations, config=QUICK):
-    return train_head(generator, annotations, config, progress=None)
+def train(generator, annotations, config=QUICK, architecture=SMALL, **more):
+    return train_head(generator, annotations, config, architecture, progress=None, **more)
+
+
+def make_head(generator, architecture=SMALL):
+    torch.manual_seed(0)
+    blocks = tuple((name, c, side) for name, (c, side) in generator.blocks.items())
+    return build_head(HeadConfig(blocks, 2, architecture=architecture))
 
 
 def test_the_loss_falls_and_the_head_finds_fresh_foreground(generator):
@@ -117,22 +128,19 @@ def test_unlabelled_pixels_teach_nothing(generator):
     masks = torch.full((2, 32, 32), 255)
     masks[:, 4:9] = torch.from_numpy(np.stack([generator.mask(s) for s in (0, 1)])).long()[:, 4:9]
     sample = generator.sample(torch.tensor([0, 1]), torch.tensor([0, 1]))
-    torch.manual_seed(0)
-    blocks = tuple((name, c, side) for name, (c, side) in generator.blocks.items())
-    head = LabelHead(HeadConfig(blocks, 2, widths=(6, 6, 6)))
+    head = make_head(generator)
     gradients = []
     head.out.register_forward_hook(lambda _m, _i, out: out.register_hook(gradients.append) and None)
     fit_head(head, Examples(sample.features, sample.class_ids, masks), replace(QUICK, steps=2))
     for gradient in gradients:
-        share = gradient.abs().sum((0, 1, 3)) > 0  # by row; mirroring keeps rows
+        share = gradient.abs().sum((0, 1, 2, 4)) > 0  # by row; mirroring keeps rows
         assert share.nonzero().flatten().tolist() == list(range(4, 9))
 
 
 def test_features_coarser_than_the_image_are_enough(generator):
     """Another network's features, as in the transfer to VQGAN: the answer is resized to the masks."""
     sample = generator.sample(torch.tensor([0, 1]), torch.tensor([0, 1]))
-    blocks = tuple((name, c, side) for name, (c, side) in generator.blocks.items())
-    head = LabelHead(HeadConfig(blocks, 2, widths=(6, 6, 6)))
+    head = make_head(generator)
     masks = torch.zeros(2, 64, 64, dtype=torch.int64)
     losses = fit_head(head, Examples(sample.features, sample.class_ids, masks), replace(QUICK, steps=8))
     assert losses[-1] < losses[0]
@@ -154,3 +162,147 @@ def test_bad_annotations_are_refused_by_name(generator):
 def test_a_loss_that_is_not_finite_stops_with_its_step(generator):
     with pytest.raises(BdganError, match=r"step \d+.*learning_rate"):
         train(generator, some(generator), replace(QUICK, learning_rate=1e30))
+
+
+KINDS = [
+    SMALL,
+    Architecture(widths=(6, 6, 6), stride=2, members=3),
+    Architecture("paper", (6, 5, 4)),
+    Architecture("mlp", (7, 5), members=2),
+]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=["fast", "ensemble", "paper", "mlp"])
+def test_an_interrupted_training_goes_on_to_the_very_same_head(generator, tmp_path, kind):
+    config = replace(QUICK, steps=7, save_every=3, pixel_share=0.5)
+    whole, losses = train(generator, some(generator), config, kind)
+
+    class Cut(Exception):
+        pass
+
+    taken = []
+
+    def stop(step):  # at the 6th batch: step 3 is saved, 4 and 5 are lost
+        taken.append(step)
+        if len(taken) == 6:
+            raise Cut
+
+    examples = collect(generator, some(generator))
+    cut = replace(examples, features=lambda chosen: (stop(chosen), examples.batch(chosen))[1])
+    path = tmp_path / "checkpoint.pt"
+    taken.append("standardisation")  # reads the features once
+    with pytest.raises(Cut):
+        fit_head(make_head(generator, kind), cut, config, checkpoint=path)
+    assert path.exists()
+    head = make_head(generator, kind)
+    assert fit_head(head, examples, config, checkpoint=path) == losses
+    assert head.sha256 == whole.sha256
+    assert not path.exists(), "a finished training leaves no checkpoint behind"
+
+
+def test_a_checkpoint_of_another_training_or_a_damaged_one_is_refused(generator, tmp_path):
+    path, examples = tmp_path / "checkpoint.pt", collect(generator, some(generator))
+    config = replace(QUICK, steps=4, save_every=2)
+
+    def broken_at(limit):
+        calls = []
+
+        def features(chosen):
+            calls.append(chosen)
+            if len(calls) > limit:
+                raise KeyboardInterrupt
+            return examples.batch(chosen)
+
+        return replace(examples, features=features)
+
+    with pytest.raises(KeyboardInterrupt):
+        fit_head(make_head(generator), broken_at(4), config, checkpoint=path)
+    for other in (replace(config, seed=1), replace(config, learning_rate=1e-3)):
+        with pytest.raises(BdganError, match=r"checkpoint.*another training"):
+            fit_head(make_head(generator), examples, other, checkpoint=path)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(BdganError, match=r"checkpoint.*unreadable"):
+        fit_head(make_head(generator), examples, config, checkpoint=path)
+
+
+def test_a_loss_that_turns_nan_keeps_the_last_good_checkpoint(generator, tmp_path):
+    examples, path = collect(generator, some(generator)), tmp_path / "checkpoint.pt"
+    calls = []
+
+    def features(chosen):
+        calls.append(chosen)
+        found = examples.batch(chosen)
+        return found if len(calls) < 5 else {k: x * float("nan") for k, x in found.items()}
+
+    config = replace(QUICK, steps=9, save_every=2)
+    with pytest.raises(BdganError, match=r"nan at step 3.*checkpoint\.pt is kept"):
+        fit_head(make_head(generator), replace(examples, features=features), config, checkpoint=path)
+    state = torch.load(path, weights_only=True)
+    assert len(state["losses"]) == 2
+    assert all(torch.isfinite(x).all() for x in state["head"].values())
+
+
+def test_where_the_features_are_kept_changes_nothing(generator, tmp_path):
+    heads = {
+        keep: train(generator, some(generator), replace(QUICK, steps=4), keep=keep, folder=tmp_path / keep)[0]
+        for keep in ("memory", "disk", "fresh")
+    }
+    assert len({head.sha256 for head in heads.values()}) == 1
+    calls = len(generator.calls)
+    train(generator, some(generator), replace(QUICK, steps=4), keep="disk", folder=tmp_path / "disk")
+    assert len(generator.calls) == calls, "what is on the disk is not sampled again"
+    other = some(generator, 5)
+    examples = collect(generator, other, keep="disk", folder=tmp_path / "disk" / "features")
+    assert len(examples.batch(torch.arange(5))["b1"]) == 5, "of other samples it is"
+    assert len(generator.calls) > calls
+
+
+def test_features_go_where_there_is_room(tmp_path):
+    assert place_features(1000, None) == "memory"
+    assert place_features(2**60, None) == place_features(2**60, tmp_path / "not" / "there") == "fresh"
+
+
+def test_a_way_to_keep_features_that_is_none_is_refused(generator, tmp_path):
+    for keep in ("attic", "disk"):
+        with pytest.raises(BdganError, match=keep):
+            collect(generator, some(generator), keep=keep)
+
+
+def test_two_devices_learn_what_one_does(generator, tmp_path):
+    """Statistics of batch norm are each device's own, so the linear probe, which has none, is compared."""
+    linear = Architecture("linear")
+    config = replace(QUICK, steps=4)
+    one = train(generator, some(generator), config, linear)[0]
+    fabric = Fabric(accelerator="cpu", devices=2, strategy="ddp_fork")
+    fabric.launch(_train_and_save, some(generator), config, linear, tmp_path)
+    two = load_head(tmp_path)
+    for name, value in one.state_dict().items():
+        torch.testing.assert_close(two.state_dict()[name], value, atol=2e-5, rtol=0)
+
+
+def _train_and_save(fabric, annotations, config, architecture, folder):
+    torch.set_num_threads(1)
+    head, _ = train_head(FakeGenerator(), annotations, config, architecture, fabric, progress=None)
+    if fabric.is_global_zero:
+        save_head(head, folder)
+
+
+def test_the_members_of_an_ensemble_learn_different_things_and_agree_on_what_is_clear(generator):
+    kind = Architecture(widths=(8, 8, 8), stride=1, members=4)
+    head, losses = train(generator, some(generator), replace(QUICK, steps=60), kind)
+    assert np.mean(losses[-5:]) < 0.7 * losses[0]
+    sample = generator.sample(torch.tensor([0, 1]), torch.tensor([100, 101]))
+    logits = head(sample.features, sample.class_ids).detach()
+    answers = logits.argmax(2)
+    assert all((answers[:, i] != answers[:, j]).any() for i in range(4) for j in range(i))
+    labels, divergence = head.label(sample.features, sample.class_ids)
+    wanted = np.stack([generator.mask(100), generator.mask(101)])
+    assert (labels == wanted).mean() > 0.8
+    wrong = labels != wanted
+    assert divergence[wrong].mean() > 1.5 * divergence[~wrong].mean()
+
+
+def test_a_memory_estimate_and_the_cost_come_before_the_work(generator, capsys):
+    train_head(generator, some(generator), replace(QUICK, steps=1), SMALL, progress="head")
+    out = capsys.readouterr().out
+    assert "GFLOP per image" in out and "MB per training step" in out and "features of 6 samples" in out

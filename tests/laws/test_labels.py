@@ -6,12 +6,15 @@ import torch
 from bdgan_lib.data.annotations import Annotation, AnnotationStore
 from bdgan_lib.downstream.metrics import confusion
 from bdgan_lib.generators.biggan_deep import BigGANDeep
-from bdgan_lib.heads.training import HeadTraining, collect, train_head
+from bdgan_lib.heads.base import Architecture
+from bdgan_lib.heads.examples import collect
+from bdgan_lib.heads.training import HeadTraining, train_head
 from bdgan_lib.synthesis.run import SynthesisSpec, synthesize
 from bdgan_lib.types import Sampling, sample_id
 
 NAMES = tuple(f"class {i}" for i in range(12))
-QUICK = HeadTraining(steps=2, widths=(6, 6, 6))
+QUICK = HeadTraining(steps=2)
+SMALL = Architecture(widths=(6, 6, 6))
 
 
 def annotations(generator, store):
@@ -43,7 +46,7 @@ def test_a_mask_goes_from_the_store_to_the_loss_unchanged_with_its_own_image(big
 def test_synthetic_labels_are_the_head_s_own_answer_on_that_very_image(biggan, tmp_path):
     generator = BigGANDeep(biggan, "tiny", NAMES, "a" * 64)
     head, _ = train_head(
-        generator, annotations(generator, AnnotationStore(tmp_path / "a")), QUICK, progress=None
+        generator, annotations(generator, AnnotationStore(tmp_path / "a")), QUICK, SMALL, progress=None
     )
     spec = SynthesisSpec(generator.sha256, head.sha256, (0, 2), 3, Sampling(), batch_size=4, shard_size=4)
     images, masks, class_ids = synthesize(spec, generator, head, tmp_path / "data", progress=False).arrays()

@@ -1,0 +1,144 @@
+"""What each choice in a label head buys: variants, baselines, ablations and ensembles, over several seeds."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from bdgan_lib.data.annotations import Annotation
+from bdgan_lib.downstream.metrics import iou
+from bdgan_lib.downstream.selection import drop_gain, error_rates, image_counts, kept_miou, rank_correlation
+from bdgan_lib.experiments.cells import Row, run_cells
+from bdgan_lib.heads.base import Architecture, HeadConfig
+from bdgan_lib.heads.cost import head_cost
+from bdgan_lib.heads.ensemble import image_divergence
+from bdgan_lib.heads.examples import Examples, collect
+from bdgan_lib.heads.label_head import build_head
+from bdgan_lib.heads.training import HeadTraining, fit_head
+from bdgan_lib.images import to_uint8
+from bdgan_lib.profiles import PocketProfile
+from bdgan_lib.types import sample_id
+
+FIRST_SEED = 7_000_000  # of the test samples: nothing else uses them
+DROPPED = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
+
+# name -> what differs from the standard head: of its architecture, of its training, labels per class
+TRIALS: dict[str, dict[str, Any]] = {
+    "fast": {},
+    "paper": {"architecture": {"variant": "paper"}},
+    "linear probe": {"architecture": {"variant": "linear"}},
+    "pixel MLP x10": {
+        "architecture": {"variant": "mlp", "members": 10},
+        "training": {"pixel_share": 0.25, "member_share": 1.0},
+    },
+    "1 label": {"labels": 1},
+    "2 labels": {"labels": 2},
+    "10 labels": {"labels": 10},
+    "low": {"architecture": {"groups": ["low"]}},
+    "low + mid": {"architecture": {"groups": ["low", "mid"]}},
+    "high": {"architecture": {"groups": ["high"]}},
+    "half width": {"architecture": {"widths": [32, 24, 16]}},
+    "double width": {"architecture": {"widths": [128, 96, 64]}},
+    "no class": {"architecture": {"conditional": False}},
+    "stride 1": {"architecture": {"stride": 1}},
+    "stride 4": {"architecture": {"stride": 4}},
+    "ensemble 2": {"architecture": {"members": 2}},
+    "ensemble 4": {"architecture": {"members": 4}},
+    "ensemble 16": {"architecture": {"members": 16}},
+}
+
+
+@dataclass(frozen=True)
+class LabelHeadBench:
+    """One generator, its annotations, and fresh samples the oracle has labelled."""
+
+    profile: PocketProfile
+    fresh: int = 1_000  # test samples
+
+    @cached_property
+    def generator(self) -> Any:
+        return self.profile.generator()
+
+    @cached_property
+    def pool(self) -> Examples:
+        """Ten annotated samples per class, the most recognisable first: five of them ship."""
+        found = self.profile.annotate(self.generator, keep=10)
+        found.sort(key=lambda a: (a.class_id, -a.extra["confidence"]))
+        return collect(self.generator, found, keep="memory")
+
+    @cached_property
+    def test(self) -> Examples:
+        """Fresh samples with the oracle's foreground."""
+        found: list[Annotation] = []
+        for first in range(0, self.fresh, 50):
+            numbers = torch.arange(first, min(first + 50, self.fresh))
+            ids, seeds = numbers % len(self.profile.classes), FIRST_SEED + numbers
+            images = to_uint8(self.generator.sample(ids, seeds, self.profile.sampling, features=False).images)
+            masks = (self.profile.oracle.annotate(images, ids.numpy()) > 0).astype(np.uint8)
+            for class_id, seed, mask in zip(ids.tolist(), seeds.tolist(), masks, strict=True):
+                name = self.profile.classes[class_id]
+                found.append(
+                    Annotation(sample_id(name, seed), name, class_id, seed, self.profile.sampling,
+                               self.generator.sha256, mask, self.profile.oracle.name)
+                )  # fmt: skip
+        return collect(self.generator, found, keep="memory")
+
+    def chosen(self, labels: int, seed: int) -> torch.Tensor:
+        """Indices into the pool: `labels` of every class, of the five that ship a draw by the seed."""
+        noise, chosen = np.random.default_rng([seed, labels]), []
+        for class_id in range(len(self.profile.classes)):
+            own = torch.nonzero(self.pool.class_ids == class_id).flatten().numpy()
+            chosen += own.tolist() if labels >= len(own) else noise.choice(own[:5], labels, False).tolist()
+        return torch.tensor(chosen)
+
+    def measure(self, settings: Mapping[str, Any]) -> Row:
+        """Train one head and score it on the fresh samples."""
+        architecture = Architecture(**settings.get("architecture", {}))
+        training = replace(HeadTraining(), seed=settings["seed"], **settings.get("training", {}))
+        chosen = self.chosen(settings.get("labels", 5), settings["seed"])
+        examples = Examples(self.pool.batch(chosen), self.pool.class_ids[chosen], self.pool.masks[chosen])
+        blocks = tuple((name, channels, side) for name, (channels, side) in self.generator.blocks.items())
+        config = HeadConfig(blocks, len(self.profile.classes), architecture=architecture)
+        torch.manual_seed(training.seed)
+        head = build_head(config)
+        fit_head(head, examples, training)
+        batches = zip(self.test.batches(50, self.fresh), self.test.class_ids.split(50), strict=True)
+        labels, divergence = zip(*(head.label(features, ids) for features, ids in batches), strict=True)
+        counts = image_counts(np.concatenate(labels), self.test.masks.numpy(), 2)
+        cost = head_cost(config, training.batch_size)
+        row: Row = {
+            "fgbg_miou": float(iou(counts.sum(0)).mean()),
+            "gflop": cost.flops / 1e9,
+            "step_mb": cost.step_bytes / 1e6,
+            "weights": cost.parameters,
+        }
+        if architecture.members > 1:
+            doubt = image_divergence(np.concatenate(divergence))
+            row["rank_correlation"] = rank_correlation(doubt, error_rates(counts))
+            row["kept_miou"] = kept_miou(counts, doubt, DROPPED)
+            row["drop10_gain"] = drop_gain(counts, doubt)
+        return row
+
+
+def run(
+    profile: PocketProfile,
+    folder: Path,
+    seeds: int = 5,
+    trials: tuple[str, ...] = tuple(TRIALS),
+    fresh: int = 1_000,
+    **training: Any,
+) -> Row:
+    """All trials with every seed; `training` changes HeadTraining for all. See `run_cells` for the result."""
+    bench = LabelHeadBench(profile, fresh)
+    cells: dict[str, dict[str, Any]] = {}
+    for name in trials:
+        trial = TRIALS[name]
+        steps = {"steps": HeadTraining.steps, **training}  # named, so that a new default is measured anew
+        settings = {**trial, "training": {**steps, **trial.get("training", {})}, "fresh": fresh}
+        cells |= {f"{name} / {seed}": {"trial": name, **settings, "seed": seed} for seed in range(seeds)}
+    about = {"profile": profile.name, "generator_sha256": bench.generator.sha256}
+    return run_cells("label-head", cells, bench.measure, folder, about)

@@ -1,0 +1,138 @@
+"""BigGAN (Brock et al. 2019; not deep), the generator of the release: hierarchical z, one attention layer.
+
+The network is ours; the names of its parameters are those of ajbrock/BigGAN-PyTorch, whose spectral norms are
+fused into the weights here.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bdgan_lib.generators.recorded import RecordedGenerator
+from bdgan_lib.types import Sampling
+
+_CHANNELS = {  # of the first input and of every block's output, times the base width
+    128: (16, 16, 8, 4, 2, 1),
+    256: (16, 16, 8, 8, 4, 2, 1),
+    512: (16, 16, 8, 8, 4, 2, 1, 1),
+}
+_Z_DIM = {128: 120, 256: 140, 512: 128}
+_ATTENTION = {128: 64, 256: 128, 512: 64}  # the side it works at
+_EPS = 1e-4
+
+
+@dataclass(frozen=True)
+class BigGANConfig:
+    """The published sizes; a smaller `width` makes a small network of the same shape."""
+
+    resolution: int = 512  # 128, 256 or 512
+    num_classes: int = 1000
+    width: int = 96  # base channels
+    embedding: int = 128  # of a class, shared by all blocks
+
+
+class ConditionalNorm(nn.Module):
+    """Batch norm with stored statistics, gain and bias linear in the condition."""
+
+    def __init__(self, channels: int, condition: int) -> None:
+        super().__init__()
+        self.gain = nn.Linear(condition, channels, bias=False)
+        self.bias = nn.Linear(condition, channels, bias=False)
+        self.stored_mean: Tensor
+        self.stored_var: Tensor
+        self.register_buffer("stored_mean", torch.zeros(channels))
+        self.register_buffer("stored_var", torch.ones(channels))
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        gain = (1 + self.gain(condition)) * torch.rsqrt(self.stored_var + _EPS)
+        bias = self.bias(condition) - self.stored_mean * gain
+        return torch.addcmul(bias[..., None, None], x, gain[..., None, None])
+
+
+class Block(nn.Module):
+    """Norm, ReLU, upsampling, convolution, twice, with a residual: [B, I, H, W] -> [B, O, 2H, 2W]."""
+
+    def __init__(self, inputs: int, outputs: int, condition: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1)
+        self.conv_sc = nn.Conv2d(inputs, outputs, 1)
+        self.bn1, self.bn2 = ConditionalNorm(inputs, condition), ConditionalNorm(outputs, condition)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        h = F.interpolate(F.relu(self.bn1(x, condition)), scale_factor=2)
+        h = self.conv2(F.relu(self.bn2(self.conv1(h), condition)))
+        return h + F.interpolate(self.conv_sc(x), scale_factor=2)  # a 1x1 convolution may come before
+
+
+class Attention(nn.Module):
+    """Self-attention as in SAGAN: keys and values at half the side."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.theta = nn.Conv2d(channels, channels // 8, 1, bias=False)
+        self.phi = nn.Conv2d(channels, channels // 8, 1, bias=False)
+        self.g = nn.Conv2d(channels, channels // 2, 1, bias=False)
+        self.o = nn.Conv2d(channels // 2, channels, 1, bias=False)
+        self.gamma = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        query = self.theta(x).flatten(2).mT
+        key, value = (F.max_pool2d(layer(x), 2).flatten(2).mT for layer in (self.phi, self.g))
+        found = F.scaled_dot_product_attention(query, key, value, scale=1.0)
+        return x + self.gamma * self.o(found.mT.unflatten(2, x.shape[2:]))
+
+
+class BigGANNetwork(nn.Module):
+    """Latents [B, z_dim] and class ids [B] -> images [B, 3, resolution, resolution] in [-1, 1]."""
+
+    def __init__(self, config: BigGANConfig) -> None:
+        super().__init__()
+        self.config, self.z_dim = config, _Z_DIM[config.resolution]
+        channels = [config.width * factor for factor in _CHANNELS[config.resolution]]
+        self.chunk = self.z_dim // len(channels)  # one part of z for the first layer and for each block
+        condition = config.embedding + self.chunk
+        self.shared = nn.Embedding(config.num_classes, config.embedding)
+        self.linear = nn.Linear(self.chunk, channels[0] * 16)
+        self.blocks = nn.ModuleList()
+        for i, (inputs, outputs) in enumerate(pairwise(channels)):
+            layers: list[nn.Module] = [Block(inputs, outputs, condition)]
+            if 8 << i == _ATTENTION[config.resolution]:
+                layers.append(Attention(outputs))
+            self.blocks.append(nn.ModuleList(layers))
+        self.output_layer = nn.Sequential(
+            nn.BatchNorm2d(channels[-1]), nn.ReLU(), nn.Conv2d(channels[-1], 3, 3, padding=1)
+        )
+
+    def forward(self, z: Tensor, class_ids: Tensor) -> Tensor:
+        first, *rest = z.split(self.chunk, 1)
+        embedding = self.shared(class_ids)
+        h = self.linear(first).view(len(z), -1, 4, 4).contiguous(memory_format=torch.channels_last)
+        for layers, part in zip(self.blocks, rest, strict=True):
+            condition = torch.cat([embedding, part], 1)
+            for layer in layers.children():
+                h = layer(h, condition)
+        return torch.tanh(self.output_layer(h))
+
+
+class BigGAN(RecordedGenerator):
+    """A frozen BigGAN; its features are block1, block2, ... and, after its block, `attention`."""
+
+    def __init__(
+        self, model: BigGANNetwork, name: str, classes: Sequence[str], sha256: str, device: str = "cpu"
+    ) -> None:
+        blocks: dict[str, tuple[str, int, int]] = {}
+        for path, layer in model.named_modules():
+            if isinstance(layer, Block):
+                channels, side = layer.conv2.out_channels, 8 << len(blocks.keys() - {"attention"})
+                blocks[f"block{len(blocks.keys() - {'attention'}) + 1}"] = (path, channels, side)
+            elif isinstance(layer, Attention):  # works on the block before it
+                blocks["attention"] = (path, channels, side)
+        super().__init__(model, name, classes, sha256, device, model.z_dim, blocks)
+
+    def _images(self, z: Tensor, class_ids: Tensor, sampling: Sampling) -> Tensor:
+        return self._model(z, class_ids)

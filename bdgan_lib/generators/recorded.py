@@ -1,0 +1,64 @@
+"""What the BigGANs have in common: seeds to latents, images with the outputs of the blocks on the way."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from bdgan_lib.features import record
+from bdgan_lib.generators.latents import latents
+from bdgan_lib.types import BdganError, Sample, Sampling
+
+
+class RecordedGenerator:
+    """A frozen network behind the `Generator` protocol; its features are the outputs of chosen modules."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        name: str,
+        classes: Sequence[str],
+        sha256: str,
+        device: str,
+        z_dim: int,
+        blocks: Mapping[str, tuple[str, int, int]],  # block -> (path of its module, channels, side)
+    ) -> None:
+        self.name, self.classes, self.sha256, self.device = name, tuple(classes), sha256, device
+        self.blocks = {block: (channels, side) for block, (_, channels, side) in blocks.items()}
+        self.image_size = max(side for _, side in self.blocks.values())
+        self._paths = {block: path for block, (path, _, _) in blocks.items()}
+        self._z_dim = z_dim
+        self._model = model.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def _images(self, z: Tensor, class_ids: Tensor, sampling: Sampling) -> Tensor:
+        """Latents [B, z_dim] and classes [B] on the device -> images [B, 3, H, W] in [-1, 1]."""
+        raise NotImplementedError
+
+    @torch.inference_mode()
+    def sample(
+        self,
+        class_ids: Tensor,
+        seeds: Tensor,
+        sampling: Sampling = Sampling(),  # noqa: B008 (frozen, so one default can be shared)
+        features: bool = True,
+    ) -> Sample:
+        """Images of classes [B] int64 from seeds [B] int64; with `features`, every block's output, float32.
+
+        BdganError for a class the generator does not have.
+        """
+        if len(class_ids) != len(seeds):
+            raise BdganError(f"{len(class_ids)} classes and {len(seeds)} seeds came; wanted as many of both")
+        if class_ids.numel() and not 0 <= int(class_ids.min()) <= int(class_ids.max()) < len(self.classes):
+            raise BdganError(
+                f"class ids {class_ids.unique().tolist()} came; {self.name} has 0 to {len(self.classes) - 1}"
+            )
+        z = latents(seeds, self._z_dim, sampling).to(self.device)
+        with record(self._model, list(self._paths.values()) if features else []) as found:
+            images = self._images(z, class_ids.to(self.device), sampling)
+        return Sample(
+            images=images.contiguous(),
+            features={block: found[path] for block, path in self._paths.items()} if features else {},
+            class_ids=class_ids,
+            seeds=seeds,
+            sampling=sampling,
+        )

@@ -1,0 +1,172 @@
+"""What all label heads share: their settings, standardised features, and how logits become labels."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from bdgan_lib.features import groups
+from bdgan_lib.heads.ensemble import js_divergence, mean_probability
+from bdgan_lib.types import BdganError, Sample
+
+GROUPS = ("low", "mid", "high")  # of blocks, by resolution
+WIDTHS = {"paper": (128, 64, 32), "fast": (64, 48, 32), "linear": (), "mlp": (128, 32)}
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The kind of a head; what it depends on besides stands in `HeadConfig`."""
+
+    variant: str = "fast"  # paper, fast; as baselines linear, mlp
+    widths: tuple[int, ...] = ()  # of low, mid, high group; for mlp of its hidden layers; empty: WIDTHS
+    stride: int = 2  # fast: it mixes at the image's side / stride
+    members: int = 1  # of the ensemble; paper: 16
+    conditional: bool = True  # the norms know the class
+    groups: tuple[str, ...] = ("low", "mid", "high")  # whose features are read
+
+    def __post_init__(self) -> None:
+        if self.variant not in WIDTHS:
+            raise BdganError(f"no head variant {self.variant!r}; there is {', '.join(WIDTHS)}")
+        object.__setattr__(self, "widths", tuple(self.widths) or WIDTHS[self.variant])
+        object.__setattr__(self, "groups", tuple(self.groups))
+        if len(self.widths) != len(WIDTHS[self.variant]) or any(width < 1 for width in self.widths):
+            raise BdganError(
+                f"widths came as {self.widths}; {self.variant} takes {len(WIDTHS[self.variant])} of them"
+            )
+        if not self.groups or set(self.groups) - set(GROUPS):
+            raise BdganError(f"groups came as {self.groups}; wanted one or more of {', '.join(GROUPS)}")
+        if self.variant == "paper" and set(self.groups) != set(GROUPS):
+            raise BdganError(f"groups came as {self.groups}; the paper's head reads {', '.join(GROUPS)}")
+        if self.members < 1 or self.stride < 1:
+            raise BdganError(f"members {self.members} and stride {self.stride} came; wanted 1 or more")
+
+
+@dataclass(frozen=True)
+class HeadConfig:
+    """Everything that fixes the shapes of a label head."""
+
+    blocks: tuple[tuple[str, int, int], ...]  # (name, channels, side), coarse to fine
+    num_classes: int  # of the generator
+    labels: tuple[str, ...] = ("background", "foreground")
+    architecture: Architecture = Architecture()
+
+    def to_json(self) -> dict[str, object]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "HeadConfig":
+        """Read what `to_json` wrote; KeyError, TypeError or ValueError on anything else."""
+        blocks = tuple((str(name), int(channels), int(side)) for name, channels, side in data["blocks"])
+        architecture = Architecture(**data["architecture"])
+        return cls(blocks, int(data["num_classes"]), tuple(data["labels"]), architecture)
+
+
+class Head(nn.Module):
+    """Reads pixel labels off a generator's features. A variant says in `logits` how.
+
+    Features are standardised per channel; the means and deviations, measured on the training features, are
+    folded into the projections, so they cost nothing.
+    """
+
+    def __init__(self, config: HeadConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.sides = {name: side for name, _, side in config.blocks}
+        self.image_side = max(self.sides.values())
+        found = zip(GROUPS, groups({name: (c, s) for name, c, s in config.blocks}), strict=True)
+        self.groups = {group: names for group, names in found if group in config.architecture.groups}
+        for name, channels, _ in config.blocks:
+            self.register_buffer(f"mean_{name}", torch.zeros(channels))
+            self.register_buffer(f"scale_{name}", torch.ones(channels))
+        self.projections = nn.ModuleDict()
+
+    def logits(self, features: Mapping[str, Tensor], class_ids: Tensor) -> Tensor:
+        """Features {block: [B, C, H, W]} and class ids [B] -> [B, members, K, side, side]."""
+        raise NotImplementedError
+
+    def forward(self, features: Mapping[str, Tensor], class_ids: Tensor) -> Tensor:
+        """Features {block: [B, C, H, W]} and class ids [B] -> logits [B, members, K, side, side].
+
+        BdganError names the blocks whose features are missing.
+        """
+        missing = [name for name in self.projections if name not in features]
+        if missing:
+            raise BdganError(
+                f"features of {', '.join(missing)} are missing; sample the generator with features=True"
+            )
+        return self.logits(features, class_ids)
+
+    @property
+    def sha256(self) -> str:
+        """Of the architecture and the weights; equal before saving and after loading."""
+        digest = sha256(json.dumps(self.config.to_json()).encode())
+        for name, value in sorted(self.state_dict().items()):
+            digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    @torch.inference_mode()
+    def label(
+        self, features: Mapping[str, Tensor], class_ids: Tensor
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """Labels [B, side, side] and the members' JS divergence at every pixel [B, side, side], in nats.
+
+        The members' mean probability decides. The divergence is in [0, ln members]: 0 where the members
+        agree, and everywhere for a single one.
+        """
+        self.eval()
+        logits = self(features, class_ids.to(next(self.parameters()).device))
+        labels = (logits[:, 0] if logits.shape[1] == 1 else mean_probability(logits)).argmax(1)
+        return labels.to(torch.uint8).cpu().numpy(), js_divergence(logits).cpu().numpy()
+
+    def predict(self, sample: Sample) -> NDArray[np.uint8]:
+        """Labels [B, side, side] uint8 of a sample drawn with features."""
+        return self.label(sample.features, sample.class_ids)[0]
+
+    def standardise(self, batches: Iterable[Mapping[str, Tensor]]) -> None:
+        """Take mean and deviation of every channel over these batches of features."""
+        sums: dict[str, Tensor] = {}
+        count: dict[str, int] = {}
+        for features in batches:
+            for name in self.projections:
+                x = features[name].double()
+                moments = torch.stack([x.sum((0, 2, 3)), x.square().sum((0, 2, 3))])
+                sums[name] = sums.get(name, torch.zeros(())) + moments
+                count[name] = count.get(name, 0) + x.numel() // x.shape[1]
+        for name, (total, squares) in sums.items():
+            mean = total / count[name]
+            deviation = (squares / count[name] - mean.square()).clamp_min(0).sqrt()
+            getattr(self, f"mean_{name}").copy_(mean)
+            getattr(self, f"scale_{name}").copy_(1 / (deviation + 1e-3))
+
+    def add_projections(self, group: str, width: int, side: int) -> None:
+        """One convolution per block of a group, to `width` channels; a block finer than `side` in patches."""
+        for name, channels, its_side in self.config.blocks:
+            if name in self.groups[group]:
+                patch = max(1, its_side // side)
+                self.projections[name] = nn.Conv2d(channels, width, patch, stride=patch)
+
+    def project(self, names: Iterable[str], features: Mapping[str, Tensor], side: int) -> Tensor:
+        """Sum of these blocks' projections at `side`; a 1x1 projection may come before its resize."""
+        blocks = [resize(self._project(name, features[name]), side) for name in names]
+        return torch.stack(blocks).sum(0) if len(blocks) > 1 else blocks[0]
+
+    def _project(self, name: str, x: Tensor) -> Tensor:
+        projection = self.projections[name]
+        mean, scale = getattr(self, f"mean_{name}"), getattr(self, f"scale_{name}")
+        weight = projection.weight * scale[:, None, None]
+        bias = projection.bias - weight.sum((2, 3)) @ mean
+        return F.conv2d(x, weight, bias, weight.shape[2:])
+
+
+def resize(x: Tensor, side: int) -> Tensor:
+    """Bilinear, [..., H, W] -> [..., side, side]; nothing to do at the same size."""
+    if x.shape[-1] == side:
+        return x
+    return F.interpolate(x, size=(side, side), mode="bilinear", align_corners=False)
