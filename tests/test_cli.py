@@ -86,6 +86,19 @@ def test_a_head_is_trained_and_labels_a_data_set(folder, monkeypatch):
     assert bdgan(monkeypatch, "sample", "--out", "s.png", "--count", 1, "--head", "head") == 0
 
 
+def test_an_ensemble_is_trained_and_labels_too(folder, monkeypatch):
+    arguments = ("train-head", "--out", "head", "--steps", 2, "--members", 3, "--seed", 5)
+    assert bdgan(monkeypatch, *arguments) == 0
+    assert load_head(folder / "head").config.architecture.members == 3
+    assert sorted(p.name for p in (folder / "head").iterdir()) == ["head.json", "head.safetensors"]
+    assert bdgan(monkeypatch, "sample", "--out", "s.png", "--count", 1, "--head", "head") == 0
+
+
+def test_the_experiments_are_listed(folder, monkeypatch, capsys):
+    assert bdgan(monkeypatch, "experiment", "list") == 0
+    assert "label-head" in capsys.readouterr().out.splitlines()
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
@@ -95,6 +108,11 @@ def test_a_head_is_trained_and_labels_a_data_set(folder, monkeypatch):
         (("sample", "--out", "a/b.png", "--truncation", "1.5"), "1.5"),
         (("sample", "--out", "a/b.png", "--head", "nowhere"), "nowhere"),
         (("train-head", "--out", "head", "--profile", "dodo"), "'dodo'"),
+        (("train-head", "--out", "head", "--variant", "dodo"), "'dodo'"),
+        (("train-head", "--out", "head", "--accelerator", "dodo"), "dodo"),
+        (("train-head", "--out", "head", "--accelerator", "cuda", "--devices", "99"), "99 x cuda"),
+        (("train-head", "--out", "head", "--precision", "dodo"), "dodo"),
+        (("experiment", "dodo"), "'dodo'"),
         (("synthesize", "--out", "data", "--profile", "dodo"), "'dodo'"),
         (("synthesize", "--out", "data", "--head", "nowhere"), "nowhere"),
         (("synthesize", "--out", "data", "--truncation", "0", "--images", "1"), "truncation"),

@@ -1,5 +1,6 @@
 """What each choice in a label head buys: variants, baselines, ablations and ensembles, over several seeds."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -105,13 +106,16 @@ class LabelHeadBench:
         config = HeadConfig(blocks, len(self.profile.classes), architecture=architecture)
         torch.manual_seed(training.seed)
         head = build_head(config)
+        start = time.monotonic()
         fit_head(head, examples, training)
+        trained = time.monotonic() - start
         batches = zip(self.test.batches(50, self.fresh), self.test.class_ids.split(50), strict=True)
         labels, divergence = zip(*(head.label(features, ids) for features, ids in batches), strict=True)
         counts = image_counts(np.concatenate(labels), self.test.masks.numpy(), 2)
         cost = head_cost(config, training.batch_size)
         row: Row = {
             "fgbg_miou": float(iou(counts.sum(0)).mean()),
+            "train_seconds": round(trained, 2),
             "gflop": cost.flops / 1e9,
             "step_mb": cost.step_bytes / 1e6,
             "weights": cost.parameters,

@@ -25,16 +25,24 @@ def curves(
     return figure
 
 
-def bars(scores: Mapping[str, Sequence[float]], xlabel: str, title: str) -> Figure:
-    """Horizontal bars of mean scores with the spread over seeds; every seed is a dot."""
+def bars(scores: Mapping[str, Sequence[float]], xlabel: str, title: str, start: float = 0.0) -> Figure:
+    """Horizontal bars of mean scores with the spread over seeds, from `start` on; every seed is a dot."""
     names = list(scores)
     figure, axes = plt.subplots(figsize=(7, 0.45 * len(names) + 1))
     spread = [stdev(s) if len(s) > 1 else 0 for s in scores.values()]
     axes.barh(names, [mean(s) for s in scores.values()], xerr=spread, color=BLUE, alpha=0.75, height=0.6)
     for row, values in enumerate(scores.values()):
         axes.plot(values, [row] * len(values), "o", color=INK, markersize=3)
-        axes.text(mean(values) + max(spread) + 0.01, row, f"{mean(values):.3f}", va="center", fontsize=9)
+        axes.annotate(
+            f"{mean(values):.3f}",
+            (max(values), row),
+            (7, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=9,
+        )
     axes.invert_yaxis()
+    axes.set_xlim(left=start)
     axes.set(xlabel=xlabel, title=title)
     axes.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()

@@ -1,26 +1,30 @@
 """Training a label head on a handful of annotated samples, all pixels at once, on one device or several."""
 
-import io
+from __future__ import annotations  # Fabric is named in types alone: it takes seconds to import
+
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from lightning_fabric import Fabric
 from torch import Tensor
 from tqdm import tqdm
 
 from bdgan_lib.data.annotations import Annotation
 from bdgan_lib.heads.base import Architecture, Head, HeadConfig
+from bdgan_lib.heads.checkpoint import Checkpoint
 from bdgan_lib.heads.cost import head_cost
 from bdgan_lib.heads.examples import Examples, Sampler, collect, feature_bytes, place_features
 from bdgan_lib.heads.label_head import build_head
-from bdgan_lib.images import write_atomic
 from bdgan_lib.types import UNLABELLED, BdganError
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,8 @@ class HeadTraining:
 
 def launched(accelerator: str = "cpu", devices: int = 1, precision: str = "32-true") -> Fabric:
     """The devices to train on; with several, this program runs on each. BdganError if they are not there."""
+    from lightning_fabric import Fabric
+
     try:
         fabric = Fabric(accelerator=accelerator, devices=devices, precision=precision)  # type: ignore[arg-type]
     except (RuntimeError, ValueError) as error:
@@ -71,7 +77,7 @@ def fit_head(
     BdganError when the loss stops being finite, before the weights take it, and for a checkpoint of another
     training.
     """
-    fabric = fabric or Fabric(accelerator="cpu", devices=1)
+    fabric = fabric or launched()
     if min(config.batch_size, len(examples)) < fabric.world_size:
         raise BdganError(
             f"batches of {min(config.batch_size, len(examples))} came for {fabric.world_size} devices; "
@@ -81,8 +87,13 @@ def fit_head(
     head.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(head.parameters(), config.learning_rate, weight_decay=config.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, config.steps)
-    losses = _resume(checkpoint, head, examples, config, optimizer, schedule)
+    saved = checkpoint and Checkpoint(
+        checkpoint,
+        _fingerprint(head, examples, config),
+        {"head": head, "optimizer": optimizer, "schedule": schedule},
+    )
     model, optimizer = fabric.setup(head, optimizer)
+    losses = saved.resume() if saved else []  # onto the device, so after the setup
     steps = tqdm(
         range(len(losses), config.steps),
         initial=len(losses),
@@ -95,7 +106,7 @@ def fit_head(
         loss = _loss(model, examples, config, step, fabric, head.config.architecture.members)
         value = float(torch.as_tensor(fabric.all_reduce(loss.detach())))
         if not np.isfinite(value):
-            kept = "" if checkpoint is None or not checkpoint.exists() else f"; {checkpoint} is kept"
+            kept = f"; {checkpoint} is kept" if checkpoint and checkpoint.exists() else ""
             raise BdganError(
                 f"the loss is {value} at step {step}; lower learning_rate ({config.learning_rate}){kept}"
             )
@@ -104,9 +115,9 @@ def fit_head(
         optimizer.step()
         schedule.step()
         losses.append(value)
-        if checkpoint is not None and fabric.is_global_zero and (step + 1) % config.save_every == 0:
-            _save(checkpoint, head, examples, config, optimizer, schedule, losses)
-    if checkpoint is not None and fabric.is_global_zero:
+        if saved and fabric.is_global_zero and (step + 1) % config.save_every == 0:
+            saved.save(losses)
+    if checkpoint and fabric.is_global_zero:
         checkpoint.unlink(missing_ok=True)
     head.eval()
     return losses
@@ -128,7 +139,7 @@ def train_head(
     keep: where features go, see `collect`. With progress the cost is printed before anything is paid.
     BdganError as of `collect` and `fit_head`.
     """
-    found, fabric = list(annotations), fabric or Fabric(accelerator="cpu", devices=1)
+    found, fabric = list(annotations), fabric or launched()
     labels: tuple[str, ...] = ("background", "foreground")
     if config.parts:
         masks = np.concatenate([a.mask[a.mask != UNLABELLED] for a in found] or [np.zeros(1, np.uint8)])
@@ -190,49 +201,3 @@ def _fingerprint(head: Head, examples: Examples, config: HeadTraining) -> str:
     settings = json.dumps([asdict(config), head.config.to_json()])
     labels = examples.class_ids.numpy().tobytes() + examples.masks.numpy().tobytes()
     return sha256(settings.encode() + labels).hexdigest()
-
-
-def _save(
-    path: Path,
-    head: Head,
-    examples: Examples,
-    config: HeadTraining,
-    optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-    losses: list[float],
-) -> None:
-    data = io.BytesIO()
-    state = {
-        "training": _fingerprint(head, examples, config),
-        "losses": losses,
-        "head": head.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "schedule": schedule.state_dict(),
-    }
-    torch.save(state, data)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, data.getvalue())
-
-
-def _resume(
-    path: Path | None,
-    head: Head,
-    examples: Examples,
-    config: HeadTraining,
-    optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-) -> list[float]:
-    """The losses of the steps already taken, none without a checkpoint; the parts are brought to there."""
-    if path is None or not path.exists():
-        return []
-    try:
-        state = torch.load(path, weights_only=True)
-        same = state["training"] == _fingerprint(head, examples, config)
-    except Exception as error:  # torch, zipfile and pickle each raise their own
-        raise BdganError(f"checkpoint {path} is unreadable ({error}); remove it to start anew") from error
-    if not same:
-        raise BdganError(f"checkpoint {path} is of another training; remove it, or use that one's settings")
-    head.load_state_dict(state["head"])
-    optimizer.load_state_dict(state["optimizer"])
-    schedule.load_state_dict(state["schedule"])
-    return list(state["losses"])
