@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bdgan_lib.features import groups
-from bdgan_lib.heads.ensemble import js_divergence, mean_probability
+from bdgan_lib.heads.ensemble import mean_and_divergence
 from bdgan_lib.types import BdganError, Sample
 
 GROUPS = ("low", "mid", "high")  # of blocks, by resolution
@@ -122,8 +122,8 @@ class Head(nn.Module):
         """
         self.eval()
         logits = self(features, class_ids.to(next(self.parameters()).device))
-        labels = (logits[:, 0] if logits.shape[1] == 1 else mean_probability(logits)).argmax(1)
-        return labels.to(torch.uint8).cpu().numpy(), js_divergence(logits).cpu().numpy()
+        mean, divergence = mean_and_divergence(logits)
+        return mean.argmax(1).to(torch.uint8).cpu().numpy(), divergence.cpu().numpy()
 
     def predict(self, sample: Sample) -> NDArray[np.uint8]:
         """Labels [B, side, side] uint8 of a sample drawn with features."""

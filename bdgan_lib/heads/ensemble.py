@@ -31,24 +31,20 @@ class Members(nn.Module):
         return logits.unflatten(1, (self.members, -1))
 
 
-def mean_probability(logits: Tensor) -> Tensor:
-    """Logits [B, M, K, H, W] -> the members' mean probability [B, K, H, W]."""
-    return logits.softmax(2).mean(1)
+def mean_and_divergence(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits [B, M, K, H, W] -> the members' mean probability [B, K, H, W], their JS divergence [B, H, W].
 
-
-def js_divergence(logits: Tensor) -> Tensor:
-    """Jensen-Shannon divergence of the members at every pixel, in nats: [B, M, K, H, W] -> [B, H, W] float32.
-
-    H(mean P) - mean H(P), in [0, ln min(M, K)]; the paper drops the tenth of the samples where it is largest.
+    The Jensen-Shannon divergence of a pixel is H(mean P) - mean H(P), in nats, in [0, ln min(M, K)]; the
+    paper drops the tenth of the samples where it is largest.
     """
-    if logits.shape[1] == 1:
-        return logits.new_zeros((len(logits), *logits.shape[3:]))
     log_p = logits.float().log_softmax(2)
     p = log_p.exp()
     mean = p.mean(1)
+    if logits.shape[1] == 1:
+        return mean, mean.new_zeros((len(mean), *mean.shape[2:]))
     entropy_of_mean = -(mean * mean.clamp_min(1e-12).log()).sum(1)
     mean_entropy = -(p * log_p).sum(2).mean(1)
-    return (entropy_of_mean - mean_entropy).clamp_min(0)
+    return mean, (entropy_of_mean - mean_entropy).clamp_min(0)
 
 
 def image_divergence(divergence: NDArray[np.floating]) -> NDArray[np.float32]:

@@ -10,6 +10,7 @@ from bdgan_lib.heads.base import Head, HeadConfig, resize
 from bdgan_lib.heads.baselines import LinearProbe, PixelMLP
 from bdgan_lib.heads.ensemble import Members
 from bdgan_lib.heads.mixconv import MixConv
+from bdgan_lib.types import BdganError
 
 
 class PaperHead(Head):
@@ -56,6 +57,11 @@ class FastHead(Head):
         super().__init__(config)
         kind, inputs = config.architecture, 0
         side = self.image_side // kind.stride
+        if self.image_side % (4 * kind.stride):
+            raise BdganError(
+                f"stride {kind.stride} does not fit images of {self.image_side}; take one that leaves a "
+                "multiple of 4"
+            )
         classes = config.num_classes if kind.conditional else 1
         self.mix_sides = {"low": side // 4, "mid": side // 2, "high": side}
         self.mixes = nn.ModuleDict()

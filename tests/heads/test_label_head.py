@@ -169,6 +169,11 @@ def test_standardised_features_have_mean_0_and_deviation_1_however_they_come():
         torch.testing.assert_close(deviation, torch.ones(x.shape[1]), atol=2e-3, rtol=0)
 
 
+def test_a_stride_that_does_not_divide_the_image_is_refused():
+    with pytest.raises(BdganError, match="stride 16 does not fit images of 32"):
+        make_head(kind=Architecture("fast", stride=16))
+
+
 def test_a_missing_block_is_named():
     features = make_features()
     del features["b3"]

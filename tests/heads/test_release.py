@@ -64,7 +64,7 @@ def test_it_comes_from_a_file_and_nothing_in_a_file_is_run(published, state, tmp
         def __reduce__(self):
             return (open, (str(tmp_path / "ran"), "w"))
 
-    path.write_bytes(pickle.dumps({"low_feature_conv.0.weight": Evil()}))
+    path.write_bytes(pickle.dumps({"low_feature_conv.0.weight": Evil()}, protocol=2))
     with pytest.raises(BdganError, match=r"checkpoint_latest\.pth"):
         load_release_head(path, BLOCKS)
     assert not (tmp_path / "ran").exists()

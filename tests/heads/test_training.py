@@ -12,7 +12,7 @@ from bdgan_lib.heads.base import Architecture, HeadConfig
 from bdgan_lib.heads.examples import Examples, collect, place_features
 from bdgan_lib.heads.files import load_head, save_head
 from bdgan_lib.heads.label_head import build_head
-from bdgan_lib.heads.training import HeadTraining, fit_head, train_head
+from bdgan_lib.heads.training import HeadTraining, fit_head, launched, train_head
 from bdgan_lib.types import BdganError, Sample, Sampling, sample_id
 
 QUICK = HeadTraining(steps=25, batch_size=4)
@@ -306,3 +306,21 @@ def test_a_memory_estimate_and_the_cost_come_before_the_work(generator, capsys):
     train_head(generator, some(generator), replace(QUICK, steps=1), SMALL, progress="head")
     out = capsys.readouterr().out
     assert "GFLOP per image" in out and "MB per training step" in out and "features of 6 samples" in out
+
+
+def test_bfloat16_trains_float32_weights(generator):
+    head, losses = train(
+        generator, some(generator), replace(QUICK, steps=40), fabric=launched(precision="bf16-mixed")
+    )
+    assert np.mean(losses[-5:]) < 0.8 * losses[0]
+    assert {p.dtype for p in head.parameters()} == {torch.float32}
+    sample = generator.sample(torch.tensor([0, 1]), torch.tensor([100, 101]))
+    assert head.predict(sample).shape == (2, 32, 32)
+
+
+def test_more_devices_than_samples_in_a_batch_are_refused(generator):
+    class Many:
+        world_size = 5
+
+    with pytest.raises(BdganError, match="batches of 4 came for 5 devices"):
+        fit_head(make_head(generator), collect(generator, some(generator)), QUICK, Many())
