@@ -19,7 +19,7 @@ from bdgan_lib.heads.cost import head_cost
 from bdgan_lib.heads.ensemble import image_divergence
 from bdgan_lib.heads.examples import Examples, collect
 from bdgan_lib.heads.label_head import build_head
-from bdgan_lib.heads.training import HeadTraining, fit_head
+from bdgan_lib.heads.training import HeadTraining, fit_head, launched
 from bdgan_lib.images import to_uint8
 from bdgan_lib.profiles import PocketProfile
 from bdgan_lib.types import sample_id
@@ -27,7 +27,7 @@ from bdgan_lib.types import sample_id
 FIRST_SEED = 7_000_000  # of the test samples: nothing else uses them
 DROPPED = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
 
-# name -> what differs from the standard head: of its architecture, of its training, labels per class
+# name -> what differs from the standard head: of its architecture, of its training; labels per class; precision
 TRIALS: dict[str, dict[str, Any]] = {
     "fast": {},
     "paper": {"architecture": {"variant": "paper"}},
@@ -107,7 +107,7 @@ class LabelHeadBench:
         torch.manual_seed(training.seed)
         head = build_head(config)
         start = time.monotonic()
-        fit_head(head, examples, training)
+        fit_head(head, examples, training, launched(precision=settings.get("precision", "32-true")))
         trained = time.monotonic() - start
         batches = zip(self.test.batches(50, self.fresh), self.test.class_ids.split(50), strict=True)
         labels, divergence = zip(*(head.label(features, ids) for features, ids in batches), strict=True)
