@@ -27,7 +27,7 @@ from bdgan_lib.types import sample_id
 FIRST_SEED = 7_000_000  # of the test samples: nothing else uses them
 DROPPED = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
 
-# name -> what differs from the standard head: of its architecture, of its training; labels per class; precision
+# name -> what differs from the standard head: architecture, training, labels per class, precision
 TRIALS: dict[str, dict[str, Any]] = {
     "fast": {},
     "paper": {"architecture": {"variant": "paper"}},
