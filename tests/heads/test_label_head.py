@@ -7,9 +7,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from bdgan_lib.heads.base import Architecture, HeadConfig
+from bdgan_lib.heads.base import Architecture, HeadConfig, largest
 from bdgan_lib.heads.files import load_head, save_head
 from bdgan_lib.heads.label_head import build_head
+from bdgan_lib.heads.mixconv import ConditionalNorm
 from bdgan_lib.types import BdganError, Sample, Sampling
 
 BLOCKS = (("b1", 10, 4), ("b2", 8, 4), ("b3", 8, 8), ("b4", 6, 16), ("b5", 6, 32), ("b6", 4, 32))
@@ -245,3 +246,18 @@ def test_a_record_without_a_fingerprint_is_refused(tmp_path):
     (tmp_path / "head.json").write_text(json.dumps(record))
     with pytest.raises(BdganError, match="sha256"):
         load_head(tmp_path)
+
+
+def test_the_largest_score_is_found_and_the_first_of_equal_ones():
+    scores = torch.randint(0, 4, (2, 5, 7, 9)).float()
+    assert torch.equal(largest(scores).long(), scores.argmax(1))
+
+
+@torch.no_grad()
+def test_a_conditional_norm_in_evaluation_is_batch_norm_with_the_class_s_gain_and_bias():
+    norm = ConditionalNorm(4, 3).eval()
+    for value in (norm.norm.running_mean, norm.norm.running_var, norm.gain.weight, norm.bias.weight):
+        value.uniform_(0.5, 2)
+    x, ids = torch.randn(2, 4, 5, 5), torch.tensor([2, 0])
+    wanted = norm.norm(x) * norm.gain(ids)[..., None, None] + norm.bias(ids)[..., None, None]
+    torch.testing.assert_close(norm(x, ids), wanted)
