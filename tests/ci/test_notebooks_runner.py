@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -205,6 +206,7 @@ def test_the_kernel_is_this_interpreter_and_leaves_the_home_alone(
 
 
 def test_ctrl_c_is_clean_and_the_run_can_be_gone_on_with(tutorial: SimpleNamespace) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     book(
         tutorial.source,
         "00_first",
