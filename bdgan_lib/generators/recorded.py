@@ -1,5 +1,6 @@
 """What the BigGANs have in common: seeds to latents, images with the outputs of the blocks on the way."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -10,7 +11,7 @@ from bdgan_lib.generators.latents import latents
 from bdgan_lib.types import BdganError, Sample, Sampling
 
 
-class RecordedGenerator:
+class RecordedGenerator(ABC):
     """A frozen network behind the `Generator` protocol; its features are the outputs of chosen modules."""
 
     def __init__(
@@ -30,9 +31,9 @@ class RecordedGenerator:
         self._z_dim = z_dim
         self._model = model.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
+    @abstractmethod
     def _images(self, z: Tensor, class_ids: Tensor, sampling: Sampling) -> Tensor:
         """Latents [B, z_dim] and classes [B] on the device -> images [B, 3, H, W] in [-1, 1]."""
-        raise NotImplementedError
 
     @torch.inference_mode()
     def sample(

@@ -1,6 +1,7 @@
 """What all label heads share: their settings, standardised features, and how logits become labels."""
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import reduce
@@ -69,7 +70,7 @@ class HeadConfig:
         return cls(blocks, int(data["num_classes"]), tuple(data["labels"]), architecture)
 
 
-class Head(nn.Module):
+class Head(nn.Module, ABC):
     """Reads pixel labels off a generator's features. A variant says in `logits` how.
 
     Features are standardised per channel; the means and deviations, measured on the training features, are
@@ -88,9 +89,9 @@ class Head(nn.Module):
             self.register_buffer(f"scale_{name}", torch.ones(channels))
         self.projections = nn.ModuleDict()
 
+    @abstractmethod
     def logits(self, features: Mapping[str, Tensor], class_ids: Tensor) -> Tensor:
         """Features {block: [B, C, H, W]} and class ids [B] -> [B, members, K, side, side]."""
-        raise NotImplementedError
 
     def forward(self, features: Mapping[str, Tensor], class_ids: Tensor) -> Tensor:
         """Features {block: [B, C, H, W]} and class ids [B] -> logits [B, members, K, side, side].
