@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 class HeadTraining:
     """How a label head is trained; a step is one batch."""
 
-    steps: int = 250  # paper: 5_000
-    batch_size: int = 12  # over all devices; paper: 4
+    steps: int = 500  # paper: 5_000
+    batch_size: int = 4  # over all devices, as in the paper
     learning_rate: float = 5e-3  # peak of a one-cycle schedule; paper: 1e-3 constant
     weight_decay: float = 1e-4
     parts: bool = False  # learn every label of the masks; else foreground against ground
