@@ -9,11 +9,12 @@ import pytest
 import bdgan_lib
 
 ROOT = Path(bdgan_lib.__file__).parent
-BASE = {"types", "images", "precision"}  # what stands at the bottom
+BASE = {"types", "images", "precision", "spectral"}  # what stands at the bottom
 ALLOWED = {
     "types": set(),
     "images": {"types"},
     "precision": set(),
+    "spectral": set(),
     "features": BASE,
     "pocket": BASE,
     "generators": BASE | {"features"},

@@ -4,16 +4,21 @@ The network is ours; the names of its parameters are those of ajbrock/BigGAN-PyT
 fused into the weights here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from itertools import pairwise
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from bdgan_lib.generators.recorded import RecordedGenerator
-from bdgan_lib.types import Sampling
+from bdgan_lib.generators.recorded import RecordedGenerator, misfits
+from bdgan_lib.spectral import normalised
+from bdgan_lib.types import BdganError, Sampling
 
 _CHANNELS = {  # of the first input and of every block's output, times the base width
     128: (16, 16, 8, 4, 2, 1),
@@ -23,6 +28,15 @@ _CHANNELS = {  # of the first input and of every block's output, times the base 
 _Z_DIM = {128: 120, 256: 140, 512: 128}
 _ATTENTION = {128: 64, 256: 128, 512: 64}  # the side it works at
 _EPS = 1e-4
+_THEIRS = {  # our names of the last batch norm -> theirs
+    f"output_layer.0.{ours}": f"output_layer.0.{theirs}"
+    for ours, theirs in (
+        ("weight", "gain"),
+        ("bias", "bias"),
+        ("running_mean", "stored_mean"),
+        ("running_var", "stored_var"),
+    )
+}
 
 
 @dataclass(frozen=True)
@@ -123,7 +137,12 @@ class BigGAN(RecordedGenerator):
     """A frozen BigGAN; its features are block1, block2, ... and, after its block, `attention`."""
 
     def __init__(
-        self, model: BigGANNetwork, name: str, classes: Sequence[str], sha256: str, device: str = "cpu"
+        self,
+        model: BigGANNetwork,
+        name: str,
+        classes: Sequence[str],
+        weights_sha256: str,
+        device: str = "cpu",
     ) -> None:
         blocks: dict[str, tuple[str, int, int]] = {}
         for path, layer in model.named_modules():
@@ -132,7 +151,51 @@ class BigGAN(RecordedGenerator):
                 blocks[f"block{len(blocks.keys() - {'attention'}) + 1}"] = (path, channels, side)
             elif isinstance(layer, Attention):  # works on the block before it
                 blocks["attention"] = (path, channels, side)
-        super().__init__(model, name, classes, sha256, device, model.z_dim, blocks)
+        super().__init__(model, name, classes, weights_sha256, device, model.z_dim, blocks)
 
     def _images(self, z: Tensor, class_ids: Tensor, sampling: Sampling) -> Tensor:
         return self._model(z, class_ids)
+
+
+def load_biggan(
+    weights: str | Path, classes: Sequence[str], resolution: int = 512, device: str = "cpu"
+) -> BigGAN:
+    """A safetensors file with the parameter names of BigGAN-PyTorch -> the generator.
+
+    BdganError names every key that is missing, surplus or of another shape; only `sv0` may be absent.
+    """
+    weights = Path(weights)
+    if not weights.is_file():
+        raise BdganError(f"{weights} is missing; see `bdgan weights list`")
+    try:
+        state = load_file(weights)
+    except SafetensorError as error:
+        raise BdganError(f"{weights} is no readable safetensors file ({error}); convert it anew") from error
+    with torch.device("meta"):
+        network = BigGANNetwork(BigGANConfig(resolution, len(classes)))
+    load_state(network.to_empty(device="cpu"), state, str(weights))
+    digest = sha256(weights.read_bytes()).hexdigest()
+    return BigGAN(network, f"BigGAN {resolution}", classes, digest, device)
+
+
+def load_state(network: BigGANNetwork, state: Mapping[str, Tensor], name: str = "state dict") -> None:
+    """Put a state dict of BigGAN-PyTorch into the network, its spectral norms fused."""
+    own = network.state_dict()
+    spectral = {
+        key.removesuffix(".weight") for key, x in own.items() if key.endswith(".weight") and x.dim() > 1
+    }
+    spectral.discard("shared")
+    wanted = {_THEIRS.get(key, key): x.shape for key, x in own.items() if "num_batches" not in key}
+    wanted |= {f"{layer}.u0": (1, len(own[f"{layer}.weight"])) for layer in spectral}
+    wanted["output_layer.2.u0"] = (1, 3)
+    optional = {f"{key.removesuffix('u0')}sv0" for key in wanted if key.endswith(".u0")}
+    wrong = misfits(wanted, {key: x.shape for key, x in state.items() if key not in optional})
+    if wrong:
+        raise BdganError(f"{name} does not fit BigGAN {network.config.resolution}: {wrong}")
+    for key, x in own.items():
+        if "num_batches" in key:
+            x.zero_()
+            continue
+        theirs, layer = _THEIRS.get(key, key), key.removesuffix(".weight")
+        value = state[theirs].float()
+        x.copy_(normalised(value, state[f"{layer}.u0"].float()) if layer in spectral else value)

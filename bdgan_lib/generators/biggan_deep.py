@@ -1,7 +1,7 @@
 """BigGAN-deep on the classes of pytorch_pretrained_biggan, from safetensors, with its features by block."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 from types import MethodType
@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.utils import remove_spectral_norm
 
-from bdgan_lib.generators.recorded import RecordedGenerator
+from bdgan_lib.generators.recorded import RecordedGenerator, misfits
 from bdgan_lib.types import BdganError, Sampling
 
 
@@ -67,25 +67,14 @@ def load_biggan_deep(folder: str | Path, classes: Sequence[str], device: str = "
         state = load_file(weights)
     except SafetensorError as error:
         raise BdganError(f"{weights} is no readable safetensors file ({error}); restore it") from error
-    wrong = _misfits(model.state_dict(), state)
+    wrong = misfits(
+        {key: value.shape for key, value in model.state_dict().items()},
+        {key: value.shape for key, value in state.items()},
+    )
     if wrong:
         raise BdganError(f"{weights} does not fit {config}: {wrong}; use the two files of one generator")
     model.load_state_dict({key: value.float() for key, value in state.items()})
     return BigGANDeep(model, folder.name, classes, sha256(weights.read_bytes()).hexdigest(), device)
-
-
-def _misfits(wanted: Mapping[str, Tensor], came: Mapping[str, Tensor]) -> str:
-    """Every key that is missing, surplus or of another shape, by kind; empty if all fit."""
-    kinds = {
-        "missing": sorted(wanted.keys() - came.keys()),
-        "surplus": sorted(came.keys() - wanted.keys()),
-        "of another shape": [
-            f"{key} {list(came[key].shape)} instead of {list(wanted[key].shape)}"
-            for key in sorted(wanted.keys() & came.keys())
-            if wanted[key].shape != came[key].shape
-        ],
-    }
-    return "; ".join(f"{kind}: {', '.join(keys)}" for kind, keys in kinds.items() if keys)
 
 
 def _prepared(model: BigGAN) -> BigGAN:

@@ -63,3 +63,17 @@ class RecordedGenerator(ABC):
             seeds=seeds,
             sampling=sampling,
         )
+
+
+def misfits(wanted: Mapping[str, Sequence[int]], came: Mapping[str, Sequence[int]]) -> str:
+    """Every key that is missing, surplus or of another shape, by kind; empty if all fit. Key -> shape."""
+    kinds = {
+        "missing": sorted(wanted.keys() - came.keys()),
+        "surplus": sorted(came.keys() - wanted.keys()),
+        "of another shape": [
+            f"{key} {list(came[key])} instead of {list(wanted[key])}"
+            for key in sorted(wanted.keys() & came.keys())
+            if list(came[key]) != list(wanted[key])
+        ],
+    }
+    return "; ".join(f"{kind}: {', '.join(keys)}" for kind, keys in kinds.items() if keys)

@@ -14,12 +14,12 @@ from torch import Tensor
 
 from bdgan_lib.heads.base import Architecture, HeadConfig
 from bdgan_lib.heads.label_head import PaperHead
+from bdgan_lib.spectral import normalised
 from bdgan_lib.types import BdganError
 
 GENERATOR = "biggan_model."
 PROJECTIONS = {"low": "low_feature_conv.0", "mid": "mid_feature_conv.0", "high": "high_feature_conv.0"}
 _SHARED = f"{GENERATOR}shared.weight"
-_SPECTRAL_EPS = 1e-4
 
 
 def load_release_head(path: str | Path, blocks: Mapping[str, tuple[int, int]]) -> PaperHead:
@@ -127,9 +127,4 @@ def _refuse_misfits(state: Mapping[str, Tensor], layout: Mapping[str, tuple[int,
 
 
 def _normalised(state: Mapping[str, Tensor], key: str) -> Tensor:
-    """Weight over its spectral norm, as the release computes it in evaluation from the stored vector."""
-    weight = state[f"{key}.weight"]
-    matrix = weight.flatten(1)
-    right = torch.nn.functional.normalize(state[f"{key}.u0"] @ matrix, eps=_SPECTRAL_EPS)
-    left = torch.nn.functional.normalize(right @ matrix.T, eps=_SPECTRAL_EPS)
-    return weight / (right @ matrix.T @ left.T).squeeze()
+    return normalised(state[f"{key}.weight"], state[f"{key}.u0"])
