@@ -8,17 +8,26 @@ from typing import Annotated
 import torch
 import typer
 
+from bdgan_lib.data.exchange import import_release
+from bdgan_lib.doctor import checkup
+from bdgan_lib.generators import weights
+from bdgan_lib.generators.convert import convert
 from bdgan_lib.heads.base import Architecture
 from bdgan_lib.heads.files import load_head, save_head
 from bdgan_lib.heads.training import HeadTraining, launched, train_head
 from bdgan_lib.images import encode_png, grid, overlay, to_uint8, write_atomic
-from bdgan_lib.profiles import load_profile, record_assets
+from bdgan_lib.profiles import PROFILES, Profile, assets_folder, load_profile, record_assets
+from bdgan_lib.profiles.imagenet import ImageNetProfile
+from bdgan_lib.profiles.pocket import PocketProfile
 from bdgan_lib.synthesis.run import SynthesisSpec, synthesize
 from bdgan_lib.types import BdganError, Sampling
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
-ProfileName = Annotated[str, typer.Option("--profile", help="Which world: pocket.")]
-Truncation = Annotated[float, typer.Option(help="Clip latents at 2, then scale; the paper samples with 0.9.")]
+ProfileName = Annotated[str, typer.Option("--profile", help=f"Which world: {', '.join(PROFILES)}.")]
+Truncation = Annotated[
+    float | None, typer.Option(help="Clip latents at 2, then scale; default: as the profile samples.")
+]
+Device = Annotated[str, typer.Option(help="cpu, cuda or mps.")]
 Out = Annotated[Path, typer.Option(help="Where to write.")]
 Head = Annotated[Path | None, typer.Option(help="A folder of `bdgan train-head`.")]
 
@@ -29,7 +38,7 @@ def info(profile: ProfileName = "pocket") -> None:
     world = load_profile(profile)
     files, generator = world.verify(), world.generator()
     print(f"profile {world.name}: {files} files verified in {world.folder}")
-    print(f"classes: {', '.join(world.classes)}")
+    print(f"{len(world.classes)} classes: {', '.join(_dozen(world.classes))}")
     print(
         f"generator {generator.sha256[:12]}: "
         + ", ".join(f"{b} {c}x{s}x{s}" for b, (c, s) in generator.blocks.items())
@@ -39,21 +48,23 @@ def info(profile: ProfileName = "pocket") -> None:
 @app.command()
 def sample(
     out: Out,
-    classes: Annotated[str, typer.Option(help="Class names, by comma; all if empty.")] = "",
+    classes: Annotated[str, typer.Option(help="Class names, by comma; a dozen if empty.")] = "",
     count: Annotated[int, typer.Option(min=1, max=1_000, help="Images per class.")] = 8,
     first_seed: Annotated[int, typer.Option(min=0)] = 0,
-    truncation: Truncation = 1.0,
+    truncation: Truncation = None,
     head: Head = None,
+    device: Device = "cpu",
+    bf16: Annotated[bool, typer.Option(help="Convolve in bfloat16: faster, almost the same images.")] = False,
     profile: ProfileName = "pocket",
 ) -> None:
     """Draw samples into one PNG, a row per class; with --head their labels are laid over."""
     world = load_profile(profile)
-    names = [name.strip() for name in classes.split(",") if name.strip()] or world.classes
+    names = [name.strip() for name in classes.split(",") if name.strip()] or _dozen(world.classes)
     ids = torch.tensor([world.class_id(name) for name in names]).repeat_interleave(count)
     seeds = torch.arange(first_seed, first_seed + count).repeat(len(names))
-    labeller = load_head(head) if head else None
-    generator, sampling, images = world.generator(), Sampling(truncation), []
-    for part in torch.arange(len(ids)).split(50):  # memory is that of 50 images and their features
+    labeller = load_head(head).to(device) if head else None
+    generator, sampling, images = world.generator(device, bf16), _sampling(world, truncation), []
+    for part in torch.arange(len(ids)).split(8):  # memory is that of 8 images and their features
         found = generator.sample(ids[part], seeds[part], sampling, features=labeller is not None)
         drawn = list(to_uint8(found.images))
         if labeller:
@@ -62,6 +73,15 @@ def sample(
     out.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(out, encode_png(grid(images, count)))
     print(out)
+
+
+def _dozen(names: tuple[str, ...]) -> tuple[str, ...]:
+    """All of a few, a dozen of many."""
+    return names[:: max(1, len(names) // 12)][:12]
+
+
+def _sampling(world: Profile, truncation: float | None) -> Sampling:
+    return world.sampling if truncation is None else Sampling(truncation)
 
 
 @app.command("train-head")
@@ -94,14 +114,16 @@ def synthesize_command(
     out: Out,
     images: Annotated[int, typer.Option(min=1, help="Images per class.")] = 100,
     head: Head = None,
-    truncation: Truncation = 1.0,
+    truncation: Truncation = None,
     first_seed: Annotated[int, typer.Option(min=0)] = SynthesisSpec.first_seed,
+    device: Device = "cpu",
     profile: ProfileName = "pocket",
 ) -> None:
     """Write a labelled data set: shards of PNG images and masks with a manifest."""
     world = load_profile(profile)
-    generator, sampling = world.generator(), Sampling(truncation)
+    generator, sampling = world.generator(device), _sampling(world, truncation)
     labeller = load_head(head) if head else train_head(generator, world.annotations())[0]
+    labeller.to(device)
     classes = tuple(range(len(world.classes)))
     spec = SynthesisSpec(generator.sha256, labeller.sha256, classes, images, sampling, first_seed=first_seed)
     synthesize(spec, generator, labeller, out)
@@ -145,10 +167,89 @@ def experiment(
     print(out / f"{name}.json")
 
 
+weights_app = typer.Typer(no_args_is_help=True, help="Weights of the real generators: find, fetch, verify.")
+app.add_typer(weights_app, name="weights")
+Names = Annotated[list[str], typer.Argument(help="Entries of `bdgan weights list`.")]
+
+
+@weights_app.command("list")
+def weights_list() -> None:
+    """What there is, under which licence, and what is here."""
+    folder = weights.cache_folder()
+    for entry in _catalogue().values():
+        size = f"{entry.size / 1e6:,.0f} MB" if entry.size else "size unknown"
+        state = "ready" if weights.converted(entry, folder) else ""
+        state = state or ("fetched" if weights.present(entry, folder) else "not here")
+        print(f"{entry.name:<18}{size:>14}  {state:<9} {entry.licence}; {entry.source}")
+    print(f"cache: {folder} (BDGAN_CACHE=FOLDER chooses another)")
+
+
+@weights_app.command("fetch")
+def weights_fetch(names: Names) -> None:
+    """Fetch, verify and convert; what is here is kept, what was cut off goes on."""
+    for entry in _entries(names):
+        print(f"{entry.name}: {entry.licence}; {entry.source}")
+        print(weights.prepared(entry, weights.cache_folder()))
+
+
+@weights_app.command("verify")
+def weights_verify(names: Annotated[list[str] | None, typer.Argument()] = None) -> None:
+    """Check what is in the cache against its sha256; exit code 2 if a file is damaged."""
+    folder = weights.cache_folder()
+    for entry in _entries(names or list(_catalogue())):
+        for path in (weights.present(entry, folder), weights.converted(entry, folder)):
+            if path:
+                print(f"{path}: whole")
+
+
+@weights_app.command("convert")
+def weights_convert(
+    checkpoint: Annotated[Path, typer.Argument(help="A pickled checkpoint.")], out: Out
+) -> None:
+    """Turn a checkpoint into safetensors; nothing in it is run, and one that asks for that is refused."""
+    convert(checkpoint, out)
+    print(out)
+
+
+def _catalogue() -> dict[str, weights.Weights]:
+    return weights.catalogue(assets_folder() / "weights.toml")
+
+
+def _entries(names: list[str]) -> list[weights.Weights]:
+    listed = _catalogue()
+    unknown = [name for name in names if name not in listed]
+    if unknown:
+        raise BdganError(f"no weights {', '.join(unknown)}; there is {', '.join(listed)}")
+    return [listed[name] for name in names]
+
+
+@app.command()
+def doctor(profile: ProfileName = "pocket") -> None:
+    """What this machine has, what the profile costs on it, which files it needs, and what to do next."""
+    for line in checkup(load_profile(profile)):
+        print(line)
+
+
+@app.command("import-release")
+def import_release_command(
+    folder: Annotated[Path, typer.Argument(help="Where annotations/ and latents/ of the release lie.")],
+    profile: ProfileName = "release-512",
+) -> None:
+    """Bring the paper's annotations and latents into the profile's annotation store, paired by name."""
+    world = load_profile(profile)
+    if not isinstance(world, ImageNetProfile) or world.deep:
+        raise BdganError(
+            f"the release's latents are of BigGAN-512, not of profile {profile}; use release-512"
+        )
+    print("licence of the release's annotations and latents: CC BY-NC 4.0")
+    generator, store = world.generator(), world.annotations()
+    print(import_release(folder, store, generator.sha256, world.classes, world.synsets))
+
+
 @app.command("record-assets", hidden=True)
-def record_assets_command(profile: ProfileName = "pocket") -> None:
-    """Write the manifest after a recipe has made assets anew."""
-    record_assets(load_profile(profile))
+def record_assets_command() -> None:
+    """Write the manifest of the pocket's assets after a recipe has made them anew."""
+    record_assets(PocketProfile())
 
 
 def main() -> None:

@@ -3,8 +3,13 @@
 import torch
 
 
+def bf16_is_fast(device: torch.device | str) -> bool:
+    """Whether the device computes with bfloat16."""
+    kind = torch.device(device).type
+    return kind == "cuda" or (kind == "cpu" and torch.cpu._is_avx512_bf16_supported())
+
+
 def autocast(device: torch.device | str) -> torch.autocast:
     """A context in which convolutions and products run in bfloat16 if the device does that fast."""
     kind = torch.device(device).type
-    fast = kind == "cuda" or (kind == "cpu" and torch.cpu._is_avx512_bf16_supported())
-    return torch.autocast(kind if kind in ("cpu", "cuda") else "cpu", torch.bfloat16, enabled=fast)
+    return torch.autocast(kind if kind == "cuda" else "cpu", torch.bfloat16, enabled=bf16_is_fast(device))

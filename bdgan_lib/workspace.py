@@ -5,11 +5,11 @@ from functools import cached_property
 from pathlib import Path
 
 from bdgan_lib.data.shards import ShardedSet
-from bdgan_lib.generators.biggan_deep import BigGANDeep
+from bdgan_lib.generators.recorded import RecordedGenerator
 from bdgan_lib.heads.base import Head
 from bdgan_lib.heads.files import load_head, save_head
 from bdgan_lib.heads.training import HeadTraining, train_head
-from bdgan_lib.profiles import PocketProfile
+from bdgan_lib.profiles import Profile
 from bdgan_lib.synthesis.run import SynthesisSpec, synthesize
 
 
@@ -17,11 +17,11 @@ from bdgan_lib.synthesis.run import SynthesisSpec, synthesize
 class Workspace:
     """The files of one run; every notebook opens the same one and may be run alone."""
 
-    profile: PocketProfile
+    profile: Profile
     folder: Path
 
     @cached_property
-    def generator(self) -> BigGANDeep:
+    def generator(self) -> RecordedGenerator:
         return self.profile.generator()
 
     def head(self, config: HeadTraining = HeadTraining()) -> Head:  # noqa: B008

@@ -42,7 +42,7 @@ def arguments(argv: list[str]) -> argparse.Namespace:
 
 def profiles() -> list[str]:
     """The names in bdgan_lib.profiles.PROFILES, read without importing it: nothing is installed yet."""
-    path = ROOT / "bdgan_lib" / "profiles.py"
+    path = ROOT / "bdgan_lib" / "profiles" / "__init__.py"
     for node in ast.parse(path.read_text("utf-8")).body if path.exists() else []:
         target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
         if isinstance(target, ast.Name) and target.id == "PROFILES":

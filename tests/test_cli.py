@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import save_file
 
 from bdgan_lib import cli
@@ -162,3 +163,51 @@ def test_an_error_of_many_lines_is_told_in_one(monkeypatch, capsys):
     monkeypatch.setattr(cli, "app", broken)
     assert bdgan(monkeypatch) == 2
     assert capsys.readouterr().err == "bdgan: first second\n"
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """An empty cache, no network, and the shipped catalogue."""
+    monkeypatch.setenv("BDGAN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("BDGAN_OFFLINE", "1")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cache").mkdir()
+    return tmp_path / "cache"
+
+
+def test_weights_are_listed_with_licence_and_state_converted_and_verified(cache, monkeypatch, capsys):
+    assert bdgan(monkeypatch, "weights", "list") == 0
+    said = capsys.readouterr().out
+    assert "biggan-deep-256" in said and "Apache-2.0" in said and "not here" in said and str(cache) in said
+    torch.save({"conv.weight": torch.ones(2)}, cache / "resnet50-11ad3fa6.pth")
+    assert bdgan(monkeypatch, "weights", "fetch", "resnet50") == 0
+    said = capsys.readouterr().out
+    assert "BSD-3-Clause" in said.splitlines()[0], "the licence comes first"
+    assert said.splitlines()[-1] == str(cache / "resnet50.safetensors")
+    assert bdgan(monkeypatch, "weights", "verify") == 0
+    assert capsys.readouterr().out.count(": whole") == 2
+    with (cache / "resnet50.safetensors").open("ab") as file:
+        file.write(b"!")
+    assert bdgan(monkeypatch, "weights", "verify") == 2
+    assert "resnet50.safetensors is damaged: expected sha256" in capsys.readouterr().err
+
+
+def test_weights_that_are_unknown_offline_or_malicious_are_refused(cache, monkeypatch, capsys):
+    assert bdgan(monkeypatch, "weights", "fetch", "stylegan") == 2
+    assert "no weights stylegan; there is biggan-deep-128" in capsys.readouterr().err
+    assert bdgan(monkeypatch, "weights", "fetch", "biggan-512") == 2
+    assert "nothing is fetched offline" in capsys.readouterr().err
+    torch.save({"a": os.getcwd}, cache / "evil.pt")
+    assert (
+        bdgan(monkeypatch, "weights", "convert", cache / "evil.pt", "--out", cache / "out.safetensors") == 2
+    )
+    assert "getcwd" in capsys.readouterr().err and not (cache / "out.safetensors").exists()
+
+
+def test_the_doctor_and_the_import_speak_in_lines(cache, monkeypatch, capsys):
+    assert bdgan(monkeypatch, "doctor", "--profile", "imagenet-128") == 0
+    assert "next: bdgan weights fetch biggan-deep-128 resnet50" in capsys.readouterr().out
+    assert bdgan(monkeypatch, "import-release", cache, "--profile", "imagenet-128") == 2
+    assert "use release-512" in capsys.readouterr().err
+    assert bdgan(monkeypatch, "sample", "--out", "x.png", "--profile", "release-512") == 2
+    assert "put biggan512-release.pt there" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 import json
 from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -102,6 +103,21 @@ def test_without_a_readable_manifest_nothing_is_trusted(profile, damage):
         load_profile("pocket").generator()
 
 
+def test_an_experiment_is_shown_only_if_it_was_measured_on_the_shipped_generator(profile):
+    path = profile.folder / "experiments" / "label-head.json"
+    with pytest.raises(BdganError, match=r"label-head\.json is missing"):
+        profile.experiment("label-head")
+    path.parent.mkdir()
+    for of, works in ((profile.generator().sha256, True), ("0" * 64, False)):
+        path.write_text(json.dumps({"generator_sha256": of, "cells": {"a": 1}}))
+        record_assets(profile)
+        if works:
+            assert load_profile("pocket").experiment("label-head")["cells"] == {"a": 1}
+        else:
+            with pytest.raises(BdganError, match="measured on generator 000000000000"):
+                load_profile("pocket").experiment("label-head")
+
+
 def test_unknown_names_are_refused_with_the_names_there_are(profile):
     with pytest.raises(BdganError, match=r"'imagenet'.*pocket"):
         load_profile("imagenet")
@@ -110,7 +126,7 @@ def test_unknown_names_are_refused_with_the_names_there_are(profile):
     assert [profile.class_id(name) for name in profile.classes] == list(range(12))
 
 
-SHIPPED = profiles.Path(profiles.__file__).parents[1] / "assets" / "pocket"
+SHIPPED = Path(profiles.__file__).parents[2] / "assets" / "pocket"
 
 
 @pytest.mark.skipif(not (SHIPPED / "manifest.json").is_file(), reason="the pocket assets are not there")

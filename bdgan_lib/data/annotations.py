@@ -34,6 +34,9 @@ class Annotation:
     annotator: str  # who or what drew the mask
     classes: tuple[str, ...] = ("background", "foreground")  # names of the labels
     extra: dict[str, Any] = field(default_factory=dict)  # anything JSON can hold
+    latent: tuple[float, ...] | None = (
+        None  # in place of the one the seed gives; imported samples have theirs
+    )
 
     def __post_init__(self) -> None:
         checked_id(self.id)
@@ -80,6 +83,8 @@ class AnnotationStore:
             "extra": annotation.extra,
             "mask_sha256": mask_sha256,
         }
+        if annotation.latent is not None:
+            record["latent"] = list(annotation.latent)
         try:
             text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
         except (TypeError, ValueError) as error:
@@ -108,6 +113,7 @@ class AnnotationStore:
                 annotator=record["annotator"],
                 classes=tuple(record["classes"]),
                 extra=dict(record["extra"]),
+                latent=tuple(map(float, record["latent"])) if "latent" in record else None,
             )
         except (BdganError, TypeError, ValueError) as error:
             raise BdganError(f"{self.root / id}.json is damaged: {error}") from error
@@ -142,13 +148,13 @@ class AnnotationStore:
         if not (self.root / f"{annotation.id}.json").exists():
             return
         record = self._record(annotation.id)
-        for key in ("class_id", "seed", "generator_sha256", "sampling"):
+        for key in ("class_id", "seed", "generator_sha256", "sampling", "latent"):
             new = getattr(annotation, key)
-            new = new.to_json() if isinstance(new, Sampling) else new
-            if record[key] != new:
+            new = new.to_json() if isinstance(new, Sampling) else list(new) if isinstance(new, tuple) else new
+            if record.get(key) != new:
                 raise BdganError(
-                    f"annotation {annotation.id} stands in {self.root} with {key} {record[key]}, the new one "
-                    f"has {new}; give it another id or folder, or remove the old one"
+                    f"annotation {annotation.id} stands in {self.root} with {key} {record.get(key)}, "
+                    f"the new one has {new}; give it another id or folder, or remove the old one"
                 )
 
     def _settle(self, id: str) -> None:
@@ -171,7 +177,7 @@ class AnnotationStore:
             raise BdganError(f"{path} is missing: no annotation {id} here, or its record is lost") from error
         except ValueError as error:
             raise BdganError(f"{path} is damaged: {error}; restore it from a copy") from error
-        if not isinstance(record, dict) or set(record) != _KEYS or record["id"] != id:
+        if not isinstance(record, dict) or set(record) - {"latent"} != _KEYS or record["id"] != id:
             raise BdganError(f"{path} is no record of annotation {id}; wanted an object with {sorted(_KEYS)}")
         return record
 

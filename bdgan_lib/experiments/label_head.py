@@ -21,7 +21,7 @@ from bdgan_lib.heads.examples import Examples, collect
 from bdgan_lib.heads.label_head import build_head
 from bdgan_lib.heads.training import HeadTraining, fit_head, launched
 from bdgan_lib.images import to_uint8
-from bdgan_lib.profiles import PocketProfile
+from bdgan_lib.profiles import Profile
 from bdgan_lib.types import sample_id
 
 FIRST_SEED = 8_000_000  # of the test samples: nothing else uses them, nothing was chosen on them
@@ -57,7 +57,7 @@ TRIALS: dict[str, dict[str, Any]] = {
 class LabelHeadBench:
     """One generator, its annotations, and fresh samples the oracle has labelled."""
 
-    profile: PocketProfile
+    profile: Profile
     fresh: int = 1_000  # test samples
 
     @cached_property
@@ -129,7 +129,7 @@ class LabelHeadBench:
 
 
 def run(
-    profile: PocketProfile,
+    profile: Profile,
     folder: Path,
     seeds: int = 5,
     trials: tuple[str, ...] = tuple(TRIALS),

@@ -1,6 +1,7 @@
 """Curves, bars and mean layouts."""
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from statistics import mean, stdev
 
 import matplotlib.pyplot as plt
@@ -9,6 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 INK, BLUE, ORANGE, GREY = "#222222", "#0072B2", "#D55E00", "#999999"  # colour-blind-safe (Okabe and Ito)
+LINES = (GREY, ORANGE, BLUE, INK, "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
 
 def curves(
@@ -54,7 +56,7 @@ def lines(
 ) -> Figure:
     """Named lines in one panel: the mean over seeds ([seeds][len(x)]), in a band from least to most."""
     figure, axes = plt.subplots(figsize=(5.5, 3))
-    for (name, runs), color in zip(values.items(), (GREY, ORANGE, BLUE, INK), strict=False):
+    for (name, runs), color in zip(values.items(), cycle(LINES), strict=False):
         y = np.array(runs)
         axes.plot(x, y.mean(0), "o-", color=color, label=name, markersize=3, linewidth=1)
         axes.fill_between(x, y.min(0), y.max(0), color=color, alpha=0.15, linewidth=0)

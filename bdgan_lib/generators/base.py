@@ -36,10 +36,12 @@ class Generator(Protocol):
         seeds: Tensor,
         sampling: Sampling = Sampling(),  # noqa: B008 (frozen, so one default can be shared)
         features: bool = True,
+        z: Tensor | None = None,
     ) -> Sample:
         """Images of B (class, seed) pairs: [B] int64 each, class ids below len(classes), seeds from 0.
 
         Runs without gradients, on latents from `generators.latents`: image i depends on class_ids[i],
         seeds[i] and sampling alone. features=False leaves `Sample.features` empty and is cheaper.
+        z: latents [B, z_dim] instead of those the seeds give.
         BdganError on an unknown class.
         """

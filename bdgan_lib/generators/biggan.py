@@ -1,10 +1,9 @@
 """BigGAN (Brock et al. 2019; not deep), the generator of the release: hierarchical z, one attention layer.
 
-The network is ours; the names of its parameters are those of ajbrock/BigGAN-PyTorch, whose spectral norms are
-fused into the weights here.
+The network is ours; the names of its parameters are those of ajbrock/BigGAN-PyTorch.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import pairwise
@@ -16,8 +15,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from bdgan_lib.generators.recorded import RecordedGenerator, misfits
-from bdgan_lib.spectral import normalised
+from bdgan_lib.generators.layouts import fused
+from bdgan_lib.generators.recorded import RecordedGenerator, aligned
+from bdgan_lib.generators.upsampling import doubling
 from bdgan_lib.types import BdganError, Sampling
 
 _CHANNELS = {  # of the first input and of every block's output, times the base width
@@ -28,15 +28,6 @@ _CHANNELS = {  # of the first input and of every block's output, times the base 
 _Z_DIM = {128: 120, 256: 140, 512: 128}
 _ATTENTION = {128: 64, 256: 128, 512: 64}  # the side it works at
 _EPS = 1e-4
-_THEIRS = {  # our names of the last batch norm -> theirs
-    f"output_layer.0.{ours}": f"output_layer.0.{theirs}"
-    for ours, theirs in (
-        ("weight", "gain"),
-        ("bias", "bias"),
-        ("running_mean", "stored_mean"),
-        ("running_var", "stored_var"),
-    )
-}
 
 
 @dataclass(frozen=True)
@@ -64,7 +55,22 @@ class ConditionalNorm(nn.Module):
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         gain = (1 + self.gain(condition)) * torch.rsqrt(self.stored_var + _EPS)
         bias = self.bias(condition) - self.stored_mean * gain
-        return torch.addcmul(bias[..., None, None], x, gain[..., None, None])
+        return torch.addcmul(bias[..., None, None].to(x.dtype), x, gain[..., None, None].to(x.dtype))
+
+
+class Norm(nn.Module):
+    """Batch norm with stored statistics, gain and bias."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.gain, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
+        self.stored_mean: Tensor
+        self.stored_var: Tensor
+        self.register_buffer("stored_mean", torch.zeros(channels))
+        self.register_buffer("stored_var", torch.ones(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.batch_norm(x, self.stored_mean, self.stored_var, self.gain, self.bias, eps=_EPS)
 
 
 class Block(nn.Module):
@@ -72,15 +78,16 @@ class Block(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, condition: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.conv1: nn.Module = nn.Conv2d(inputs, outputs, 3, padding=1)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1)
         self.conv_sc = nn.Conv2d(inputs, outputs, 1)
+        self.up: nn.Module = nn.Upsample(scale_factor=2)
         self.bn1, self.bn2 = ConditionalNorm(inputs, condition), ConditionalNorm(outputs, condition)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        h = F.interpolate(F.relu(self.bn1(x, condition)), scale_factor=2)
-        h = self.conv2(F.relu(self.bn2(self.conv1(h), condition)))
-        return h + F.interpolate(self.conv_sc(x), scale_factor=2)  # a 1x1 convolution may come before
+        h = self.conv1(self.up(self.bn1(x, condition).relu_()))
+        h = self.conv2(self.bn2(h, condition).relu_())
+        return h.add_(F.interpolate(self.conv_sc(x), scale_factor=2))  # a 1x1 convolution may come before
 
 
 class Attention(nn.Module):
@@ -119,18 +126,19 @@ class BigGANNetwork(nn.Module):
                 layers.append(Attention(outputs))
             self.blocks.append(nn.ModuleList(layers))
         self.output_layer = nn.Sequential(
-            nn.BatchNorm2d(channels[-1]), nn.ReLU(), nn.Conv2d(channels[-1], 3, 3, padding=1)
+            Norm(channels[-1]), nn.ReLU(), nn.Conv2d(channels[-1], 3, 3, padding=1)
         )
 
     def forward(self, z: Tensor, class_ids: Tensor) -> Tensor:
         first, *rest = z.split(self.chunk, 1)
         embedding = self.shared(class_ids)
         h = self.linear(first).view(len(z), -1, 4, 4).contiguous(memory_format=torch.channels_last)
+        h = h.to(self.output_layer[2].weight.dtype)
         for layers, part in zip(self.blocks, rest, strict=True):
             condition = torch.cat([embedding, part], 1)
             for layer in layers.children():
                 h = layer(h, condition)
-        return torch.tanh(self.output_layer(h))
+        return torch.tanh(self.output_layer(h).float())
 
 
 class BigGAN(RecordedGenerator):
@@ -143,6 +151,7 @@ class BigGAN(RecordedGenerator):
         classes: Sequence[str],
         weights_sha256: str,
         device: str = "cpu",
+        bf16: bool = False,
     ) -> None:
         blocks: dict[str, tuple[str, int, int]] = {}
         for path, layer in model.named_modules():
@@ -151,18 +160,31 @@ class BigGAN(RecordedGenerator):
                 blocks[f"block{len(blocks.keys() - {'attention'}) + 1}"] = (path, channels, side)
             elif isinstance(layer, Attention):  # works on the block before it
                 blocks["attention"] = (path, channels, side)
+        for layer in model.modules():
+            if isinstance(layer, Block) and isinstance(layer.conv1, nn.Conv2d):
+                layer.conv1, layer.up = doubling(layer.conv1), nn.Identity()
         super().__init__(model, name, classes, weights_sha256, device, model.z_dim, blocks)
+        if bf16:
+            for layer in model.modules():
+                if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+                    layer.to(torch.bfloat16)
 
     def _images(self, z: Tensor, class_ids: Tensor, sampling: Sampling) -> Tensor:
         return self._model(z, class_ids)
 
 
 def load_biggan(
-    weights: str | Path, classes: Sequence[str], resolution: int = 512, device: str = "cpu"
+    weights: str | Path,
+    classes: Sequence[str],
+    resolution: int = 512,
+    device: str = "cpu",
+    width: int = 96,
+    bf16: bool = False,
 ) -> BigGAN:
-    """A safetensors file with the parameter names of BigGAN-PyTorch -> the generator.
+    """A safetensors file in one of the two layouts of `generators.layouts` -> the generator.
 
-    BdganError names every key that is missing, surplus or of another shape; only `sv0` may be absent.
+    BdganError for a file that is missing or unreadable, and naming every key that is missing, surplus or of
+    another shape.
     """
     weights = Path(weights)
     if not weights.is_file():
@@ -172,30 +194,9 @@ def load_biggan(
     except SafetensorError as error:
         raise BdganError(f"{weights} is no readable safetensors file ({error}); convert it anew") from error
     with torch.device("meta"):
-        network = BigGANNetwork(BigGANConfig(resolution, len(classes)))
-    load_state(network.to_empty(device="cpu"), state, str(weights))
-    digest = sha256(weights.read_bytes()).hexdigest()
-    return BigGAN(network, f"BigGAN {resolution}", classes, digest, device)
-
-
-def load_state(network: BigGANNetwork, state: Mapping[str, Tensor], name: str = "state dict") -> None:
-    """Put a state dict of BigGAN-PyTorch into the network, its spectral norms fused."""
-    own = network.state_dict()
-    spectral = {
-        key.removesuffix(".weight") for key, x in own.items() if key.endswith(".weight") and x.dim() > 1
-    }
-    spectral.discard("shared")
-    wanted = {_THEIRS.get(key, key): x.shape for key, x in own.items() if "num_batches" not in key}
-    wanted |= {f"{layer}.u0": (1, len(own[f"{layer}.weight"])) for layer in spectral}
-    wanted["output_layer.2.u0"] = (1, 3)
-    optional = {f"{key.removesuffix('u0')}sv0" for key in wanted if key.endswith(".u0")}
-    wrong = misfits(wanted, {key: x.shape for key, x in state.items() if key not in optional})
-    if wrong:
-        raise BdganError(f"{name} does not fit BigGAN {network.config.resolution}: {wrong}")
-    for key, x in own.items():
-        if "num_batches" in key:
-            x.zero_()
-            continue
-        theirs, layer = _THEIRS.get(key, key), key.removesuffix(".weight")
-        value = state[theirs].float()
-        x.copy_(normalised(value, state[f"{layer}.u0"].float()) if layer in spectral else value)
+        network = BigGANNetwork(BigGANConfig(resolution, len(classes), width))
+    found = fused(state, network.state_dict(), f"{weights}, read as BigGAN {resolution},")
+    network.load_state_dict({key: aligned(x) for key, x in found.items()}, assign=True)
+    return BigGAN(
+        network, f"BigGAN {resolution}", classes, sha256(weights.read_bytes()).hexdigest(), device, bf16
+    )

@@ -3,20 +3,28 @@
 import json
 from collections.abc import Sequence
 from hashlib import sha256
+from itertools import pairwise
 from pathlib import Path
 from types import MethodType
 
 import torch
 import torch.nn.functional as F
 from pytorch_pretrained_biggan import BigGAN, BigGANConfig
-from pytorch_pretrained_biggan.model import BigGANBatchNorm, GenBlock
+from pytorch_pretrained_biggan.model import BigGANBatchNorm, GenBlock, SelfAttn
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.utils import remove_spectral_norm
 
-from bdgan_lib.generators.recorded import RecordedGenerator, misfits
+from bdgan_lib.generators.recorded import RecordedGenerator, aligned, misfits
+from bdgan_lib.generators.upsampling import doubling
 from bdgan_lib.types import BdganError, Sampling
+
+_WIDTHS = {  # of the blocks at 4, 8, 16 ... pixels, times the base width
+    128: (16, 16, 8, 4, 2, 1),
+    256: (16, 16, 8, 8, 4, 2, 1),
+    512: (16, 16, 8, 8, 4, 2, 1, 1),
+}
 
 
 class BigGANDeep(RecordedGenerator):
@@ -26,7 +34,13 @@ class BigGANDeep(RecordedGenerator):
     """
 
     def __init__(
-        self, model: BigGAN, name: str, classes: Sequence[str], weights_sha256: str, device: str = "cpu"
+        self,
+        model: BigGAN,
+        name: str,
+        classes: Sequence[str],
+        weights_sha256: str,
+        device: str = "cpu",
+        bf16: bool = False,
     ) -> None:
         blocks: dict[str, tuple[str, int, int]] = {}
         side = 4
@@ -37,48 +51,75 @@ class BigGANDeep(RecordedGenerator):
                 blocks[f"block{len(blocks) + 1}"] = (path, layer.conv_3.out_channels, side)
         z_dim = model.config.z_dim
         super().__init__(_prepared(model), name, classes, weights_sha256, device, z_dim, blocks)
+        if bf16:
+            _in_bf16(model)
 
     def _images(self, z: Tensor, class_ids: Tensor, sampling: Sampling) -> Tensor:
         one_hot = F.one_hot(class_ids, len(self.classes)).float()
         return self._model(z, one_hot, sampling.truncation)
 
 
-def load_biggan_deep(folder: str | Path, classes: Sequence[str], device: str = "cpu") -> BigGANDeep:
-    """Load `config.json` and `model.safetensors`.
+def deep_config(resolution: int) -> BigGANConfig:
+    """The published BigGAN-deep of 128, 256 or 512 pixels: 1,000 classes, base width 128."""
+    layers = []  # (upsamples, width before, width after)
+    for before, after in pairwise(_WIDTHS[resolution]):
+        layers += [(False, before, before), (True, before, after)]
+    return BigGANConfig(output_dim=resolution, layers=layers)
+
+
+def load_biggan_deep(
+    folder: str | Path, classes: Sequence[str], device: str = "cpu", bf16: bool = False
+) -> BigGANDeep:
+    """Load `config.json` and `model.safetensors`; BdganError as in `read_biggan_deep`."""
+    folder = Path(folder)
+    config = folder / "config.json"
+    if not config.is_file():
+        raise BdganError(f"{config} is missing; a generator's folder holds config.json and model.safetensors")
+    try:
+        settings = BigGANConfig.from_dict(json.loads(config.read_text("utf-8")))
+        with torch.device("meta"):
+            BigGAN(settings)
+    except Exception as error:  # whatever the package makes of a wrong setting
+        raise BdganError(f"{config} describes no BigGAN-deep ({error}); restore it") from error
+    return read_biggan_deep(folder / "model.safetensors", settings, folder.name, classes, device, bf16)
+
+
+def read_biggan_deep(
+    weights: Path,
+    config: BigGANConfig,
+    name: str,
+    classes: Sequence[str],
+    device: str = "cpu",
+    bf16: bool = False,
+) -> BigGANDeep:
+    """Load a safetensors file with the package's own keys.
 
     BdganError names a missing or unreadable file, and every key that is missing, surplus or of another shape.
     """
-    folder = Path(folder)
-    config, weights = folder / "config.json", folder / "model.safetensors"
-    for path in (config, weights):
-        if not path.is_file():
-            raise BdganError(
-                f"{path} is missing; a generator's folder holds config.json and model.safetensors"
-            )
-    try:
-        settings = json.loads(config.read_text("utf-8"))
-        num_classes = int(settings["num_classes"])
-        model = BigGAN(BigGANConfig.from_dict(settings))
-    except Exception as error:  # whatever the package makes of a wrong setting
-        raise BdganError(f"{config} describes no BigGAN-deep ({error}); restore it") from error
-    if num_classes != len(classes):
-        raise BdganError(f"{config} has {num_classes} classes, {len(classes)} names came; wanted as many")
+    if not weights.is_file():
+        raise BdganError(f"{weights} is missing")
+    if config.num_classes != len(classes):
+        raise BdganError(
+            f"{name} has {config.num_classes} classes, {len(classes)} names came; wanted as many"
+        )
     try:
         state = load_file(weights)
     except SafetensorError as error:
         raise BdganError(f"{weights} is no readable safetensors file ({error}); restore it") from error
+    with torch.device("meta"):
+        model = BigGAN(config)
     wrong = misfits(
         {key: value.shape for key, value in model.state_dict().items()},
         {key: value.shape for key, value in state.items()},
     )
     if wrong:
-        raise BdganError(f"{weights} does not fit {config}: {wrong}; use the two files of one generator")
-    model.load_state_dict({key: value.float() for key, value in state.items()})
-    return BigGANDeep(model, folder.name, classes, sha256(weights.read_bytes()).hexdigest(), device)
+        raise BdganError(f"{weights} does not fit the configuration of {name}: {wrong}")
+    model.load_state_dict({key: aligned(value) for key, value in state.items()}, assign=True)
+    return BigGANDeep(model, name, classes, sha256(weights.read_bytes()).hexdigest(), device, bf16)
 
 
 def _prepared(model: BigGAN) -> BigGAN:
-    """The same function in its inference form: spectral norm fused, three RGB channels instead of all."""
+    """The same function in its inference form: spectral norm fused, three RGB channels, folded norms."""
     model.eval().requires_grad_(False)
     rgb = model.generator.conv_to_rgb
     for module in model.modules():
@@ -86,8 +127,33 @@ def _prepared(model: BigGAN) -> BigGAN:
             remove_spectral_norm(module)  # leaves the weight that the stored vectors give
         if isinstance(module, BigGANBatchNorm):
             module.forward = MethodType(_normalise, module)
+    for module in list(model.modules()):
+        if isinstance(module, GenBlock):
+            if module.up_sample:
+                module.conv_1 = doubling(module.conv_1)
+            module.forward = MethodType(_block, module)
     rgb.weight, rgb.bias = nn.Parameter(rgb.weight[:3], False), nn.Parameter(rgb.bias[:3], False)
     return model
+
+
+def _in_bf16(model: BigGAN) -> None:
+    """Everything between the first layer and tanh in bfloat16; conditions and statistics stay float32."""
+    for module in model.modules():
+        if isinstance(module, SelfAttn | nn.Conv2d | nn.ConvTranspose2d):
+            module.to(torch.bfloat16)
+    model.generator.gen_z.register_forward_hook(lambda _m, _i, y: y.bfloat16())
+    model.generator.conv_to_rgb.register_forward_hook(lambda _m, _i, y: y.float())
+
+
+def _block(self: GenBlock, x: Tensor, condition: Tensor, truncation: float) -> Tensor:
+    """A bottleneck with a residual, which loses half its channels where the block narrows."""
+    h = self.conv_0(self.bn_0(x, truncation, condition).relu_())
+    h = self.conv_1(self.bn_1(h, truncation, condition).relu_())  # doubles the side where the block does
+    h = self.conv_2(self.bn_2(h, truncation, condition).relu_())
+    h = self.conv_3(self.bn_3(h, truncation, condition).relu_())
+    if self.drop_channels:
+        x = x[:, : x.shape[1] // 2]
+    return h.add_(F.interpolate(x, scale_factor=2) if self.up_sample else x)
 
 
 def _normalise(
@@ -100,9 +166,9 @@ def _normalise(
     """
     row = round(truncation / self.step_size)
     inverse = torch.rsqrt(self.running_vars[row] + self.eps)
-    mean = self.running_means[row]
     if condition is None:
         weight, bias = (self.weight * inverse)[None], self.bias[None]
     else:
         weight, bias = (1 + self.scale(condition)) * inverse, self.offset(condition)
-    return torch.addcmul((bias - mean * weight)[..., None, None], x, weight[..., None, None])
+    bias = bias - self.running_means[row] * weight
+    return torch.addcmul(bias[..., None, None].to(x.dtype), x, weight[..., None, None].to(x.dtype))

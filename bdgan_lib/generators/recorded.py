@@ -28,8 +28,13 @@ class RecordedGenerator(ABC):
         self.blocks = {block: (channels, side) for block, (_, channels, side) in blocks.items()}
         self.image_size = max(side for _, side in self.blocks.values())
         self._paths = {block: path for block, (path, _, _) in blocks.items()}
-        self._z_dim = z_dim
+        self.z_dim = z_dim
         self._model = model.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @property
+    def weight_bytes(self) -> int:
+        """Of the weights as they lie in memory."""
+        return sum(x.numel() * x.element_size() for x in self._model.state_dict().values())
 
     @abstractmethod
     def _images(self, z: Tensor, class_ids: Tensor, sampling: Sampling) -> Tensor:
@@ -42,10 +47,12 @@ class RecordedGenerator(ABC):
         seeds: Tensor,
         sampling: Sampling = Sampling(),  # noqa: B008 (frozen, so one default can be shared)
         features: bool = True,
+        z: Tensor | None = None,
     ) -> Sample:
         """Images of classes [B] int64 from seeds [B] int64; with `features`, every block's output, float32.
 
-        BdganError for a class the generator does not have.
+        z: latents [B, z_dim] that stand in place of those the seeds give (imported annotations have them).
+        BdganError for a class the generator does not have and latents of another shape.
         """
         if len(class_ids) != len(seeds):
             raise BdganError(f"{len(class_ids)} classes and {len(seeds)} seeds came; wanted as many of both")
@@ -53,20 +60,28 @@ class RecordedGenerator(ABC):
             raise BdganError(
                 f"class ids {class_ids.unique().tolist()} came; {self.name} has 0 to {len(self.classes) - 1}"
             )
-        z = latents(seeds, self._z_dim, sampling).to(self.device)
+        if z is None:
+            z = latents(seeds, self.z_dim, sampling)
+        elif z.shape != (len(seeds), self.z_dim):
+            raise BdganError(f"latents came as {list(z.shape)}; wanted {[len(seeds), self.z_dim]}")
         with record(self._model, list(self._paths.values()) if features else []) as found:
-            images = self._images(z, class_ids.to(self.device), sampling)
+            images = self._images(z.to(self.device), class_ids.to(self.device), sampling)
         return Sample(
-            images=images.contiguous(),
-            features={block: found[path] for block, path in self._paths.items()} if features else {},
+            images=images.float().contiguous(),
+            features={block: found[path].float() for block, path in self._paths.items()} if features else {},
             class_ids=class_ids,
             seeds=seeds,
             sampling=sampling,
         )
 
 
+def aligned(x: Tensor) -> Tensor:
+    """A float32 copy in memory of its own: in a mapped file its place would decide how sums are rounded."""
+    return x.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
+
+
 def misfits(wanted: Mapping[str, Sequence[int]], came: Mapping[str, Sequence[int]]) -> str:
-    """Every key that is missing, surplus or of another shape, by kind; empty if all fit. Key -> shape."""
+    """Keys that are missing, surplus or of another shape, by kind; empty if all fit. Key -> shape."""
     kinds = {
         "missing": sorted(wanted.keys() - came.keys()),
         "surplus": sorted(came.keys() - wanted.keys()),
@@ -76,4 +91,8 @@ def misfits(wanted: Mapping[str, Sequence[int]], came: Mapping[str, Sequence[int
             if list(came[key]) != list(wanted[key])
         ],
     }
-    return "; ".join(f"{kind}: {', '.join(keys)}" for kind, keys in kinds.items() if keys)
+    return "; ".join(f"{kind}: {_some(keys)}" for kind, keys in kinds.items() if keys)
+
+
+def _some(keys: Sequence[str], most: int = 12) -> str:
+    return ", ".join(keys[:most]) + (f" and {len(keys) - most} more" if len(keys) > most else "")

@@ -27,7 +27,12 @@ class Sampler(Protocol):
     blocks: dict[str, tuple[int, int]]
 
     def sample(
-        self, class_ids: Tensor, seeds: Tensor, sampling: Sampling, features: bool = True
+        self,
+        class_ids: Tensor,
+        seeds: Tensor,
+        sampling: Sampling,
+        features: bool = True,
+        z: Tensor | None = None,
     ) -> Sample: ...
 
 
@@ -70,9 +75,16 @@ def place_features(needed: int, folder: Path | None) -> str:
     """
     if needed <= psutil.virtual_memory().available // 3:
         return "memory"
-    if folder is not None and needed <= shutil.disk_usage(_existing(folder)).free // 2:
+    if folder is not None and needed <= free_disk(folder) // 2:
         return "disk"
     return "fresh"
+
+
+def free_disk(folder: Path) -> int:
+    """Bytes free where the folder is or will be."""
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
 
 
 def collect(
@@ -95,7 +107,9 @@ def collect(
     if not found:
         raise BdganError("no annotation came; label at least one sample first (notebook 02)")
     _check(found, generator)
-    found.sort(key=lambda a: json.dumps(a.sampling.to_json()))  # long runs of one setting
+    found.sort(
+        key=lambda a: (json.dumps(a.sampling.to_json()), a.latent is not None)
+    )  # long runs of one kind
     masks = torch.from_numpy(np.stack([a.mask for a in found]))
     if not parts:
         masks = torch.where(masks == UNLABELLED, UNLABELLED, (masks > 0).to(torch.uint8))
@@ -140,12 +154,16 @@ def _check(found: list[Annotation], generator: Sampler) -> None:
 def _sampled(generator: Sampler, found: list[Annotation], batch_size: int) -> dict[str, Tensor]:
     """Features of these annotations' samples, in their order, on the CPU."""
     pieces: list[Sample] = []
-    for sampling, run in groupby(found, key=lambda a: a.sampling):  # one setting per batch
-        same = list(run)
+    for (sampling, given), run in groupby(found, key=lambda a: (a.sampling, a.latent is not None)):
+        same = list(run)  # one setting per batch
         for start in range(0, len(same), batch_size):
             batch = same[start : start + batch_size]
             ids, seeds = (torch.tensor([getattr(a, key) for a in batch]) for key in ("class_id", "seed"))
-            pieces.append(generator.sample(ids, seeds, sampling))
+            if given:
+                z = torch.tensor([a.latent for a in batch])
+                pieces.append(generator.sample(ids, seeds, sampling, z=z))
+            else:  # a generator of one's own need not know `z`
+                pieces.append(generator.sample(ids, seeds, sampling))
     return {block: torch.cat([p.features[block].cpu() for p in pieces]) for block in generator.blocks}
 
 
@@ -159,7 +177,7 @@ def _on_disk(
     """Memory-mapped features: one `.npy` per block, and last a record of whose they are."""
     wanted = {
         "generator_sha256": generator.sha256,
-        "samples": [[a.class_id, a.seed, a.sampling.to_json()] for a in found],
+        "samples": [[a.class_id, a.seed, a.sampling.to_json(), a.latent and list(a.latent)] for a in found],
         "blocks": {block: list(shape) for block, shape in generator.blocks.items()},
     }
     record = folder / "features.json"
@@ -181,9 +199,3 @@ def _on_disk(
     return {
         block: torch.from_numpy(np.load(folder / f"{block}.npy", mmap_mode="c")) for block in generator.blocks
     }
-
-
-def _existing(folder: Path) -> Path:
-    while not folder.exists():
-        folder = folder.parent
-    return folder

@@ -27,10 +27,10 @@ def network(resolution=128, width=4):
 def test_the_published_sizes(resolution, z_dim, attention, weights):
     with torch.device("meta"):
         model = BigGANNetwork(BigGANConfig(resolution))
+    count = sum(p.numel() for p in model.parameters())
     generator = BigGAN(model, "random", [str(i) for i in range(1000)], "0" * 64, "meta")
     assert model.z_dim == z_dim and generator.image_size == resolution
     assert generator.blocks["attention"][1] == attention
-    count = sum(p.numel() for p in model.parameters())
     assert abs(count - weights) < 0.05 * weights
 
 

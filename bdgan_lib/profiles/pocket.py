@@ -1,4 +1,4 @@
-"""Profiles: a world of classes with its generator, judges and annotations, behind one interface."""
+"""The pocket world: twelve drawn classes, a small generator, and judges that know the truth."""
 
 import json
 import os
@@ -17,22 +17,19 @@ from bdgan_lib.annotation.choose import annotate
 from bdgan_lib.data.annotations import Annotation, AnnotationStore
 from bdgan_lib.downstream.fitting import predict
 from bdgan_lib.generators.biggan_deep import BigGANDeep, load_biggan_deep
+from bdgan_lib.generators.recorded import RecordedGenerator
 from bdgan_lib.images import from_uint8, write_atomic
 from bdgan_lib.pocket.networks import Classifier
 from bdgan_lib.pocket.oracle import Oracle
 from bdgan_lib.pocket.world import CLASSES, PARTS, SceneSet, render_set
+from bdgan_lib.profiles.base import Profile, assets_folder
 from bdgan_lib.types import BdganError, Sampling
 
 Network = TypeVar("Network", bound=torch.nn.Module)
 
 
-def assets_folder() -> Path:
-    """Where the shipped files are: $BDGAN_ASSETS, else `assets/` beside the package."""
-    return Path(os.environ.get("BDGAN_ASSETS") or Path(__file__).parents[1] / "assets")
-
-
 @dataclass(frozen=True)
-class PocketProfile:
+class PocketProfile(Profile):
     """Twelve drawn classes at 64 x 64 with exact masks; everything ships with the project."""
 
     name: str = "pocket"
@@ -44,17 +41,17 @@ class PocketProfile:
     def folder(self) -> Path:
         return assets_folder() / self.name
 
-    def generator(self, device: str = "cpu") -> BigGANDeep:
+    def generator(self, device: str = "cpu", bf16: bool = False) -> BigGANDeep:
         """The pocket BigGAN-deep (recipe: bdgan_lib.pocket.train_biggan)."""
         self._check("biggan/config.json", "biggan/model.safetensors")
-        return load_biggan_deep(self.folder / "biggan", self.classes, device)
+        return load_biggan_deep(self.folder / "biggan", self.classes, device, bf16)
 
-    @cached_property
+    @cached_property  # type: ignore[misc]
     def classifier(self) -> Classifier:
         """The network that judges samples (recipe: bdgan_lib.pocket.train_judges)."""
         return self._load("classifier", Classifier())
 
-    @cached_property
+    @cached_property  # type: ignore[misc]
     def oracle(self) -> Oracle:
         """The annotator that stands in for a human (recipe: bdgan_lib.pocket.train_judges)."""
         oracle = Oracle()
@@ -77,7 +74,7 @@ class PocketProfile:
             )
         return found
 
-    def annotate(self, generator: BigGANDeep, keep: int = 5) -> list[Annotation]:
+    def annotate(self, generator: RecordedGenerator, keep: int = 5) -> list[Annotation]:
         """Sample ten of each class, keep the most recognisable ones, have the oracle label their parts."""
         return list(
             annotate(generator.sample, generator.sha256, self.classes, self.confidence, self.oracle.annotate,
@@ -98,12 +95,6 @@ class PocketProfile:
         """The classifier's pooled features, [N, 128], in which Frechet distances are taken."""
         batches = (from_uint8(images[i : i + 200]) for i in range(0, len(images), 200))
         return torch.cat([self.classifier.features(x) for x in batches]).numpy()
-
-    def class_id(self, name: str) -> int:
-        """BdganError, with the names there are, for an unknown class."""
-        if name not in self.classes:
-            raise BdganError(f"no class {name!r} in profile {self.name}; it has {', '.join(self.classes)}")
-        return self.classes.index(name)
 
     def verify(self) -> int:
         """Check every shipped file against its recorded sha256; returns how many there are."""
@@ -144,16 +135,6 @@ class PocketProfile:
         state = load_file(self.folder / part / "model.safetensors")
         network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
         return network.eval().requires_grad_(False)
-
-
-PROFILES = {"pocket": PocketProfile}
-
-
-def load_profile(name: str) -> PocketProfile:
-    """The profile of that name; BdganError lists the names there are."""
-    if name not in PROFILES:
-        raise BdganError(f"no profile {name!r}; there is {', '.join(PROFILES)}")
-    return PROFILES[name]()
 
 
 def record_assets(profile: PocketProfile) -> None:

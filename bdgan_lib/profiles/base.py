@@ -1,0 +1,94 @@
+"""What every profile offers; what only a drawn world has (an oracle, exact masks) others refuse by name."""
+
+import os
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bdgan_lib.data.annotations import Annotation, AnnotationStore
+from bdgan_lib.generators.recorded import RecordedGenerator
+from bdgan_lib.generators.weights import Weights
+from bdgan_lib.types import BdganError, Sampling
+
+
+def assets_folder() -> Path:
+    """Where the shipped files are: $BDGAN_ASSETS, else `assets/` beside the package."""
+    return Path(os.environ.get("BDGAN_ASSETS") or Path(__file__).parents[2] / "assets")
+
+
+class Profile(ABC):
+    """A world of classes. Notebooks and commands take one and never ask which it is."""
+
+    name: str
+    image_size: int  # pixels
+    sampling: Sampling  # what annotations and data sets are sampled with
+
+    @property
+    @abstractmethod
+    def folder(self) -> Path:
+        """Where its files lie."""
+
+    @property
+    @abstractmethod
+    def classes(self) -> tuple[str, ...]:
+        """Class names; a class id is an index into it."""
+
+    @abstractmethod
+    def generator(self, device: str = "cpu", bf16: bool = False) -> RecordedGenerator:
+        """The frozen generator. bf16: convolutions in bfloat16; faster, and other images by under 1/255."""
+
+    @abstractmethod
+    def annotations(self) -> AnnotationStore:
+        """The labelled samples."""
+
+    @abstractmethod
+    def confidence(self, images: NDArray[np.uint8], class_ids: NDArray[np.integer]) -> NDArray[np.float32]:
+        """A classifier's probability of each image's own class, [N]; images [N, H, W, 3]."""
+
+    @abstractmethod
+    def verify(self) -> int:
+        """Check every file of the profile that is here against its sha256; returns how many there are."""
+
+    @property
+    def needs(self) -> list[Weights]:
+        """What it reads of the weights catalogue; nothing where all files ship."""
+        return []
+
+    def class_id(self, name: str) -> int:
+        """BdganError, with the names there are, for an unknown class."""
+        if name not in self.classes:
+            names = ", ".join(self.classes[:20]) + (" ..." if len(self.classes) > 20 else "")
+            raise BdganError(f"no class {name!r} in profile {self.name}; it has {names}")
+        return self.classes.index(name)
+
+    @property
+    def oracle(self) -> Any:
+        """The annotator that stands in for a human."""
+        raise self._lacks("oracle annotator", "label by hand (notebook 02), or `bdgan import-release`")
+
+    @property
+    def classifier(self) -> Any:
+        """The network that judges samples, with its feature maps."""
+        raise self._lacks("classifier with feature maps", "`confidence` judges images")
+
+    def annotate(self, generator: Any, keep: int = 5) -> list[Annotation]:
+        """Sample ten of each class, keep the most recognisable ones, have the oracle label their parts."""
+        return list(self.oracle)
+
+    def real(self, count: int, first_seed: int = 0) -> Any:
+        """Images nobody generated, with exact masks."""
+        raise self._lacks("real images with exact masks", "the labels of the paper's were never published")
+
+    def quality_features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Features in which Frechet distances are taken, [N, D]."""
+        raise self._lacks("features for Frechet distances", "this measurement is made on the pocket profile")
+
+    def experiment(self, name: str) -> dict[str, Any]:
+        """The shipped result of `bdgan experiment NAME`."""
+        raise self._lacks(f"shipped result of experiment {name}", f"run `bdgan experiment {name}`")
+
+    def _lacks(self, what: str, instead: str) -> BdganError:
+        return BdganError(f"profile {self.name} has no {what}: {instead}")

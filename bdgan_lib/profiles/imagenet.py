@@ -1,0 +1,116 @@
+"""The thousand classes of ImageNet: published weights, fetched at first use, and people's labels."""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from pytorch_pretrained_biggan import BigGAN as PackageBigGAN
+from safetensors.torch import load_file
+from torch import Tensor
+
+from bdgan_lib.data.annotations import AnnotationStore
+from bdgan_lib.generators import weights
+from bdgan_lib.generators.biggan import BigGAN, BigGANConfig, BigGANNetwork, load_biggan
+from bdgan_lib.generators.biggan_deep import BigGANDeep, deep_config, read_biggan_deep
+from bdgan_lib.generators.recorded import RecordedGenerator
+from bdgan_lib.images import from_uint8
+from bdgan_lib.profiles.base import Profile, assets_folder
+from bdgan_lib.types import Sampling
+
+JUDGE = "resnet50"  # of the catalogue: the classifier that judges samples
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's images in [0, 1]
+
+
+@dataclass(frozen=True)
+class ImageNetProfile(Profile):
+    """A published BigGAN. Nothing ships: weights come on first use, labels from people."""
+
+    name: str
+    image_size: int
+    entry: str  # of the generator in assets/weights.toml
+
+    @property
+    def deep(self) -> bool:
+        return self.entry.startswith("biggan-deep")
+
+    @property
+    def sampling(self) -> Sampling:  # type: ignore[override]
+        """Truncation 0.9 (paper); BigGAN-512 as the release draws: plain scale 0.9, nothing clipped."""
+        return Sampling(0.9) if self.deep else Sampling(z_std=0.9)
+
+    @cached_property
+    def _listed(self) -> dict[str, list[str]]:
+        return json.loads((assets_folder() / "imagenet" / "classes.json").read_text("utf-8"))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return tuple(self._listed["names"])
+
+    @property
+    def synsets(self) -> tuple[str, ...]:
+        """WordNet ids, in the order of `classes`."""
+        return tuple(self._listed["synsets"])
+
+    @property
+    def needs(self) -> list[weights.Weights]:
+        """The files this profile reads: the generator's first."""
+        listed = weights.catalogue(assets_folder() / "weights.toml")
+        return [listed[self.entry], listed[JUDGE]]
+
+    def generator(self, device: str = "cpu", bf16: bool = False) -> RecordedGenerator:
+        """The published generator, fetched at first use; device "meta" gives its shapes without weights."""
+        if device == "meta":
+            return self._shapes()
+        path = weights.prepared(self.needs[0], weights.cache_folder())
+        if self.deep:
+            config = deep_config(self.image_size)
+            return read_biggan_deep(path, config, self.entry, self.classes, device, bf16)
+        return load_biggan(path, self.classes, self.image_size, device, bf16=bf16)
+
+    def annotations(self) -> AnnotationStore:
+        """What people have labelled: `annotations/<profile>` beside `assets`."""
+        return AnnotationStore(assets_folder().parent / "annotations" / self.name)
+
+    @torch.inference_mode()
+    def confidence(self, images: NDArray[np.uint8], class_ids: NDArray[np.integer]) -> NDArray[np.float32]:
+        """As `Profile.confidence`, by torchvision's ResNet-50 at 224 pixels."""
+        found = torch.cat([self.judge(_normalised(images[i : i + 50])) for i in range(0, len(images), 50)])
+        return found.softmax(1).numpy()[np.arange(len(images)), class_ids]
+
+    @cached_property
+    def judge(self) -> torch.nn.Module:
+        from torchvision.models import resnet50
+
+        network = resnet50()
+        network.load_state_dict(load_file(weights.prepared(self.needs[1], weights.cache_folder())))
+        return network.eval().requires_grad_(False)
+
+    def verify(self) -> int:
+        """Check the files that have been fetched; BdganError names one that is damaged."""
+        found = [weights.present(entry, weights.cache_folder()) for entry in self.needs]
+        return sum(path is not None for path in found)
+
+    @property
+    def folder(self) -> Path:
+        """Where its weights lie."""
+        return weights.cache_folder()
+
+    def _shapes(self) -> RecordedGenerator:
+        with torch.device("meta"):
+            if self.deep:
+                model = PackageBigGAN(deep_config(self.image_size))
+                return BigGANDeep(model, self.entry, self.classes, "", "meta")
+            network = BigGANNetwork(BigGANConfig(self.image_size))
+            return BigGAN(network, self.entry, self.classes, "", "meta")
+
+
+def _normalised(images: NDArray[np.uint8]) -> Tensor:
+    """[N, H, W, 3] -> [N, 3, 224, 224] as torchvision's classifiers were trained."""
+    x = F.interpolate(from_uint8(images), size=224, mode="bilinear", antialias=True)
+    mean, std = (torch.tensor(values)[:, None, None] for values in (_MEAN, _STD))
+    return ((x + 1) / 2 - mean) / std

@@ -1,0 +1,75 @@
+"""The first cell of every notebook installs on Colab, holds what Colab brings, and does nothing elsewhere."""
+
+import importlib.util
+import json
+import sys
+import types
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+spec = importlib.util.spec_from_file_location("colab", ROOT / "ci/colab.py")
+colab = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(colab)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_the_first_code_cell_is_the_one_of_colab(path):
+    first = next(c for c in json.loads(path.read_text("utf-8"))["cells"] if c["cell_type"] == "code")
+    assert first["metadata"]["tags"] == ["colab"]
+    assert "".join(first["source"]) == colab.CELL.format(repository=colab.REPOSITORY)
+
+
+def test_the_address_is_written_into_every_notebook_and_changes_nothing_else(tmp_path):
+    for path in NOTEBOOKS:
+        (tmp_path / path.name).write_text(path.read_text("utf-8"), "utf-8")
+    colab.write_cells(tmp_path, "https://host/x.git")
+    assert all(
+        "clone -q --depth 1 https://host/x.git" in p.read_text("utf-8") for p in tmp_path.glob("*.ipynb")
+    )
+    colab.write_cells(tmp_path, colab.REPOSITORY)
+    for path in NOTEBOOKS:
+        assert (tmp_path / path.name).read_text("utf-8") == path.read_text("utf-8")
+
+
+@pytest.fixture
+def pip(monkeypatch):
+    """What pip was called with, in place of calling it."""
+    calls = []
+
+    def run(command, **_):
+        held = Path(command[command.index("--constraint") + 1]).read_text()
+        calls.append((command, held))
+        return types.SimpleNamespace(returncode=0)
+
+    monkeypatch.setattr(colab.subprocess, "run", run)
+    return calls
+
+
+def test_torch_is_held_at_the_version_that_is_there_and_widgets_are_allowed(pip, monkeypatch, tmp_path):
+    allowed = []
+    module = types.ModuleType("google.colab")
+    module.output = types.SimpleNamespace(enable_custom_widget_manager=lambda: allowed.append(True))
+    monkeypatch.setitem(sys.modules, "google", types.ModuleType("google"))
+    monkeypatch.setitem(sys.modules, "google.colab", module)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.chdir(tmp_path)
+    colab.prepare(tmp_path)
+    ((command, held),) = pip
+    assert f"torch=={version('torch')}" in held.splitlines()
+    assert command[-2:] == ["--editable", str(tmp_path)]
+    assert allowed == [True] and sys.path[0] == str(tmp_path) and Path.cwd() == tmp_path / "notebooks"
+
+
+def test_a_failed_installation_is_one_error_with_pip_s_reason(monkeypatch, tmp_path):
+    monkeypatch.setattr(
+        colab.subprocess,
+        "run",
+        lambda *_, **__: types.SimpleNamespace(returncode=1, stderr="...\nERROR: no space left"),
+    )
+    with pytest.raises(RuntimeError, match="no space left"):
+        colab.install(tmp_path)

@@ -1,0 +1,56 @@
+"""What is drawn is what came: means, spreads and every line, and doubt brighter where it is larger."""
+
+import matplotlib
+
+matplotlib.use("agg")
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from bdgan_lib.figures.plots import bars, lines
+from bdgan_lib.figures.sheets import doubtful
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    plt.close("all")
+
+
+def test_a_line_is_the_mean_of_its_runs_in_a_band_that_holds_all_of_them():
+    runs = {f"head {i}": [[0.0 + i, 2.0], [2.0 + i, 6.0]] for i in range(6)}
+    (axes,) = lines(runs, [0, 50], "dropped", "kept").axes
+    assert [line.get_label() for line in axes.lines] == list(runs), "none is left out"
+    for i, (line, band) in enumerate(zip(axes.lines, axes.collections, strict=True)):
+        assert line.get_ydata().tolist() == [1.0 + i, 4.0]
+        low, high = band.get_datalim(axes.transData).intervaly
+        assert (low, high) == (min(i, 2.0), max(i + 2.0, 6.0))
+    assert len({line.get_color() for line in axes.lines}) == 6
+
+
+def test_a_bar_ends_at_its_mean_and_every_seed_is_a_dot():
+    (axes,) = bars({"a": [0.8, 0.9], "b": [0.95]}, "mIoU", "heads", start=0.5).axes
+    assert np.allclose([bar.get_width() for bar in axes.patches], [0.85, 0.95])
+    assert [line.get_xdata().tolist() for line in axes.lines if line.get_marker() == "o"] == [
+        [0.8, 0.9],
+        [0.95],
+    ]
+    assert axes.get_xlim()[0] == 0.5
+
+
+def test_doubt_is_brighter_where_it_is_larger_and_images_stay_as_they_are():
+    images = np.full((2, 8, 8, 3), 90, np.uint8)
+    divergence = np.zeros((2, 8, 8), np.float32)
+    divergence[1] = np.linspace(0, np.log(2), 64).reshape(8, 8)
+    figure = doubtful(images, np.zeros((2, 8, 8), np.uint8), divergence)
+    shown = np.concatenate([image.get_array() for image in figure.axes[0].images])
+    assert shown.shape[0] > 24 and shown.dtype == np.uint8
+    image, _, calm = (_cell(shown, row, 0) for row in range(3))
+    assert (image == 90).all() and calm.sum(-1).max() < 10, "no doubt is black"
+    light = _cell(shown, 2, 1).astype(int).sum(-1).ravel()
+    assert (np.diff(light) >= 0).all() and light[-1] > 500
+
+
+def _cell(shown, row, column, side=8, gap=2):
+    top, left = gap + row * (side + gap), gap + column * (side + gap)
+    return shown[top : top + side, left : left + side]
