@@ -10,7 +10,10 @@ from pathlib import Path
 
 def peak_bytes(work: Callable[..., object], *arguments: object) -> int:
     """How far `work(*arguments)` lifts the peak of a fresh process over what importing it took."""
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+    context = get_context("forkserver")  # the server has the imports; every process starts from there
+    main = sys.modules["__main__"].__spec__
+    context.set_forkserver_preload(["torch", main.name if main else work.__module__])
+    with ProcessPoolExecutor(1, context) as pool:
         return pool.submit(_measure, work, arguments).result()
 
 
