@@ -43,12 +43,14 @@ def test_at_512_the_release_s_groups_hold_3072_960_and_192_channels():
     assert [sum(generator.blocks[b][0] for b in group) for group in found] == [3072, 960, 192]
 
 
+@pytest.mark.parametrize("resolution", [128, 256, 512])
 @torch.no_grad()
-def test_the_order_of_operations():
+def test_the_order_of_operations(resolution):
     """Upsampling before the shortcut's convolution, attention by its formula, as published."""
-    model = network()
-    z, ids = torch.randn(2, 120), torch.tensor([0, 4])
-    y, (first, *rest) = model.shared(ids), z.split(20, 1)
+    model = network(resolution)
+    z, ids = torch.randn(2, model.z_dim), torch.tensor([0, 4])
+    part = {128: 20, 256: 20, 512: 16}[resolution]  # as the paper splits z
+    y, (first, *rest) = model.shared(ids), z.split(part, 1)
 
     def norm(layer, x, condition):
         h = F.batch_norm(x, layer.stored_mean, layer.stored_var, eps=1e-4)
@@ -70,7 +72,10 @@ def test_the_order_of_operations():
             g = F.max_pool2d(attention.g(h), 2).reshape(2, -1, n * n // 4)
             weights = (theta.transpose(1, 2) @ phi).softmax(2)
             h = h + attention.gamma * attention.o((g @ weights.transpose(1, 2)).view(2, -1, n, n))
-    torch.testing.assert_close(model(z, ids), model.output_layer(h).tanh(), atol=1e-5, rtol=0)
+    wanted = model.output_layer(h).tanh()
+    torch.testing.assert_close(model(z, ids), wanted, atol=1e-5, rtol=0)
+    prepared = BigGAN(model, "tiny", list("abcde"), "0" * 64)  # upsampling folded into the convolution behind
+    torch.testing.assert_close(prepared._model(z, ids), wanted, atol=1e-5, rtol=0)
 
 
 def test_a_sample_depends_on_its_class_and_seed_alone():

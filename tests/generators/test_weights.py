@@ -6,8 +6,9 @@ import os
 import re
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -204,9 +205,10 @@ def test_a_full_disk_is_told_as_such_and_its_space_given_back(server, tmp_path, 
     assert not (tmp_path / "tiny.bin.part").exists() and not (tmp_path / "tiny.bin").exists()
 
 
-def test_two_at_once_fetch_it_once(server, tmp_path):
-    with ThreadPoolExecutor(2) as pool:
-        paths = list(pool.map(lambda _: get(weights(server), tmp_path), range(2)))
+def test_two_processes_at_once_fetch_it_once(server, tmp_path):
+    with ProcessPoolExecutor(2, get_context("spawn")) as pool:
+        jobs = [pool.submit(fetch, weights(server), tmp_path, progress=False) for _ in range(2)]
+        paths = [job.result() for job in jobs]
     assert paths[0] == paths[1] and paths[0].read_bytes() == BODY
     assert len(server.log) == 1
 
