@@ -61,6 +61,8 @@ def pins_on(machine: dict[str, str]) -> dict[str, str]:
 def test_every_direct_dependency_has_one_pin_that_fits(machine: dict[str, str]) -> None:
     pins = pins_on(machine)
     for wanted in WANTED:
+        if wanted.marker is not None and not wanted.marker.evaluate(machine):
+            continue
         name = canonicalize_name(wanted.name)
         assert name in pins, f"{name} has no pin: run 'bash ci/pins.sh'"
         assert wanted.specifier.contains(pins[name], prereleases=True), f"{name} {pins[name]} is not {wanted}"
