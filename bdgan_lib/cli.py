@@ -102,8 +102,7 @@ def train_head_command(
     architecture = Architecture(variant, members=members)
     fabric = launched(accelerator, devices, precision)
     config = HeadTraining(steps=steps, parts=parts, seed=seed)
-    generator = world.generator(str(fabric.device))
-    head, losses = train_head(generator, world.annotations(), config, architecture, fabric, out)
+    head, losses = train_head(*world.annotated(str(fabric.device)), config, architecture, fabric, out)
     if fabric.is_global_zero:
         save_head(head, out)
         print(f"{out}: loss {losses[-1]:.4f} nats after {steps} steps")
@@ -122,7 +121,7 @@ def synthesize_command(
     """Write a labelled data set: shards of PNG images and masks with a manifest."""
     world = load_profile(profile)
     generator, sampling = world.generator(device), _sampling(world, truncation)
-    labeller = load_head(head) if head else train_head(generator, world.annotations())[0]
+    labeller = load_head(head) if head else train_head(*world.annotated(device))[0]
     labeller.to(device)
     classes = tuple(range(len(world.classes)))
     spec = SynthesisSpec(generator.sha256, labeller.sha256, classes, images, sampling, first_seed=first_seed)

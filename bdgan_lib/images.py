@@ -1,4 +1,4 @@
-"""Images: the one place where a value range is converted; colours, sheets of pictures, PNG, safe saving."""
+"""Images: the one place where a value range is converted; colours, sheets, PNG; files saved safely."""
 
 import colorsys
 import io
@@ -6,6 +6,7 @@ import os
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO
 
@@ -160,6 +161,15 @@ def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
     """Write bytes to `path` whole or not at all (see `atomic_file`); OSError when the disk refuses."""
     with atomic_file(path) as file:
         file.write(data)
+
+
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file's bytes, in hexadecimal."""
+    digest = sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _flush_folder(folder: Path) -> None:

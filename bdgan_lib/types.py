@@ -58,6 +58,11 @@ class Sampling:
                 "truncation clips and scales, z_std scales alone"
             )
 
+    @property
+    def of_codes(self) -> bool:
+        """Whether it says how codes are drawn."""
+        return self.top_k is not None or self.top_p != 1.0 or self.temperature != 1.0
+
     def to_json(self) -> dict[str, float | int | None]:
         """As a JSON object, in which settings of codes stand where they matter; `from_json` reads it back."""
         plain = {field.name: field.default for field in fields(self)}
@@ -70,8 +75,8 @@ class Sampling:
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Sampling:
         """Read what `to_json` wrote; BdganError on anything else."""
-        number, none = (int, float), type(None)
-        wanted = {"truncation": number, "z_std": (*number, none), "top_k": int, "top_p": number,
+        number: tuple[type, ...] = (int, float)
+        wanted = {"truncation": number, "z_std": (*number, type(None)), "top_k": (int,), "top_p": number,
                   "temperature": number}  # fmt: skip
         if (
             not isinstance(record, Mapping)
@@ -79,10 +84,11 @@ class Sampling:
             or not all(isinstance(value, wanted[key]) for key, value in record.items())
         ):
             raise BdganError(
-                f"sampling settings came as {record!r}; wanted an object with truncation (a number) "
-                "and z_std (a number or null)"
+                f"sampling settings came as {record!r}; wanted an object with truncation (a number), "
+                "z_std (a number or null) and, for codes, top_k, top_p and temperature"
             )
-        return cls(**{k: v if v is None or k == "top_k" else float(v) for k, v in record.items()})
+        numbers: dict[str, Any] = {k: v if v is None or k == "top_k" else float(v) for k, v in record.items()}
+        return cls(**numbers)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,8 +1,10 @@
-"""Sampling codes from a transformer, token by token: keys and values stay where they are, and every sample draws
-from a stream of its own.
+"""Sampling codes from a transformer, token by token, several times as fast as the published way.
+
+Keys and values stay where they are, weights lie as the processor reads them, and every sample has a stream of
+random numbers of its own.
 """
 
-from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -12,76 +14,85 @@ from bdgan_lib.generators.latents import uniforms
 from bdgan_lib.types import Sampling
 
 
-@dataclass(frozen=True)
-class _Layer:
-    """A block of the GPT: its norms, and its linear maps with query, key and value in one."""
+class CodeSampler:
+    """A GPT of taming in inference, one token of B sequences at a time.
 
-    norm1: nn.LayerNorm
-    norm2: nn.LayerNorm
-    qkv: tuple[Tensor, Tensor]
-    out: tuple[Tensor, Tensor]
-    up: tuple[Tensor, Tensor]
-    down: tuple[Tensor, Tensor]
-
-
-class CachedGPT:
-    """A GPT of taming in inference, one token of B sequences per call; weights are taken over, not shared.
-
-    dtype: of the linear maps and of what is kept; norms and logits are float32.
+    dtype: of the linear maps and of what is kept; norms and logits are float32. On a CPU the weights are held
+    a second time, in oneDNN's order: for a handful of rows three times as fast as a plain product.
     """
 
-    def __init__(self, gpt: nn.Module, batch: int, dtype: torch.dtype = torch.float32) -> None:
-        width, self.heads = gpt.config.n_embd, gpt.config.n_head
-        device = gpt.pos_emb.device
-
-        def linear(*layers: nn.Linear) -> tuple[Tensor, Tensor]:
-            weight, bias = torch.cat([m.weight for m in layers]), torch.cat([m.bias for m in layers])
-            return weight.detach().to(dtype), bias.detach().to(dtype)
-
-        self.layers = [
-            _Layer(b.ln1, b.ln2, linear(b.attn.query, b.attn.key, b.attn.value), linear(b.attn.proj),
-                   linear(b.mlp[0]), linear(b.mlp[2]))
-            for b in gpt.blocks
-        ]  # fmt: skip
-        self.tokens, self.positions = gpt.tok_emb.weight.detach(), gpt.pos_emb.detach()[0]
-        self.norm, self.head = gpt.ln_f, gpt.head.weight.detach().to(dtype)
-        shape = (len(self.layers), batch, self.heads, gpt.block_size, width // self.heads)
-        self.keys = torch.empty(shape, dtype=dtype, device=device)
-        self.values, self.length, self.dtype = torch.empty_like(self.keys), 0, dtype
-
-    def next(self, tokens: Tensor) -> Tensor:
-        """Tokens [B] int64 at the next position -> logits [B, V] float32 for the one after it."""
-        t, batch = self.length, len(tokens)
-        x = self.tokens[tokens] + self.positions[t]  # [B, C]
-        for layer, keys, values in zip(self.layers, self.keys, self.values, strict=True):
-            q, k, v = (
-                F.linear(layer.norm1(x).to(self.dtype), *layer.qkv).view(batch, 3, self.heads, -1).unbind(1)
+    def __init__(self, gpt: Any, dtype: torch.dtype = torch.float32) -> None:
+        self.heads, self.length, self.dtype = gpt.config.n_head, gpt.block_size, dtype
+        self.norms = [(block.ln1, block.ln2) for block in gpt.blocks]
+        self.maps = [
+            tuple(
+                _Linear(dtype, *layers)
+                for layers in (
+                    (b.attn.query, b.attn.key, b.attn.value),
+                    (b.attn.proj,),
+                    (b.mlp[0],),
+                    (b.mlp[2],),
+                )
             )
+            for b in gpt.blocks
+        ]
+        self.tokens, self.positions = gpt.tok_emb.weight.detach(), gpt.pos_emb.detach()[0]
+        self.norm, self.head = gpt.ln_f, _Linear(dtype, gpt.head)
+
+    @torch.inference_mode()
+    def sample(self, class_ids: Tensor, seeds: Tensor, sampling: Sampling) -> Tensor:
+        """Codes [B, T] int64 of classes [B] from seeds [B]; T is the transformer's block size.
+
+        Sequence i depends on class_ids[i], seeds[i] and sampling alone: its token t is where the t-th uniform
+        number of seed i falls in the distribution that temperature, top_k and top_p leave. (Batches of other
+        sizes round otherwise: a number within 1e-6 of a border may then fall on its other side.)
+        """
+        batch, device = len(class_ids), self.tokens.device
+        shape = (len(self.maps), batch, self.heads, self.length, self.tokens.shape[1] // self.heads)
+        past = torch.empty(2, *shape, dtype=self.dtype, device=device)
+        u = uniforms(seeds, self.length).to(device)
+        codes = torch.empty(batch, self.length, dtype=torch.int64, device=device)
+        tokens = class_ids.to(device)
+        for t in range(self.length):
+            tokens = draw(self.logits(tokens, t, past), u[:, t], sampling)
+            codes[:, t] = tokens
+        return codes
+
+    def logits(self, tokens: Tensor, t: int, past: Tensor) -> Tensor:
+        """Tokens [B] at place t -> logits [B, V] float32 of the next.
+
+        past: keys and values, [2, layers, B, heads, T, C]; place t is written, those before it are read.
+        """
+        batch = len(tokens)
+        x = self.tokens[tokens] + self.positions[t]  # [B, C]
+        for (norm1, norm2), (qkv, out, up, down), keys, values in zip(
+            self.norms, self.maps, past[0], past[1], strict=True
+        ):
+            q, k, v = qkv(norm1(x)).view(batch, 3, self.heads, -1).unbind(1)
             keys[:, :, t], values[:, :, t] = k, v
             y = F.scaled_dot_product_attention(q[:, :, None], keys[:, :, : t + 1], values[:, :, : t + 1])
-            x = x + F.linear(y.reshape(batch, -1), *layer.out)
-            h = F.gelu(F.linear(layer.norm2(x).to(self.dtype), *layer.up))
-            x = x + F.linear(h, *layer.down)
-        self.length += 1
-        return F.linear(self.norm(x).to(self.dtype), self.head).float()
+            x = x + out(y.reshape(batch, -1))
+            x = x + down(F.gelu(up(norm2(x))))
+        return self.head(self.norm(x)).float()
 
 
-@torch.inference_mode()
-def sample_codes(
-    gpt: nn.Module, class_ids: Tensor, seeds: Tensor, sampling: Sampling, bf16: bool = False
-) -> Tensor:
-    """Codes [B, T] int64 of classes [B] from seeds [B]; T is the transformer's block size.
+class _Linear:
+    """Linear maps of one input, side by side, in `dtype`; on a CPU packed for few rows where oneDNN can."""
 
-    Sequence i depends on class_ids[i], seeds[i] and sampling alone: token t is where the t-th uniform number of
-    seed i falls in the distribution that temperature, top_k and top_p leave.
-    """
-    model = CachedGPT(gpt, len(class_ids), torch.bfloat16 if bf16 else torch.float32)
-    u = uniforms(seeds, gpt.block_size).to(class_ids.device)
-    tokens, found = class_ids, []
-    for t in range(gpt.block_size):
-        tokens = draw(model.next(tokens), u[:, t], sampling)
-        found.append(tokens)
-    return torch.stack(found, 1)
+    def __init__(self, dtype: torch.dtype, *layers: nn.Linear) -> None:
+        self.dtype = dtype
+        self.weight = torch.cat([m.weight.detach() for m in layers]).to(dtype)
+        bias = [m.bias.detach() for m in layers if m.bias is not None]
+        self.bias = torch.cat(bias).to(dtype) if bias else None
+        self.packed = self.weight.device.type == "cpu" and torch.backends.mkldnn.is_available()
+        if self.packed:
+            self.weight = torch.ops.mkldnn._reorder_linear_weight(self.weight, 8)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        x = x.to(self.dtype)
+        if self.packed:
+            return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")
+        return F.linear(x, self.weight, self.bias)
 
 
 def draw(logits: Tensor, u: Tensor, sampling: Sampling) -> Tensor:

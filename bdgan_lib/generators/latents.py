@@ -22,6 +22,10 @@ def latents(seeds: Tensor, dim: int, sampling: Sampling) -> Tensor:
 
     u comes from `uniforms`; a smaller dim gives the first entries of a larger one.
     """
+    if sampling.of_codes:
+        raise BdganError(
+            "top_k, top_p and temperature came for a generator of latents; only VQGAN takes them"
+        )
     u = uniforms(seeds, dim).numpy()
     if sampling.z_std is not None:
         z = ndtri(u) * sampling.z_std
@@ -31,10 +35,10 @@ def latents(seeds: Tensor, dim: int, sampling: Sampling) -> Tensor:
 
 
 def uniforms(seeds: Tensor, count: int) -> Tensor:
-    """Numbers in (0, 1) for every seed, [B] int64 -> [B, count] float64 on the CPU; row i is of seeds[i] alone.
+    """Numbers in (0, 1) of every seed, [B] int64 -> [B, count] float64 on the CPU; row i is seeds[i]'s alone.
 
-    They come from Philox, a counter-based generator keyed by the seed (Salmon et al., "Parallel random numbers:
-    as easy as 1, 2, 3", 2011). Its raw words are used: NumPy fixes those for good, distributions not.
+    They come from Philox, a counter-based generator keyed by the seed (Salmon et al., "Parallel random
+    numbers: as easy as 1, 2, 3", 2011). Its raw words are used: NumPy fixes those for good, distributions not.
     """
     if seeds.ndim != 1 or seeds.dtype != torch.int64:
         raise BdganError(f"seeds came as {seeds.dtype} {list(seeds.shape)}; wanted int64 [B]")

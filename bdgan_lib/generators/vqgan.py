@@ -1,83 +1,194 @@
-"""VQGAN (Esser et al. 2021) on the classes of taming-transformers: images <-> codes, and a GPT over codes."""
+"""VQGAN behind the `Generator` protocol: images to codes, codes to features and images, new codes."""
 
-from contextlib import redirect_stdout
-from dataclasses import dataclass
-from io import StringIO
+import json
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from bdgan_lib.features import record
+from bdgan_lib.generators.code_sampling import CodeSampler
+from bdgan_lib.generators.recorded import aligned, misfits
+from bdgan_lib.generators.vqgan_network import VQGANConfig, VQGANNetwork
+from bdgan_lib.types import BdganError, Sample, Sampling
+
+_LAYERS = 3  # of the transformer whose outputs are features, evenly spread; the last is one of them
 
 
-@dataclass(frozen=True)
-class VQGANConfig:
-    """Sizes; the defaults are those of the pocket profile."""
+class VQGAN:
+    """A frozen VQGAN with a class-conditional transformer over its codes (Esser et al. 2021).
 
-    resolution: int = 64  # imagenet: 256
-    num_classes: int = 12  # imagenet: 1000
-    codes: int = 1024  # entries of the codebook; imagenet: 16384
-    code_dim: int = 32  # imagenet: 256
-    z_channels: int = 64  # imagenet: 256
-    ch: int = 32  # base channels; imagenet: 128
-    ch_mult: tuple[int, ...] = (1, 1, 2, 4)  # imagenet: (1, 1, 2, 2, 4)
-    res_blocks: int = 1  # imagenet: 2
-    attention: tuple[int, ...] = (8,)  # sides with attention; imagenet: (16,)
-    layers: int = 6  # of the transformer; imagenet: 48
-    heads: int = 4  # imagenet: 24
-    width: int = 160  # imagenet: 1536
+    Features are the outputs of three transformer layers (transformer2, ...), as maps of one vector per code,
+    and of the decoder at every resolution (decoder1, ...), coarse to fine.
+    """
+
+    def __init__(
+        self,
+        network: VQGANNetwork,
+        name: str,
+        classes: Sequence[str],
+        weights_sha256: str,
+        device: str = "cpu",
+        bf16: bool = False,
+    ) -> None:
+        if len(classes) != network.config.num_classes:
+            raise BdganError(f"{len(classes)} class names came; {name} has {network.config.num_classes}")
+        self.name, self.classes, self.sha256, self.device = name, tuple(classes), weights_sha256, device
+        self.config, self.bf16 = network.config, bf16
+        self.image_size = self.config.resolution
+        found = dict(_blocks(self.config))
+        self._paths = {block: path for block, (path, _, _) in found.items()}
+        self.blocks = {block: (channels, side) for block, (_, channels, side) in found.items()}
+        self._network = network.eval().requires_grad_(False).to(device)
+        self._sampler: CodeSampler | None = None  # made at the first sample
+
+    def __getstate__(self) -> dict[str, object]:
+        """For other processes: the sampler's packed weights stay here, each makes its own."""
+        return {**self.__dict__, "_sampler": None}
 
     @property
-    def side(self) -> int:
-        """Codes per row and column."""
-        return self.resolution >> (len(self.ch_mult) - 1)
+    def weight_bytes(self) -> int:
+        """Of the weights as they lie in memory."""
+        return sum(x.numel() * x.element_size() for x in self._network.parameters())
 
+    @property
+    def codebook(self) -> Tensor:
+        """Its vectors, [codes, code_dim]."""
+        return self._network.quantize.embedding.weight
 
-class VQGANNetwork(nn.Module):
-    """Encoder, codebook, decoder and transformer, with the names that taming's own models give them."""
+    @torch.inference_mode()
+    def encode(self, images: Tensor) -> Tensor:
+        """Images [B, 3, H, W] in [-1, 1] -> codes [B, side, side] int64; else BdganError."""
+        size = self.image_size
+        if images.ndim != 4 or tuple(images.shape[1:]) != (3, size, size) or not images.is_floating_point():
+            raise BdganError(
+                f"images came as {images.dtype} {list(images.shape)}; wanted floats [B, 3, {size}, {size}]"
+            )
+        if len(images) and not (
+            images.min() >= -1.001 and images.max() <= 1.001
+        ):  # NaN is no number in range
+            raise BdganError(
+                f"images came with values from {images.min():.3g} to {images.max():.3g}; wanted -1 to 1"
+            )
+        with self._precision():
+            vectors = self._network.embed(images.to(self.device))
+        return self._network.nearest(vectors.float())
 
-    def __init__(self, config: VQGANConfig) -> None:
-        from taming.modules.diffusionmodules.model import Decoder, Encoder
-        from taming.modules.transformer.mingpt import GPT
-        from taming.modules.vqvae.quantize import VectorQuantizer
+    @torch.inference_mode()
+    def decode(self, codes: Tensor) -> Tensor:
+        """Codes [B, side, side] -> images [B, 3, H, W] in [-1, 1]; BdganError for codes there are none of."""
+        self._check_codes(codes)
+        with self._precision():
+            images = self._network.decode(self._network.look_up(codes.to(self.device)))
+        return images.float().clamp(-1, 1).contiguous()
 
-        super().__init__()
-        self.config = config
-        settings = {
-            "ch": config.ch, "out_ch": 3, "ch_mult": config.ch_mult, "num_res_blocks": config.res_blocks,
-            "attn_resolutions": config.attention, "in_channels": 3, "resolution": config.resolution,
-            "z_channels": config.z_channels,
-        }  # fmt: skip
-        with redirect_stdout(StringIO()):  # the decoder prints its shapes
-            self.encoder, self.decoder = Encoder(double_z=False, **settings), Decoder(**settings)
-        self.quantize = VectorQuantizer(config.codes, config.code_dim, beta=0.25)
-        self.quant_conv = nn.Conv2d(config.z_channels, config.code_dim, 1)
-        self.post_quant_conv = nn.Conv2d(config.code_dim, config.z_channels, 1)
-        self.transformer = GPT(
-            config.codes, config.side**2, config.layers, config.heads, config.width,
-            embd_pdrop=0.1, resid_pdrop=0.1, attn_pdrop=0.1,
-        )  # fmt: skip
+    def features(self, codes: Tensor, class_ids: Tensor) -> dict[str, Tensor]:
+        """Codes [B, side, side] and classes [B] -> every block's output, {block: [B, C, H, W]} float32.
 
-    def embed(self, images: Tensor) -> Tensor:
-        """Images [B, 3, H, W] in [-1, 1] -> vectors before quantisation, [B, code_dim, side, side]."""
-        return self.quant_conv(self.encoder(images))
-
-    def nearest(self, vectors: Tensor) -> Tensor:
-        """Vectors [B, code_dim, side, side] -> codes [B, side, side] int64, the nearest of the codebook."""
-        book, flat = self.quantize.embedding.weight, vectors.permute(0, 2, 3, 1).flatten(0, 2)
-        scores = torch.addmm(book.square().sum(1), flat, book.T, alpha=-2.0)  # the distance but for |flat|^2
-        return scores.argmin(1).view(len(vectors), *vectors.shape[2:])
-
-    def look_up(self, codes: Tensor) -> Tensor:
-        """Codes [B, side, side] -> their vectors [B, code_dim, side, side]."""
-        return F.embedding(codes, self.quantize.embedding.weight).permute(0, 3, 1, 2).contiguous()
-
-    def decode(self, vectors: Tensor) -> Tensor:
-        """Vectors of codes -> images [B, 3, H, W], in [-1, 1] but for overshoot."""
-        return self.decoder(self.post_quant_conv(vectors))
-
-    def code_logits(self, codes: Tensor, class_ids: Tensor) -> Tensor:
-        """Codes [B, T] and class ids [B] -> logits [B, T, codes]; position t has seen the class and codes < t.
-
-        The class stands first in the sequence as a token of its own number, as in taming.
+        A transformer layer's map at a code knows the class and the codes before it, as when it is sampled.
         """
-        return self.transformer(torch.cat([class_ids[:, None], codes[:, :-1]], 1))[0]
+        return self._decoded(codes, class_ids)[1]
+
+    def sample(
+        self,
+        class_ids: Tensor,
+        seeds: Tensor,
+        sampling: Sampling = Sampling(),  # noqa: B008 (frozen, so one default can be shared)
+        features: bool = True,
+        z: Tensor | None = None,
+    ) -> Sample:
+        """As `Generator.sample`; of sampling, top_k, top_p and temperature hold, others are refused."""
+        if z is not None or sampling.truncation != 1.0 or sampling.z_std is not None:
+            raise BdganError(f"{self.name} samples codes: it takes top_k, top_p and temperature, no latents")
+        if len(class_ids) != len(seeds):
+            raise BdganError(f"{len(class_ids)} classes and {len(seeds)} seeds came; wanted as many of both")
+        codes = self.sample_codes(class_ids, seeds, sampling)
+        images, found = self._decoded(codes, class_ids) if features else (self.decode(codes), {})
+        return Sample(images, found, class_ids, seeds, sampling)
+
+    def sample_codes(self, class_ids: Tensor, seeds: Tensor, sampling: Sampling = Sampling()) -> Tensor:  # noqa: B008
+        """Codes [B, side, side] int64 of classes [B] from seeds [B]; see `CodeSampler.sample`."""
+        self._check_classes(class_ids)
+        if self._sampler is None:
+            dtype = torch.bfloat16 if self.bf16 else torch.float32
+            self._sampler = CodeSampler(self._network.transformer, dtype)
+        found = self._sampler.sample(class_ids, seeds, sampling)
+        return found.unflatten(1, (self.config.side, self.config.side))
+
+    @torch.inference_mode()
+    def _decoded(self, codes: Tensor, class_ids: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        self._check_classes(class_ids)
+        if len(codes) != len(class_ids):
+            raise BdganError(
+                f"codes of {len(codes)} images and {len(class_ids)} classes came; wanted as many"
+            )
+        side = self.config.side
+        with record(self._network, list(self._paths.values())) as outputs:
+            images = self.decode(codes)
+            with self._precision():
+                self._network.code_logits(codes.flatten(1).to(self.device), class_ids.to(self.device))
+        maps = (outputs[path].float() for path in self._paths.values())
+        found = [x if x.ndim == 4 else x.mT.unflatten(2, (side, side)).contiguous() for x in maps]
+        return images, dict(zip(self.blocks, found, strict=True))
+
+    def _precision(self) -> torch.autocast:
+        return torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.bf16)
+
+    def _check_classes(self, class_ids: Tensor) -> None:
+        if class_ids.numel() and not 0 <= int(class_ids.min()) <= int(class_ids.max()) < len(self.classes):
+            raise BdganError(
+                f"class ids {class_ids.unique().tolist()} came; {self.name} has 0 to {len(self.classes) - 1}"
+            )
+
+    def _check_codes(self, codes: Tensor) -> None:
+        side, most = self.config.side, self.config.codes
+        if codes.dtype != torch.int64 or tuple(codes.shape[1:]) != (side, side):
+            raise BdganError(
+                f"codes came as {codes.dtype} {list(codes.shape)}; wanted int64 [B, {side}, {side}]"
+            )
+        if codes.numel() and not 0 <= int(codes.min()) <= int(codes.max()) < most:
+            raise BdganError(f"codes {int(codes.min())} to {int(codes.max())} came; wanted 0 to {most - 1}")
+
+
+def load_vqgan(folder: str | Path, classes: Sequence[str], device: str = "cpu", bf16: bool = False) -> VQGAN:
+    """Read `config.json` and `model.safetensors`; BdganError says which keys or shapes do not fit."""
+    folder = Path(folder)
+    try:
+        record = json.loads((folder / "config.json").read_text("utf-8"))
+        sizes: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in record.items()}
+        config = VQGANConfig(**sizes)
+        raw = (folder / "model.safetensors").read_bytes()
+        state = load_file(folder / "model.safetensors")
+    except (OSError, ValueError, TypeError, SafetensorError) as error:
+        raise BdganError(f"{folder}: no readable VQGAN ({error})") from error
+    name = f"pocket VQGAN {config.resolution}"
+    return VQGAN(filled(config, state, name), name, classes, sha256(raw).hexdigest(), device, bf16)
+
+
+def filled(config: VQGANConfig, state: dict[str, Tensor], name: str) -> VQGANNetwork:
+    """A network of this configuration with these weights; BdganError names every key that does not fit."""
+    with torch.device("meta"):
+        network = VQGANNetwork(config)
+    wanted = {k: v.shape for k, v in network.state_dict().items() if not k.endswith(".attn.mask")}
+    wrong = misfits(wanted, {k: v.shape for k, v in state.items()})
+    if wrong:
+        raise BdganError(f"{name} does not fit its configuration: {wrong}")
+    network.load_state_dict({k: aligned(v) for k, v in state.items()}, strict=False, assign=True)
+    return network.restore_masks()
+
+
+def _blocks(config: VQGANConfig) -> list[tuple[str, tuple[str, int, int]]]:
+    """(block, (path of its module, channels, side)), coarse to fine."""
+    side, levels = config.side, len(config.ch_mult)
+    chosen = sorted({-(-config.layers * k // _LAYERS) for k in range(1, _LAYERS + 1)})
+    found = [(f"transformer{i}", (f"transformer.blocks.{i - 1}", config.width, side)) for i in chosen]
+    for k, level in enumerate(reversed(range(levels))):
+        part = "attn" if side << k in config.attention else "block"
+        path = f"decoder.up.{level}.{part}.{config.res_blocks}"
+        found.append((f"decoder{k + 1}", (path, config.ch * config.ch_mult[level], side << k)))
+    return found

@@ -22,6 +22,7 @@ Features = Mapping[str, Tensor]
 class Sampler(Protocol):
     """The part of a generator that training needs."""
 
+    name: str
     sha256: str
     classes: tuple[str, ...]
     blocks: dict[str, tuple[int, int]]
@@ -176,7 +177,7 @@ def _on_disk(
 ) -> dict[str, Tensor]:
     """Memory-mapped features: one `.npy` per block, and last a record of whose they are."""
     wanted = {
-        "generator_sha256": generator.sha256,
+        "generator": [generator.name, generator.sha256],
         "samples": [[a.class_id, a.seed, a.sampling.to_json(), a.latent and list(a.latent)] for a in found],
         "blocks": {block: list(shape) for block, shape in generator.blocks.items()},
     }

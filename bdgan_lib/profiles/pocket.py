@@ -14,10 +14,13 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 
 from bdgan_lib.annotation.choose import annotate
-from bdgan_lib.data.annotations import Annotation, AnnotationStore
+from bdgan_lib.data.annotations import Annotation, AnnotationStore, resized
 from bdgan_lib.downstream.fitting import predict
 from bdgan_lib.generators.biggan_deep import BigGANDeep, load_biggan_deep
 from bdgan_lib.generators.recorded import RecordedGenerator
+from bdgan_lib.generators.transfer import Embedded
+from bdgan_lib.generators.vqgan import VQGAN, load_vqgan
+from bdgan_lib.heads.examples import Sampler
 from bdgan_lib.images import from_uint8, write_atomic
 from bdgan_lib.pocket.networks import Classifier
 from bdgan_lib.pocket.oracle import Oracle
@@ -39,7 +42,7 @@ class PocketProfile(Profile):
 
     @property
     def folder(self) -> Path:
-        return assets_folder() / self.name
+        return assets_folder() / "pocket"
 
     def generator(self, device: str = "cpu", bf16: bool = False) -> BigGANDeep:
         """The pocket BigGAN-deep (recipe: bdgan_lib.pocket.train_biggan)."""
@@ -135,6 +138,25 @@ class PocketProfile(Profile):
         state = load_file(self.folder / part / "model.safetensors")
         network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
         return network.eval().requires_grad_(False)
+
+
+@dataclass(frozen=True)
+class PocketVQGANProfile(PocketProfile):
+    """The same world through the second generator: its labels are the first one's, seen again."""
+
+    name: str = "pocket-vqgan"
+    sampling: Sampling = Sampling(top_p=0.95)  # noqa: RUF009 (frozen)
+
+    def generator(self, device: str = "cpu", bf16: bool = False) -> VQGAN:  # type: ignore[override]
+        """The pocket VQGAN (recipe: bdgan_lib.pocket.train_vqgan)."""
+        self._check("vqgan/config.json", "vqgan/model.safetensors")
+        return load_vqgan(self.folder / "vqgan", self.classes, device, bf16)
+
+    def annotated(self, device: str = "cpu") -> tuple[Sampler, list[Annotation]]:
+        """The pocket BigGAN's annotated samples with the features that VQGAN has of them."""
+        embedded = Embedded(PocketProfile().generator(device), self.generator(device))
+        sides = embedded.source.image_size, embedded.image_size
+        return embedded, resized(self.annotations(), *sides)
 
 
 def record_assets(profile: PocketProfile) -> None:

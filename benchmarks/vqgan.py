@@ -1,0 +1,130 @@
+"""Sampling codes beside the published way, with the same random weights; and training on live samples.
+
+    python -m benchmarks.vqgan            12 layers x 768, 256 codes; writes benchmarks/results/vqgan.json
+    python -m benchmarks.vqgan --quick    96 codes, fewer rounds, within 50 s; writes vqgan_quick.json
+
+The published way (taming-transformers' repository; its package has no cache at all) joins the past of all
+layers anew for every token. Contestants take turns in one process; a ratio is the median over the rounds.
+"""
+
+import argparse
+import json
+import os
+import platform
+import time
+from pathlib import Path
+from statistics import median
+
+import torch
+from torch import Tensor, nn
+
+from bdgan_lib.generators.code_sampling import CodeSampler
+from bdgan_lib.images import write_atomic
+from bdgan_lib.types import Sampling
+from benchmarks.label_head import in_turns
+
+BATCH, CODES, TOP_K = 8, 16384, 100
+SIZES = {"full": (256, 3), "quick": (96, 2)}  # length of a sequence, rounds
+
+
+def random_gpt(length: int, layers: int = 12, width: int = 768) -> nn.Module:
+    from taming.modules.transformer.mingpt import GPT
+
+    torch.manual_seed(0)
+    gpt = GPT(CODES, length, layers, width // 64, width)
+    with torch.no_grad():
+        gpt.pos_emb.normal_(0, 0.02)
+        gpt.head.weight.normal_(0, 0.1)  # so that one token is clearly the likeliest
+    return gpt.eval().requires_grad_(False)
+
+
+@torch.inference_mode()
+def published(gpt: nn.Module, class_ids: Tensor, greedy: bool = False) -> Tensor:
+    """One token after the other; keys and values of the past are joined to one tensor after each."""
+    x, past, found = class_ids[:, None], None, []
+    for t in range(gpt.block_size):
+        h, present = gpt.tok_emb(x) + gpt.pos_emb[:, t : t + 1], []
+        for i, block in enumerate(gpt.blocks):
+            h, new = _block(block, h, None if past is None else past[i])
+            present.append(new)
+        new = torch.stack(present)  # [layers, 2, B, heads, 1, width / heads]
+        past = new if past is None else torch.cat([past, new], -2)
+        logits = gpt.head(gpt.ln_f(h))[:, -1]
+        least = logits.topk(TOP_K).values[:, -1:]
+        p = logits.masked_fill(logits < least, -torch.inf).softmax(-1)
+        x = p.topk(1).indices if greedy else torch.multinomial(p, 1)
+        found.append(x)
+    return torch.cat(found, 1)
+
+
+def _block(block: nn.Module, h: Tensor, past: Tensor | None) -> tuple[Tensor, Tensor]:
+    attention, x = block.attn, block.ln1(h)
+    parts = [layer(x).unflatten(2, (attention.n_head, -1)).transpose(1, 2)
+             for layer in (attention.query, attention.key, attention.value)]  # fmt: skip
+    q, k, v = parts
+    present = torch.stack([k, v])
+    if past is not None:
+        k, v = torch.cat([past[0], k], -2), torch.cat([past[1], v], -2)
+    weight = (q @ k.mT / q.shape[-1] ** 0.5).softmax(-1)
+    h = h + attention.proj((weight @ v).transpose(1, 2).flatten(2))
+    return h + block.mlp(block.ln2(h)), present
+
+
+@torch.inference_mode()
+def uncached(gpt: nn.Module, class_ids: Tensor) -> Tensor:
+    """The likeliest token each time, by taming's own forward over the whole sequence."""
+    x = class_ids[:, None]
+    for _ in range(gpt.block_size):
+        x = torch.cat([x, gpt(x)[0][:, -1].argmax(-1, keepdim=True)], 1)
+    return x[:, 1:]
+
+
+def measure(size: str) -> dict[str, object]:
+    length, rounds = SIZES[size]
+    gpt = random_gpt(length)
+    ids, seeds = torch.arange(BATCH) * 37 % 1000, torch.arange(BATCH)
+    ours = [CodeSampler(gpt, dtype) for dtype in (torch.float32, torch.bfloat16)]
+    sampling = Sampling(top_k=TOP_K)
+    runs = {
+        "published": lambda: published(gpt, ids),
+        "float32": lambda: ours[0].sample(ids, seeds, sampling),
+        "bf16": lambda: ours[1].sample(ids, seeds, sampling),
+    }
+    greedy = uncached(gpt, ids[:1])
+    equal = (ours[0].sample(ids[:1], seeds[:1], Sampling(top_k=1)) == greedy).sum()
+    seconds = in_turns(runs, rounds)
+    speedup = {
+        name: median(a / b for a, b in zip(seconds["published"], seconds[name], strict=True))
+        for name in ("float32", "bf16")
+    }
+    rate = {name: round(BATCH * length / median(times), 1) for name, times in seconds.items()}
+    return {
+        "speedup_float32": speedup["float32"],
+        "speedup_bf16": speedup["bf16"],
+        "tokens_per_second": rate,
+        "greedy_tokens_equal": int(equal),
+        "greedy_tokens": length,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="shorter sequences, within 50 s")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
+    options = parser.parse_args()
+    size, start = "quick" if options.quick else "full", time.perf_counter()
+    result = {
+        **measure(size),
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, torch {torch.__version__}",
+        "seconds": round(time.perf_counter() - start, 1),
+    }
+    text = json.dumps(result, indent=1)
+    print(text)
+    options.out.mkdir(parents=True, exist_ok=True)
+    write_atomic(options.out / f"vqgan{'_quick' if options.quick else ''}.json", (text + "\n").encode())
+
+
+if __name__ == "__main__":
+    main()
