@@ -13,7 +13,7 @@ from typing import BinaryIO
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from bdgan_lib.types import UNLABELLED, BdganError
@@ -134,6 +134,15 @@ def decode_png(data: bytes) -> NDArray[np.uint8]:
     if mode not in ("L", "RGB"):
         raise BdganError(f"the PNG has mode {mode}; wanted 8-bit grey or RGB, no palette, no alpha")
     return array
+
+
+def decode_image(data: bytes) -> NDArray[np.uint8]:
+    """Bytes of a JPEG, PNG, WebP ... -> RGB [H, W, 3] uint8, turned upright; BdganError if damaged."""
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return np.array(ImageOps.exif_transpose(image).convert("RGB"))
+    except Exception as error:  # as above
+        raise BdganError(f"not a readable picture ({len(data)} bytes): {error}") from error
 
 
 @contextmanager

@@ -56,7 +56,10 @@ class Annotation:
 
 
 def resized(annotations: Iterable[Annotation], came: int, wanted: int) -> list[Annotation]:
-    """The annotations with masks `wanted` pixels a side, by nearest pixel; BdganError if one has not `came`."""
+    """The annotations with masks `wanted` pixels a side, by nearest pixel.
+
+    BdganError for a mask that is not `came` pixels a side.
+    """
     found = list(annotations)
     for annotation in found:
         if annotation.mask.shape != (came, came):

@@ -62,7 +62,7 @@ def fit_batches(
     device: str = "cpu",
     progress: str | None = None,
 ) -> float:
-    """As `fit`, on batches (images [B, H, W, 3], targets) that come as they are asked for: fresh samples, say.
+    """As `fit`, on batches (images [B, H, W, 3], targets) that come when asked for: fresh samples, say.
 
     Takes config.steps of them; their size is theirs, not the config's.
     """

@@ -81,7 +81,8 @@ class _Linear:
 
     def __init__(self, dtype: torch.dtype, *layers: nn.Linear) -> None:
         self.dtype = dtype
-        self.weight = torch.cat([m.weight.detach() for m in layers]).to(dtype)
+        weights = [m.weight.detach() for m in layers]
+        self.weight = (torch.cat(weights) if len(weights) > 1 else weights[0]).to(dtype)
         bias = [m.bias.detach() for m in layers if m.bias is not None]
         self.bias = torch.cat(bias).to(dtype) if bias else None
         self.packed = self.weight.device.type == "cpu" and torch.backends.mkldnn.is_available()
@@ -96,7 +97,7 @@ class _Linear:
 
 
 def draw(logits: Tensor, u: Tensor, sampling: Sampling) -> Tensor:
-    """One token per row of logits [B, V], at the quantile u [B] of what the settings leave, likeliest first."""
+    """One token per row of logits [B, V], at quantile u [B] of what the settings leave, likeliest first."""
     most = min(sampling.top_k or logits.shape[1], logits.shape[1])
     values, order = logits.double().topk(most)  # sorted
     p = (values / sampling.temperature).softmax(1)

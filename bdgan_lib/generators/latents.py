@@ -38,7 +38,7 @@ def uniforms(seeds: Tensor, count: int) -> Tensor:
     """Numbers in (0, 1) of every seed, [B] int64 -> [B, count] float64 on the CPU; row i is seeds[i]'s alone.
 
     They come from Philox, a counter-based generator keyed by the seed (Salmon et al., "Parallel random
-    numbers: as easy as 1, 2, 3", 2011). Its raw words are used: NumPy fixes those for good, distributions not.
+    numbers: as easy as 1, 2, 3", 2011). Its raw words are used: NumPy fixes them for good, distributions not.
     """
     if seeds.ndim != 1 or seeds.dtype != torch.int64:
         raise BdganError(f"seeds came as {seeds.dtype} {list(seeds.shape)}; wanted int64 [B]")

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -53,8 +54,10 @@ class VQGAN:
 
     @property
     def weight_bytes(self) -> int:
-        """Of the weights as they lie in memory."""
-        return sum(x.numel() * x.element_size() for x in self._network.parameters())
+        """Of the weights as they lie in memory, with those that the sampler holds a second time."""
+        again = sum(x.numel() for x in self._network.transformer.blocks.parameters())
+        own = sum(x.numel() * x.element_size() for x in self._network.parameters())
+        return own + again * (2 if self.bf16 else 4)
 
     @property
     def codebook(self) -> Tensor:
@@ -136,8 +139,8 @@ class VQGAN:
         found = [x if x.ndim == 4 else x.mT.unflatten(2, (side, side)).contiguous() for x in maps]
         return images, dict(zip(self.blocks, found, strict=True))
 
-    def _precision(self) -> torch.autocast:
-        return torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.bf16)
+    def _precision(self) -> AbstractContextManager[object]:
+        return torch.autocast(torch.device(self.device).type, torch.bfloat16) if self.bf16 else nullcontext()
 
     def _check_classes(self, class_ids: Tensor) -> None:
         if class_ids.numel() and not 0 <= int(class_ids.min()) <= int(class_ids.max()) < len(self.classes):

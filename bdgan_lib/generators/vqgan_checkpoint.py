@@ -31,12 +31,12 @@ def read_config(path: str | Path) -> VQGANConfig:
     path = Path(path)
     try:
         text = path.read_text("utf-8")
-        found = yaml.safe_load(text)  # refuses every tag that makes an object
+        found = None if "${" in text else yaml.safe_load(text)  # which refuses every tag that makes an object
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise BdganError(f"{path}: no readable configuration ({error})") from error
-    if "${" in text:
+    if found is None:
         raise BdganError(
-            f"{path} holds an interpolation (${{...}}), which could run; write its value instead"
+            f"{path} is empty or holds an interpolation (${{...}}), which could run; write values"
         )
     gpt = "model.params.transformer_config.params"
     first = "model.params.first_stage_config.params"

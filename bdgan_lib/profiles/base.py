@@ -59,6 +59,11 @@ class Profile(ABC):
         """Check every file of the profile that is here against its sha256; returns how many there are."""
 
     @property
+    def second(self) -> "Profile":
+        """The same classes through the second generator, a VQGAN, with this profile's labels (paper)."""
+        raise self._lacks("second generator", "it is one; its labels are those of `source`")
+
+    @property
     def needs(self) -> list[Weights]:
         """What it reads of the weights catalogue; nothing where all files ship."""
         return []

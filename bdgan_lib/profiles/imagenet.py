@@ -62,6 +62,11 @@ class ImageNetProfile(Profile):
         return tuple(self._listed["synsets"])
 
     @property
+    def second(self) -> "ImageNetVQGANProfile":
+        """The published VQGAN's, with the labels of this profile."""
+        return ImageNetVQGANProfile(source=self)
+
+    @property
     def needs(self) -> list[weights.Weights]:
         """The files this profile reads: the generator's first."""
         listed = weights.catalogue(assets_folder() / "weights.toml")
@@ -116,21 +121,17 @@ class ImageNetProfile(Profile):
 
 @dataclass(frozen=True)
 class ImageNetVQGANProfile(ImageNetProfile):
-    """The published class-conditional VQGAN; its labels are those of the release's BigGAN-512, seen again."""
+    """The published class-conditional VQGAN; its labels are another generator's, seen again."""
 
     name: str = "imagenet-vqgan"
     image_size: int = 256
     entry: str = "vqgan-cin"
+    source: ImageNetProfile = ImageNetProfile("release-512", 512, "biggan-512")  # whose labels it takes
 
     @property
     def sampling(self) -> Sampling:  # type: ignore[override]
         """The paper names top-k and nucleus sampling, not their values; these are ours."""
         return Sampling(top_k=600, top_p=0.92)
-
-    @property
-    def source(self) -> ImageNetProfile:
-        """Whose annotated samples it learns its labels from."""
-        return ImageNetProfile("release-512", 512, "biggan-512")
 
     def generator(self, device: str = "cpu", bf16: bool = False) -> VQGAN:  # type: ignore[override]
         """As `ImageNetProfile.generator`."""

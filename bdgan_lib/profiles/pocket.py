@@ -84,6 +84,11 @@ class PocketProfile(Profile):
                      self.oracle.name, PARTS, self.sampling, keep=keep)
         )  # fmt: skip
 
+    @property
+    def second(self) -> "PocketVQGANProfile":
+        """The pocket VQGAN's."""
+        return PocketVQGANProfile()
+
     def real(self, count: int, first_seed: int = 3_000_000) -> SceneSet:
         """Rendered scenes with exact masks; no shipped network was trained on seeds from 3,000,000."""
         return render_set(count, first_seed, self.image_size, workers=os.cpu_count() or 1)
@@ -147,6 +152,11 @@ class PocketVQGANProfile(PocketProfile):
     name: str = "pocket-vqgan"
     sampling: Sampling = Sampling(top_p=0.95)  # noqa: RUF009 (frozen)
 
+    @property
+    def source(self) -> PocketProfile:
+        """Whose annotated samples its labels are."""
+        return PocketProfile()
+
     def generator(self, device: str = "cpu", bf16: bool = False) -> VQGAN:  # type: ignore[override]
         """The pocket VQGAN (recipe: bdgan_lib.pocket.train_vqgan)."""
         self._check("vqgan/config.json", "vqgan/model.safetensors")
@@ -154,7 +164,7 @@ class PocketVQGANProfile(PocketProfile):
 
     def annotated(self, device: str = "cpu") -> tuple[Sampler, list[Annotation]]:
         """The pocket BigGAN's annotated samples with the features that VQGAN has of them."""
-        embedded = Embedded(PocketProfile().generator(device), self.generator(device))
+        embedded = Embedded(self.source.generator(device), self.generator(device))
         sides = embedded.source.image_size, embedded.image_size
         return embedded, resized(self.annotations(), *sides)
 

@@ -42,8 +42,8 @@ class OnlineSynthesis(IterableDataset[list[Batch]]):
     ) -> None:
         if not class_ids or batch_size < 1 or ahead < 1 or first_seed < 0:
             raise BdganError(
-                f"{len(class_ids)} classes, batch_size {batch_size}, ahead {ahead}, first_seed {first_seed} came; "
-                "wanted 1 or more of each, and a seed from 0"
+                f"{len(class_ids)} classes, batch_size {batch_size}, ahead {ahead}, first_seed {first_seed} "
+                "came; wanted 1 or more of each, and a seed from 0"
             )
         self.generator, self.head, self.class_ids, self.sampling = generator, head, class_ids, sampling
         self.batch_size, self.ahead, self.first_seed = batch_size, ahead, first_seed
