@@ -12,14 +12,30 @@ import json
 import os
 import platform
 import time
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from itertools import cycle, islice
 from pathlib import Path
 from statistics import median
 
+import psutil
 import torch
 from torch import Tensor, nn
 
+from bdgan_lib.downstream.fitting import FitConfig, fit_batches, seeded
+from bdgan_lib.downstream.worth import class_masks
 from bdgan_lib.generators.code_sampling import CodeSampler
+from bdgan_lib.generators.vqgan import VQGAN
+from bdgan_lib.generators.vqgan_checkpoint import IMAGENET
+from bdgan_lib.generators.vqgan_network import VQGANNetwork
+from bdgan_lib.heads.base import HeadConfig
+from bdgan_lib.heads.label_head import build_head
 from bdgan_lib.images import write_atomic
+from bdgan_lib.pocket.networks import UNet
+from bdgan_lib.precision import bf16_is_fast
+from bdgan_lib.profiles import load_profile
+from bdgan_lib.synthesis.online import Batch, OnlineSynthesis
 from bdgan_lib.types import Sampling
 from benchmarks.label_head import in_turns
 
@@ -107,6 +123,62 @@ def measure(size: str) -> dict[str, object]:
     }
 
 
+def training_on_live_samples(steps: int) -> dict[str, object]:
+    """Seconds of a training step on stored VQGAN samples and on live ones: pocket, U-Net, batches of 32.
+
+    Live samples are drawn by one process beside the training, and by the training process itself.
+    """
+    profile = load_profile("pocket-vqgan")
+    vqgan, classes = profile.generator(bf16=bf16_is_fast("cpu")), len(profile.classes)
+    blocks = tuple((name, channels, side) for name, (channels, side) in vqgan.blocks.items())
+    torch.manual_seed(0)
+    head = build_head(HeadConfig(blocks, classes)).eval()
+    stream = OnlineSynthesis(vqgan, head, tuple(range(classes)), profile.sampling, batch_size=32)
+    stored = list(islice(stream.batches(), 16))
+    config = FitConfig(steps=steps)
+
+    def train(batches: Iterator[Batch], warm: int = 4) -> float:
+        """Seconds per step after some that fill what runs ahead."""
+        network = seeded(partial(UNet, classes + 1, fine=False), 0)
+        pairs = ((b.images, class_masks(b.masks, b.class_ids)) for b in batches)
+        fit_batches(network, islice(pairs, warm), replace(config, steps=warm))
+        start = time.perf_counter()
+        fit_batches(network, pairs, config)
+        return (time.perf_counter() - start) / steps
+
+    seconds = {
+        "stored": train(cycle(stored)),
+        "live": train(stream.batches()),
+        "live_beside": train(stream.batches(workers=1)),
+    }
+    return {
+        "online_over_offline": min(seconds["live"], seconds["live_beside"]) / seconds["stored"],
+        "step_seconds": {name: round(value, 3) for name, value in seconds.items()},
+    }
+
+
+@torch.inference_mode()
+def paper_scale(batch: int = 4) -> dict[str, object]:
+    """The published size with random weights: seconds to sample and decode a batch, bfloat16."""
+    torch.manual_seed(0)
+    network = VQGANNetwork(IMAGENET)
+    vqgan = VQGAN(network, "random", [str(i) for i in range(1000)], "", bf16=True)
+    ids, start = torch.arange(batch), time.perf_counter()
+    vqgan._sampler = CodeSampler(network.transformer, torch.bfloat16)
+    ready = time.perf_counter()
+    codes = vqgan.sample_codes(ids, ids, Sampling(top_k=600))
+    sampled = time.perf_counter()
+    vqgan.features(codes, ids)
+    return {
+        "parameters": sum(x.numel() for x in network.parameters()),
+        "weight_gb": round(vqgan.weight_bytes / 1e9, 2),
+        "resident_gb": round(psutil.Process().memory_info().rss / 1e9, 2),
+        "seconds_to_pack": round(ready - start, 1),
+        "seconds_per_image_sampled": round((sampled - ready) / batch, 2),
+        "seconds_per_image_decoded_with_features": round((time.perf_counter() - sampled) / batch, 2),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -117,6 +189,8 @@ def main() -> None:
     size, start = "quick" if options.quick else "full", time.perf_counter()
     result = {
         **measure(size),
+        **training_on_live_samples(40 if size == "full" else 12),
+        **({"paper_scale": paper_scale()} if size == "full" else {}),
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, torch {torch.__version__}",
         "seconds": round(time.perf_counter() - start, 1),
     }
