@@ -40,6 +40,11 @@ class Workspace:
         head = head or self.head()
         classes = tuple(range(len(self.profile.classes)))
         spec = SynthesisSpec(
-            self.generator.sha256, head.sha256, classes, images_per_class, self.profile.sampling
+            self.generator.sha256,
+            head.sha256,
+            classes,
+            images_per_class,
+            self.profile.sampling,
+            batch_size=100,
         )
         return synthesize(spec, self.generator, head, self.folder / f"synthetic_{spec.hash()[:8]}")

@@ -4,8 +4,10 @@ Keys and values stay where they are, weights lie as the processor reads them, an
 random numbers of its own.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -17,12 +19,15 @@ from bdgan_lib.types import Sampling
 class CodeSampler:
     """A GPT of taming in inference, one token of B sequences at a time.
 
-    dtype: of the linear maps and of what is kept; norms and logits are float32. On a CPU the weights are held
-    a second time, in oneDNN's order: for a handful of rows three times as fast as a plain product.
+    dtype: of the linear maps; the rest is float32. On a CPU the weights are held a second time, in oneDNN's
+    order: for a handful of rows three times as fast as a plain product.
     """
 
     def __init__(self, gpt: Any, dtype: torch.dtype = torch.float32) -> None:
-        self.heads, self.length, self.dtype = gpt.config.n_head, gpt.block_size, dtype
+        self.heads, self.length = gpt.config.n_head, gpt.block_size
+        self.kept = (
+            dtype if gpt.pos_emb.device.type != "cpu" else torch.float32
+        )  # bf16 attention is slow there
         self.norms = [(block.ln1, block.ln2) for block in gpt.blocks]
         self.maps = [
             tuple(
@@ -40,40 +45,47 @@ class CodeSampler:
         self.norm, self.head = gpt.ln_f, _Linear(dtype, gpt.head)
 
     @torch.inference_mode()
-    def sample(self, class_ids: Tensor, seeds: Tensor, sampling: Sampling) -> Tensor:
-        """Codes [B, T] int64 of classes [B] from seeds [B]; T is the transformer's block size.
+    def sample(
+        self, class_ids: Tensor, seeds: Tensor, sampling: Sampling, keep: Sequence[int] = ()
+    ) -> tuple[Tensor, Tensor]:
+        """Codes [B, T] int64 of classes [B] from seeds [B]; outputs of the layers `keep`, [len, B, T, C].
 
-        Sequence i depends on class_ids[i], seeds[i] and sampling alone: its token t is where the t-th uniform
-        number of seed i falls in the distribution that temperature, top_k and top_p leave. (Batches of other
-        sizes round otherwise: a number within 1e-6 of a border may then fall on its other side.)
+        T is the transformer's block size. Sequence i depends on class_ids[i], seeds[i] and sampling alone:
+        its token t is where the t-th uniform number of seed i falls in the distribution that temperature,
+        top_k and top_p leave. (Batches of other sizes round otherwise: a number within 1e-6 of a border may
+        then fall on its other side.)
         """
-        batch, device = len(class_ids), self.tokens.device
-        shape = (len(self.maps), batch, self.heads, self.length, self.tokens.shape[1] // self.heads)
-        past = torch.empty(2, *shape, dtype=self.dtype, device=device)
-        u = uniforms(seeds, self.length).to(device)
+        batch, width, device = len(class_ids), self.tokens.shape[1], self.tokens.device
+        shape = (2, len(self.maps), batch, self.heads, self.length, width // self.heads)
+        past = torch.empty(shape, dtype=self.kept, device=device)
+        states = torch.empty(len(keep), batch, self.length, width, device=device)
         codes = torch.empty(batch, self.length, dtype=torch.int64, device=device)
-        tokens = class_ids.to(device)
+        u, tokens = uniforms(seeds, self.length).to(device), class_ids.to(device)
         for t in range(self.length):
-            tokens = draw(self.logits(tokens, t, past), u[:, t], sampling)
+            outputs = self.outputs(tokens, t, past)
+            for state, layer in zip(states, keep, strict=True):
+                state[:, t] = outputs[layer]
+            tokens = draw(self.head(self.norm(outputs[-1])).float(), u[:, t], sampling)
             codes[:, t] = tokens
-        return codes
+        return codes, states
 
-    def logits(self, tokens: Tensor, t: int, past: Tensor) -> Tensor:
-        """Tokens [B] at place t -> logits [B, V] float32 of the next.
+    def outputs(self, tokens: Tensor, t: int, past: Tensor) -> list[Tensor]:
+        """Tokens [B] at place t -> every layer's output there, [B, C] each.
 
         past: keys and values, [2, layers, B, heads, T, C]; place t is written, those before it are read.
         """
-        batch = len(tokens)
-        x = self.tokens[tokens] + self.positions[t]  # [B, C]
+        batch, found = len(tokens), []
+        x = self.tokens[tokens] + self.positions[t]
         for (norm1, norm2), (qkv, out, up, down), keys, values in zip(
             self.norms, self.maps, past[0], past[1], strict=True
         ):
-            q, k, v = qkv(norm1(x)).view(batch, 3, self.heads, -1).unbind(1)
+            q, k, v = qkv(norm1(x)).to(self.kept).view(batch, 3, self.heads, -1).unbind(1)
             keys[:, :, t], values[:, :, t] = k, v
             y = F.scaled_dot_product_attention(q[:, :, None], keys[:, :, : t + 1], values[:, :, : t + 1])
             x = x + out(y.reshape(batch, -1))
             x = x + down(F.gelu(up(norm2(x))))
-        return self.head(self.norm(x)).float()
+            found.append(x)
+        return found
 
 
 class _Linear:
@@ -97,11 +109,21 @@ class _Linear:
 
 
 def draw(logits: Tensor, u: Tensor, sampling: Sampling) -> Tensor:
-    """One token per row of logits [B, V], at quantile u [B] of what the settings leave, likeliest first."""
-    most = min(sampling.top_k or logits.shape[1], logits.shape[1])
-    values, order = logits.double().topk(most)  # sorted
-    p = (values / sampling.temperature).softmax(1)
-    p = p * (p.cumsum(1) - p < sampling.top_p)  # the fewest that together reach top_p
-    total = p.cumsum(1)
-    place = torch.searchsorted(total, (u[:, None] * total[:, -1:])).clamp_max(most - 1)
-    return order.gather(1, place).squeeze(1)
+    """One token per row of logits [B, V], at quantile u [B] of what the settings leave, in their order."""
+    p = (logits.double() / sampling.temperature).softmax(1)
+    if sampling.top_k is not None and sampling.top_k < p.shape[1]:
+        p = p * (p >= p.topk(sampling.top_k).values[:, -1:])
+    if sampling.top_p < 1:
+        p = p * (p >= _least(p, sampling.top_p))
+    below = p.cumsum(1)
+    return torch.searchsorted(below, u[:, None] * below[:, -1:]).clamp_max(p.shape[1] - 1).squeeze(1)
+
+
+def _least(p: Tensor, share: float) -> Tensor:
+    """The least of the likeliest weights of each row [B, V] that together have this share of it, [B, 1]."""
+    if p.device.type == "cpu":  # NumPy sorts with vector instructions, several times as fast
+        values = torch.from_numpy(np.sort(p.numpy(), 1)).flip(1)
+    else:
+        values = p.sort(1, descending=True).values
+    place = (values.cumsum(1) < share * p.sum(1, keepdim=True)).sum(1, keepdim=True)
+    return values.gather(1, place.clamp_max(p.shape[1] - 1))

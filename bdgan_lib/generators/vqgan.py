@@ -1,7 +1,7 @@
 """VQGAN behind the `Generator` protocol: images to codes, codes to features and images, new codes."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from hashlib import sha256
 from pathlib import Path
@@ -42,9 +42,12 @@ class VQGAN:
         self.name, self.classes, self.sha256, self.device = name, tuple(classes), weights_sha256, device
         self.config, self.bf16 = network.config, bf16
         self.image_size = self.config.resolution
-        found = dict(_blocks(self.config))
-        self._paths = {block: path for block, (path, _, _) in found.items()}
-        self.blocks = {block: (channels, side) for block, (_, channels, side) in found.items()}
+        layers = self.config.layers
+        self._layers = sorted({-(-layers * k // _LAYERS) - 1 for k in range(1, _LAYERS + 1)})
+        decoder = dict(_decoder_blocks(self.config))
+        self._paths = {block: path for block, (path, _, _) in decoder.items()}
+        self.blocks = {f"transformer{i + 1}": (self.config.width, self.config.side) for i in self._layers}
+        self.blocks |= {block: (channels, side) for block, (_, channels, side) in decoder.items()}
         self._network = network.eval().requires_grad_(False).to(device)
         self._sampler: CodeSampler | None = None  # made at the first sample
 
@@ -72,9 +75,7 @@ class VQGAN:
             raise BdganError(
                 f"images came as {images.dtype} {list(images.shape)}; wanted floats [B, 3, {size}, {size}]"
             )
-        if len(images) and not (
-            images.min() >= -1.001 and images.max() <= 1.001
-        ):  # NaN is no number in range
+        if len(images) and not (images.min() >= -1.001 and images.max() <= 1.001):  # NaN is not in range
             raise BdganError(
                 f"images came with values from {images.min():.3g} to {images.max():.3g}; wanted -1 to 1"
             )
@@ -95,7 +96,16 @@ class VQGAN:
 
         A transformer layer's map at a code knows the class and the codes before it, as when it is sampled.
         """
-        return self._decoded(codes, class_ids)[1]
+        self._check_classes(class_ids)
+        if len(codes) != len(class_ids):
+            raise BdganError(
+                f"codes of {len(codes)} images and {len(class_ids)} classes came; wanted as many"
+            )
+        found = self._decoded(codes)[1]
+        layers = [f"transformer.blocks.{layer}" for layer in self._layers]
+        with torch.inference_mode(), record(self._network, layers) as outputs, self._precision():
+            self._network.code_logits(codes.flatten(1).to(self.device), class_ids.to(self.device))
+        return {**self._maps(torch.stack([outputs[layer] for layer in layers])), **found}
 
     def sample(
         self,
@@ -110,34 +120,36 @@ class VQGAN:
             raise BdganError(f"{self.name} samples codes: it takes top_k, top_p and temperature, no latents")
         if len(class_ids) != len(seeds):
             raise BdganError(f"{len(class_ids)} classes and {len(seeds)} seeds came; wanted as many of both")
-        codes = self.sample_codes(class_ids, seeds, sampling)
-        images, found = self._decoded(codes, class_ids) if features else (self.decode(codes), {})
-        return Sample(images, found, class_ids, seeds, sampling)
+        codes, states = self._sampled(class_ids, seeds, sampling, self._layers if features else ())
+        images, found = self._decoded(codes, features)
+        return Sample(images, {**self._maps(states), **found}, class_ids, seeds, sampling)
 
     def sample_codes(self, class_ids: Tensor, seeds: Tensor, sampling: Sampling = Sampling()) -> Tensor:  # noqa: B008
         """Codes [B, side, side] int64 of classes [B] from seeds [B]; see `CodeSampler.sample`."""
+        return self._sampled(class_ids, seeds, sampling, ())[0]
+
+    def _sampled(
+        self, class_ids: Tensor, seeds: Tensor, sampling: Sampling, keep: Sequence[int]
+    ) -> tuple[Tensor, Tensor]:
         self._check_classes(class_ids)
         if self._sampler is None:
             dtype = torch.bfloat16 if self.bf16 else torch.float32
             self._sampler = CodeSampler(self._network.transformer, dtype)
-        found = self._sampler.sample(class_ids, seeds, sampling)
-        return found.unflatten(1, (self.config.side, self.config.side))
+        codes, states = self._sampler.sample(class_ids, seeds, sampling, keep)
+        return codes.unflatten(1, (self.config.side, self.config.side)), states
 
     @torch.inference_mode()
-    def _decoded(self, codes: Tensor, class_ids: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        self._check_classes(class_ids)
-        if len(codes) != len(class_ids):
-            raise BdganError(
-                f"codes of {len(codes)} images and {len(class_ids)} classes came; wanted as many"
-            )
-        side = self.config.side
-        with record(self._network, list(self._paths.values())) as outputs:
+    def _decoded(self, codes: Tensor, features: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
+        """Images, and the decoder's features."""
+        with record(self._network, list(self._paths.values()) if features else []) as outputs:
             images = self.decode(codes)
-            with self._precision():
-                self._network.code_logits(codes.flatten(1).to(self.device), class_ids.to(self.device))
-        maps = (outputs[path].float() for path in self._paths.values())
-        found = [x if x.ndim == 4 else x.mT.unflatten(2, (side, side)).contiguous() for x in maps]
-        return images, dict(zip(self.blocks, found, strict=True))
+        return images, {block: outputs[path].float() for block, path in self._paths.items() if features}
+
+    def _maps(self, states: Tensor) -> dict[str, Tensor]:
+        """Outputs of the chosen layers [layers, B, T, C] -> {block: [B, C, side, side]}; {} of none."""
+        side = self.config.side
+        maps = states.float().mT.unflatten(3, (side, side)).contiguous()
+        return {f"transformer{layer + 1}": x for layer, x in zip(self._layers, maps, strict=False)}
 
     def _precision(self) -> AbstractContextManager[object]:
         return torch.autocast(torch.device(self.device).type, torch.bfloat16) if self.bf16 else nullcontext()
@@ -185,13 +197,10 @@ def filled(config: VQGANConfig, state: dict[str, Tensor], name: str) -> VQGANNet
     return network.restore_masks()
 
 
-def _blocks(config: VQGANConfig) -> list[tuple[str, tuple[str, int, int]]]:
+def _decoder_blocks(config: VQGANConfig) -> Iterator[tuple[str, tuple[str, int, int]]]:
     """(block, (path of its module, channels, side)), coarse to fine."""
-    side, levels = config.side, len(config.ch_mult)
-    chosen = sorted({-(-config.layers * k // _LAYERS) for k in range(1, _LAYERS + 1)})
-    found = [(f"transformer{i}", (f"transformer.blocks.{i - 1}", config.width, side)) for i in chosen]
-    for k, level in enumerate(reversed(range(levels))):
-        part = "attn" if side << k in config.attention else "block"
+    for k, level in enumerate(reversed(range(len(config.ch_mult)))):
+        side = config.side << k
+        part = "attn" if side in config.attention else "block"
         path = f"decoder.up.{level}.{part}.{config.res_blocks}"
-        found.append((f"decoder{k + 1}", (path, config.ch * config.ch_mult[level], side << k)))
-    return found
+        yield f"decoder{k + 1}", (path, config.ch * config.ch_mult[level], side)

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from bdgan_lib.downstream.fitting import FitConfig, fit, seeded
@@ -204,7 +204,7 @@ class Trainer:
         out.mkdir(parents=True, exist_ok=True)
         state = self.network.state_dict()
         halves = {k: v.half().contiguous() for k, v in state.items() if not k.endswith("attn.mask")}
-        save_file(halves, out / "model.safetensors")
+        write_atomic(out / "model.safetensors", save(halves))
         (out / "config.json").write_text(json.dumps(asdict(self.network.config), indent=1) + "\n")
         about = {**asdict(self.recipe), "scenes": SCENES, "first_seed": FIRST_SEED}
         (out / "training.json").write_text(json.dumps(about, indent=1) + "\n")

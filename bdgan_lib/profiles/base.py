@@ -50,6 +50,13 @@ class Profile(ABC):
         """What label heads are trained on: who samples the labelled images with features, and the labels."""
         return self.generator(device), list(self.annotations())
 
+    def test_annotations(self, generator: Sampler, count: int, first_seed: int = 100_000) -> list[Annotation]:
+        """Up to `count` labelled samples for scores, from which no head may learn: every fifth annotation."""
+        found = sorted(self.annotations(), key=lambda a: a.id)[::5][:count]
+        if len(found) < 2:
+            raise BdganError(f"profile {self.name} has too few annotations to score with; label six or more")
+        return found
+
     @abstractmethod
     def confidence(self, images: NDArray[np.uint8], class_ids: NDArray[np.integer]) -> NDArray[np.float32]:
         """A classifier's probability of each image's own class, [N]; images [N, H, W, 3]."""

@@ -21,12 +21,12 @@ from bdgan_lib.generators.recorded import RecordedGenerator
 from bdgan_lib.generators.transfer import Embedded
 from bdgan_lib.generators.vqgan import VQGAN, load_vqgan
 from bdgan_lib.heads.examples import Sampler
-from bdgan_lib.images import from_uint8, write_atomic
+from bdgan_lib.images import from_uint8, to_uint8, write_atomic
 from bdgan_lib.pocket.networks import Classifier
 from bdgan_lib.pocket.oracle import Oracle
 from bdgan_lib.pocket.world import CLASSES, PARTS, SceneSet, render_set
 from bdgan_lib.profiles.base import Profile, assets_folder
-from bdgan_lib.types import BdganError, Sampling
+from bdgan_lib.types import BdganError, Sampling, sample_id
 
 Network = TypeVar("Network", bound=torch.nn.Module)
 
@@ -83,6 +83,21 @@ class PocketProfile(Profile):
             annotate(generator.sample, generator.sha256, self.classes, self.confidence, self.oracle.annotate,
                      self.oracle.name, PARTS, self.sampling, keep=keep)
         )  # fmt: skip
+
+    def test_annotations(self, generator: Sampler, count: int, first_seed: int = 100_000) -> list[Annotation]:
+        """Fresh samples from these seeds, their parts labelled by the oracle."""
+        found = []
+        for numbers in torch.arange(count).split(50):
+            ids, seeds = numbers % len(self.classes), first_seed + numbers
+            images = to_uint8(generator.sample(ids, seeds, self.sampling, features=False).images)
+            masks = self.oracle.annotate(images, ids.numpy())
+            for class_id, seed, mask in zip(ids.tolist(), seeds.tolist(), masks, strict=True):
+                name = self.classes[class_id]
+                found.append(
+                    Annotation(sample_id(name, seed), name, class_id, seed, self.sampling, generator.sha256,
+                               mask, self.oracle.name, ("background", *PARTS[name]))
+                )  # fmt: skip
+        return found
 
     @property
     def second(self) -> "PocketVQGANProfile":
@@ -150,7 +165,7 @@ class PocketVQGANProfile(PocketProfile):
     """The same world through the second generator: its labels are the first one's, seen again."""
 
     name: str = "pocket-vqgan"
-    sampling: Sampling = Sampling(top_p=0.95)  # noqa: RUF009 (frozen)
+    sampling: Sampling = Sampling(top_p=0.9)  # noqa: RUF009 (frozen)
 
     @property
     def source(self) -> PocketProfile:

@@ -22,17 +22,17 @@ def plain_draw(logits, u, sampling):
     """The same law, one row at a time, in plain Python."""
     tokens = []
     for row, quantile in zip((logits.double() / sampling.temperature).tolist(), u.tolist(), strict=True):
-        ranked = sorted(range(len(row)), key=lambda k: -row[k])[: sampling.top_k]
-        weights = torch.tensor([row[k] for k in ranked], dtype=torch.float64).softmax(0).tolist()
-        kept, before = [], 0.0
-        for token, weight in zip(ranked, weights, strict=True):
-            if before < sampling.top_p:
-                kept.append((token, weight))
-            before += weight
-        left = quantile * sum(weight for _, weight in kept)
-        while left > kept[0][1] and len(kept) > 1:
-            left -= kept.pop(0)[1]
-        tokens.append(kept[0][0])
+        p = torch.tensor(row, dtype=torch.float64).softmax(0).tolist()
+        ranked = sorted(range(len(p)), key=lambda k: -p[k])[: sampling.top_k]
+        total, kept, before = sum(p[k] for k in ranked), set(), 0.0
+        for k in ranked:
+            if before < sampling.top_p * total:
+                kept.add(k)
+            before += p[k]
+        left, inside = quantile * sum(p[k] for k in kept), sorted(kept)
+        while left > p[inside[0]] and len(inside) > 1:
+            left -= p[inside.pop(0)]
+        tokens.append(inside[0])
     return torch.tensor(tokens)
 
 
@@ -48,27 +48,30 @@ def uncached(gpt, class_ids, seeds, sampling):
 @pytest.mark.parametrize("sampling", [*SETTINGS, Sampling(top_k=1)], ids=str)
 def test_codes_are_those_of_the_model_without_a_cache(vqgan, sampling):
     gpt = vqgan._network.transformer
-    assert torch.equal(CodeSampler(gpt).sample(IDS, SEEDS, sampling), uncached(gpt, IDS, SEEDS, sampling))
+    codes, _ = CodeSampler(gpt).sample(IDS, SEEDS, sampling)
+    assert torch.equal(codes, uncached(gpt, IDS, SEEDS, sampling))
 
 
 def test_a_sample_depends_on_its_class_its_seed_and_the_settings_alone(vqgan):
-    sampler = CodeSampler(vqgan._network.transformer)
-    together = sampler.sample(IDS, SEEDS, SETTINGS[1])
-    order = torch.tensor([3, 0, 4, 2, 1])
-    assert torch.equal(sampler.sample(IDS[order], SEEDS[order], SETTINGS[1]), together[order])
+    def sample(chosen, sampling=SETTINGS[1]):
+        return sampler.sample(IDS[chosen], SEEDS[chosen], sampling)[0]
+
+    sampler, everyone = CodeSampler(vqgan._network.transformer), torch.arange(5)
+    together, order = sample(everyone), torch.tensor([3, 0, 4, 2, 1])
+    assert torch.equal(sample(order), together[order])
     for i in range(len(IDS)):
-        assert torch.equal(sampler.sample(IDS[[i]], SEEDS[[i]], SETTINGS[1])[0], together[i])
+        assert torch.equal(sample([i])[0], together[i])
     assert not torch.equal(together[0], together[3]) and not torch.equal(together[0], together[4])
-    assert not torch.equal(sampler.sample(IDS, SEEDS, SETTINGS[3]), together)
+    assert not torch.equal(sample(everyone, SETTINGS[3]), together)
 
 
 def test_bf16_follows_the_same_distribution_up_to_its_rounding(vqgan):
     gpt = vqgan._network.transformer
     exact, rounded = CodeSampler(gpt), CodeSampler(gpt, torch.bfloat16)
-    shape = (2, len(exact.maps), len(IDS), exact.heads, exact.length, 8)
-    found = [s.logits(IDS, 0, torch.zeros(shape, dtype=s.dtype)).softmax(1) for s in (exact, rounded)]
+    past = torch.zeros(2, len(exact.maps), len(IDS), exact.heads, exact.length, 8)
+    found = [s.head(s.norm(s.outputs(IDS, 0, past)[-1])).float().softmax(1) for s in (exact, rounded)]
     assert 0 < (found[0] - found[1]).abs().sum(1).max() < 0.1
-    codes = rounded.sample(IDS, SEEDS, Sampling())
+    codes, _ = rounded.sample(IDS, SEEDS, Sampling())
     assert codes.min() >= 0 and codes.max() < vqgan.config.codes
 
 
