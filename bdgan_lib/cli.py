@@ -2,9 +2,11 @@
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import numpy as np
 import torch
 import typer
 
@@ -12,13 +14,15 @@ from bdgan_lib.data.exchange import import_release
 from bdgan_lib.doctor import checkup
 from bdgan_lib.generators import weights
 from bdgan_lib.generators.convert import convert
+from bdgan_lib.generators.vqgan import VQGAN
 from bdgan_lib.heads.base import Architecture
 from bdgan_lib.heads.files import load_head, save_head
 from bdgan_lib.heads.training import HeadTraining, launched, train_head
-from bdgan_lib.images import encode_png, grid, overlay, to_uint8, write_atomic
+from bdgan_lib.images import decode_image, encode_png, grid, overlay, to_uint8, write_atomic
 from bdgan_lib.profiles import PROFILES, Profile, assets_folder, load_profile, record_assets
 from bdgan_lib.profiles.imagenet import ImageNetProfile
 from bdgan_lib.profiles.pocket import PocketProfile
+from bdgan_lib.synthesis.real import fitted, label_images
 from bdgan_lib.synthesis.run import SynthesisSpec, synthesize
 from bdgan_lib.types import BdganError, Sampling
 
@@ -27,6 +31,9 @@ ProfileName = Annotated[str, typer.Option("--profile", help=f"Which world: {', '
 Truncation = Annotated[
     float | None, typer.Option(help="Clip latents at 2, then scale; default: as the profile samples.")
 ]
+TopK = Annotated[int | None, typer.Option(help="VQGAN: how many codes may come, the likeliest.")]
+TopP = Annotated[float | None, typer.Option(help="VQGAN: the likeliest codes that together are so probable.")]
+Temperature = Annotated[float | None, typer.Option(help="VQGAN: below 1 for safer codes.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda or mps.")]
 Out = Annotated[Path, typer.Option(help="Where to write.")]
 Head = Annotated[Path | None, typer.Option(help="A folder of `bdgan train-head`.")]
@@ -52,6 +59,9 @@ def sample(
     count: Annotated[int, typer.Option(min=1, max=1_000, help="Images per class.")] = 8,
     first_seed: Annotated[int, typer.Option(min=0)] = 0,
     truncation: Truncation = None,
+    top_k: TopK = None,
+    top_p: TopP = None,
+    temperature: Temperature = None,
     head: Head = None,
     device: Device = "cpu",
     bf16: Annotated[bool, typer.Option(help="Convolve in bfloat16: faster, almost the same images.")] = False,
@@ -63,7 +73,11 @@ def sample(
     ids = torch.tensor([world.class_id(name) for name in names]).repeat_interleave(count)
     seeds = torch.arange(first_seed, first_seed + count).repeat(len(names))
     labeller = load_head(head).to(device) if head else None
-    generator, sampling, images = world.generator(device, bf16), _sampling(world, truncation), []
+    generator, sampling, images = (
+        world.generator(device, bf16),
+        _sampling(world, truncation, top_k, top_p, temperature),
+        [],
+    )
     for part in torch.arange(len(ids)).split(8):  # memory is that of 8 images and their features
         found = generator.sample(ids[part], seeds[part], sampling, features=labeller is not None)
         drawn = list(to_uint8(found.images))
@@ -80,8 +94,17 @@ def _dozen(names: tuple[str, ...]) -> tuple[str, ...]:
     return names[:: max(1, len(names) // 12)][:12]
 
 
-def _sampling(world: Profile, truncation: float | None) -> Sampling:
-    return world.sampling if truncation is None else Sampling(truncation)
+def _sampling(
+    world: Profile,
+    truncation: float | None,
+    top_k: int | None,
+    top_p: float | None,
+    temperature: float | None,
+) -> Sampling:
+    """The profile's settings, but for those that came."""
+    sampling = world.sampling if truncation is None else Sampling(truncation)
+    codes: dict[str, Any] = {"top_k": top_k, "top_p": top_p, "temperature": temperature}
+    return replace(sampling, **{key: value for key, value in codes.items() if value is not None})
 
 
 @app.command("train-head")
@@ -102,8 +125,7 @@ def train_head_command(
     architecture = Architecture(variant, members=members)
     fabric = launched(accelerator, devices, precision)
     config = HeadTraining(steps=steps, parts=parts, seed=seed)
-    generator = world.generator(str(fabric.device))
-    head, losses = train_head(generator, world.annotations(), config, architecture, fabric, out)
+    head, losses = train_head(*world.annotated(str(fabric.device)), config, architecture, fabric, out)
     if fabric.is_global_zero:
         save_head(head, out)
         print(f"{out}: loss {losses[-1]:.4f} nats after {steps} steps")
@@ -115,19 +137,47 @@ def synthesize_command(
     images: Annotated[int, typer.Option(min=1, help="Images per class.")] = 100,
     head: Head = None,
     truncation: Truncation = None,
+    top_k: TopK = None,
+    top_p: TopP = None,
+    temperature: Temperature = None,
     first_seed: Annotated[int, typer.Option(min=0)] = SynthesisSpec.first_seed,
     device: Device = "cpu",
     profile: ProfileName = "pocket",
 ) -> None:
     """Write a labelled data set: shards of PNG images and masks with a manifest."""
     world = load_profile(profile)
-    generator, sampling = world.generator(device), _sampling(world, truncation)
-    labeller = load_head(head) if head else train_head(generator, world.annotations())[0]
+    generator, sampling = world.generator(device), _sampling(world, truncation, top_k, top_p, temperature)
+    labeller = load_head(head) if head else train_head(*world.annotated(device))[0]
     labeller.to(device)
     classes = tuple(range(len(world.classes)))
     spec = SynthesisSpec(generator.sha256, labeller.sha256, classes, images, sampling, first_seed=first_seed)
     synthesize(spec, generator, labeller, out)
     print(out)
+
+
+@app.command("label")
+def label_command(
+    files: Annotated[list[Path], typer.Argument(help="Pictures; their centre squares are labelled.")],
+    out: Out,
+    head: Annotated[Path, typer.Option(help="A folder of `bdgan train-head` on the same profile.")],
+    class_name: Annotated[str, typer.Option("--class", help="What the pictures show.")],
+    profile: ProfileName = "pocket-vqgan",
+) -> None:
+    """Label real pictures: a mask of label ids for each, and one sheet with the labels laid over."""
+    world = load_profile(profile)
+    generator, labeller = world.generator(), load_head(head)
+    if not isinstance(generator, VQGAN):
+        raise BdganError(f"profile {profile} cannot encode pictures; use pocket-vqgan or imagenet-vqgan")
+    images = np.stack([fitted(decode_image(path.read_bytes()), generator.image_size) for path in files])
+    masks, _ = label_images(generator, labeller, images, np.full(len(images), world.class_id(class_name)))
+    out.mkdir(parents=True, exist_ok=True)
+    for path, mask in zip(files, masks, strict=True):
+        write_atomic(out / f"{path.stem}.png", encode_png(mask))
+    tinted = [overlay(image, mask) for image, mask in zip(images, masks, strict=True)]
+    write_atomic(out / "sheet.png", encode_png(grid([*images, *tinted], len(images))))
+    print(
+        f"{out}: {len(masks)} masks of {generator.image_size} pixels; label 0 is {labeller.config.labels[0]}"
+    )
 
 
 @app.command()

@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bdgan_lib import __version__
 from bdgan_lib.generators import weights
+from bdgan_lib.generators.vqgan import VQGAN
 from bdgan_lib.heads.examples import feature_bytes, free_disk
 from bdgan_lib.precision import bf16_is_fast
 from bdgan_lib.profiles import Profile
@@ -58,8 +59,12 @@ def checkup(profile: Profile, batch_size: int = 8) -> Iterator[str]:
 def generator_costs(profile: Profile) -> tuple[float, int, int]:
     """(FLOP per image, bytes of weights, bytes of features per image), without reading any weights."""
     generator = profile.generator("meta")
+    one = torch.tensor([0])
     with FlopCounterMode(display=False) as counter:
-        generator.sample(torch.tensor([0]), torch.tensor([0]), profile.sampling, features=False)
+        if isinstance(generator, VQGAN):  # one pass over all codes costs what sampling them one by one does
+            generator.features(one.expand(1, generator.config.side, generator.config.side), one)
+        else:
+            generator.sample(one, one, profile.sampling, features=False)
     return counter.get_total_flops(), generator.weight_bytes, feature_bytes(generator.blocks, 1)
 
 

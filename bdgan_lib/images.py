@@ -1,4 +1,4 @@
-"""Images: the one place where a value range is converted; colours, sheets of pictures, PNG, safe saving."""
+"""Images: the one place where a value range is converted; colours, sheets, PNG; files saved safely."""
 
 import colorsys
 import io
@@ -6,13 +6,14 @@ import os
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from bdgan_lib.types import UNLABELLED, BdganError
@@ -135,6 +136,15 @@ def decode_png(data: bytes) -> NDArray[np.uint8]:
     return array
 
 
+def decode_image(data: bytes) -> NDArray[np.uint8]:
+    """Bytes of a JPEG, PNG, WebP ... -> RGB [H, W, 3] uint8, turned upright; BdganError if damaged."""
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return np.array(ImageOps.exif_transpose(image).convert("RGB"))
+    except Exception as error:  # as above
+        raise BdganError(f"not a readable picture ({len(data)} bytes): {error}") from error
+
+
 @contextmanager
 def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """A binary file to write to that appears under `path` whole or not at all.
@@ -160,6 +170,15 @@ def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
     """Write bytes to `path` whole or not at all (see `atomic_file`); OSError when the disk refuses."""
     with atomic_file(path) as file:
         file.write(data)
+
+
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file's bytes, in hexadecimal."""
+    digest = sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _flush_folder(folder: Path) -> None:

@@ -6,7 +6,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,8 +34,18 @@ class Sampling:
 
     truncation: float = 1.0  # in (0, 1]
     z_std: float | None = None  # > 0; only with truncation 1.0
+    # of a generator that samples codes (VQGAN); others leave them alone
+    top_k: int | None = None  # how many codes may come, the likeliest; None = all
+    top_p: float = 1.0  # in (0, 1]: the likeliest codes that together have this probability
+    temperature: float = 1.0  # > 0
 
     def __post_init__(self) -> None:
+        if self.top_k is not None and self.top_k < 1:
+            raise BdganError(f"top_k is {self.top_k}; give 1 or more, or None for all codes")
+        if not 0.0 < self.top_p <= 1.0:
+            raise BdganError(f"top_p is {self.top_p}; give a number above 0 and at most 1")
+        if not (self.temperature > 0.0 and math.isfinite(self.temperature)):
+            raise BdganError(f"temperature is {self.temperature}; give a finite number above 0")
         if not 0.0 < self.truncation <= 1.0:
             raise BdganError(f"truncation is {self.truncation}; give a number above 0 and at most 1")
         if self.z_std is None:
@@ -48,25 +58,37 @@ class Sampling:
                 "truncation clips and scales, z_std scales alone"
             )
 
-    def to_json(self) -> dict[str, float | None]:
-        """As a JSON object; `from_json` reads it back equal."""
-        return asdict(self)
+    @property
+    def of_codes(self) -> bool:
+        """Whether it says how codes are drawn."""
+        return self.top_k is not None or self.top_p != 1.0 or self.temperature != 1.0
+
+    def to_json(self) -> dict[str, float | int | None]:
+        """As a JSON object, in which settings of codes stand where they matter; `from_json` reads it back."""
+        plain = {field.name: field.default for field in fields(self)}
+        return {
+            key: value
+            for key, value in asdict(self).items()
+            if key in ("truncation", "z_std") or value != plain[key]
+        }
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Sampling:
         """Read what `to_json` wrote; BdganError on anything else."""
+        number: tuple[type, ...] = (int, float)
+        wanted = {"truncation": number, "z_std": (*number, type(None)), "top_k": (int,), "top_p": number,
+                  "temperature": number}  # fmt: skip
         if (
             not isinstance(record, Mapping)
-            or set(record) != {"truncation", "z_std"}
-            or not isinstance(record["truncation"], (int, float))
-            or not isinstance(record["z_std"], (int, float, type(None)))
+            or not {"truncation", "z_std"} <= set(record) <= set(wanted)
+            or not all(isinstance(value, wanted[key]) for key, value in record.items())
         ):
             raise BdganError(
-                f"sampling settings came as {record!r}; wanted an object with truncation (a number) "
-                "and z_std (a number or null)"
+                f"sampling settings came as {record!r}; wanted an object with truncation (a number), "
+                "z_std (a number or null) and, for codes, top_k, top_p and temperature"
             )
-        z_std = record["z_std"]
-        return cls(float(record["truncation"]), None if z_std is None else float(z_std))
+        numbers: dict[str, Any] = {k: v if v is None or k == "top_k" else float(v) for k, v in record.items()}
+        return cls(**numbers)
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bdgan_lib.data.shards import ShardedSet
 from bdgan_lib.generators.recorded import RecordedGenerator
+from bdgan_lib.generators.vqgan import VQGAN
 from bdgan_lib.heads.base import Head
 from bdgan_lib.heads.files import load_head, save_head
 from bdgan_lib.heads.training import HeadTraining, train_head
@@ -21,7 +22,7 @@ class Workspace:
     folder: Path
 
     @cached_property
-    def generator(self) -> RecordedGenerator:
+    def generator(self) -> RecordedGenerator | VQGAN:
         return self.profile.generator()
 
     def head(self, config: HeadTraining = HeadTraining()) -> Head:  # noqa: B008
@@ -31,14 +32,19 @@ class Workspace:
         """
         folder = self.folder / ("parts_head" if config.parts else "head")
         if not (folder / "head.json").exists():
-            save_head(train_head(self.generator, self.profile.annotations(), config)[0], folder)
+            save_head(train_head(*self.profile.annotated(), config)[0], folder)
         return load_head(folder)
 
     def synthetic(self, images_per_class: int, head: Head | None = None) -> ShardedSet:
-        """BigGAN-sim: images of every class with the head's labels; what is there already is kept."""
+        """BigGAN-sim or VQGAN-sim: images of every class with the head's labels; what is there is kept."""
         head = head or self.head()
         classes = tuple(range(len(self.profile.classes)))
         spec = SynthesisSpec(
-            self.generator.sha256, head.sha256, classes, images_per_class, self.profile.sampling
+            self.generator.sha256,
+            head.sha256,
+            classes,
+            images_per_class,
+            self.profile.sampling,
+            batch_size=100,
         )
-        return synthesize(spec, self.generator, head, self.folder / f"biggan_sim_{spec.hash()[:8]}")
+        return synthesize(spec, self.generator, head, self.folder / f"synthetic_{spec.hash()[:8]}")

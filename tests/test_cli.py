@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import sys
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -14,8 +15,9 @@ from bdgan_lib import cli
 from bdgan_lib.data.annotations import Annotation, AnnotationStore
 from bdgan_lib.data.shards import ShardedSet
 from bdgan_lib.generators.biggan_deep import load_biggan_deep
+from bdgan_lib.generators.vqgan_network import VQGANNetwork
 from bdgan_lib.heads.files import load_head
-from bdgan_lib.images import decode_png
+from bdgan_lib.images import decode_png, encode_png
 from bdgan_lib.profiles import load_profile, record_assets
 from bdgan_lib.types import Sampling, sample_id
 
@@ -93,6 +95,50 @@ def test_an_ensemble_is_trained_and_labels_too(folder, monkeypatch):
     assert load_head(folder / "head").config.architecture.members == 3
     assert sorted(p.name for p in (folder / "head").iterdir()) == ["head.json", "head.safetensors"]
     assert bdgan(monkeypatch, "sample", "--out", "s.png", "--count", 1, "--head", "head") == 0
+
+
+def test_the_second_generator_learns_labels_samples_and_labels_pictures(folder, monkeypatch, vqgan, capsys):
+    """The same commands on another profile, and one more that only it has."""
+    network = VQGANNetwork(replace(vqgan.config, num_classes=12))
+    network.load_state_dict(
+        vqgan._network.state_dict()
+    )  # classes are tokens: no weight depends on their number
+    assets = folder.parent / "assets/pocket/vqgan"
+    assets.mkdir()
+    save_file(
+        {k: v for k, v in network.state_dict().items() if "mask" not in k}, assets / "model.safetensors"
+    )
+    (assets / "config.json").write_text(json.dumps(asdict(network.config)))
+    record_assets(load_profile("pocket"))
+
+    other = ("--profile", "pocket-vqgan")
+    assert bdgan(monkeypatch, "train-head", "--out", "head", "--steps", 2, *other) == 0
+    codes = ("--top-k", 9, "--top-p", 0.8, "--temperature", 1.3)
+    assert (
+        bdgan(monkeypatch, "synthesize", "--out", "data", "--images", 1, "--head", "head", *codes, *other)
+        == 0
+    )
+    spec = json.loads((folder / "data/manifest.json").read_text())["spec"]
+    assert spec["sampling"] == Sampling(top_k=9, top_p=0.8, temperature=1.3).to_json()
+    for k, shape in enumerate([(50, 90, 3), (32, 32, 3)]):
+        picture = np.random.default_rng(k).integers(0, 256, shape, np.uint8)
+        (folder / f"photo{k}.png").write_bytes(encode_png(picture))
+    arguments = ("photo0.png", "photo1.png", "--class", "mug", "--head", "head", "--out", "found")
+    assert bdgan(monkeypatch, "label", *arguments) == 0
+    masks = [decode_png((folder / f"found/photo{k}.png").read_bytes()) for k in range(2)]
+    assert all(mask.shape == (32, 32) and mask.max() <= 1 for mask in masks)
+    assert decode_png((folder / "found/sheet.png").read_bytes()).shape == (2 * 34 + 2, 2 * 34 + 2, 3)
+
+    for said, wrong in {
+        "takes top_k, top_p": ("sample", "--out", "a.png", "--truncation", 0.5, *other),
+        "only VQGAN takes them": ("sample", "--out", "a.png", "--top-k", 5),
+        "cannot encode pictures": ("label", *arguments[:-1], "other", "--profile", "pocket"),
+        "no class 'dodo'": ("label", "photo0.png", "--class", "dodo", *arguments[4:-1], "other"),
+        "not a readable picture": ("label", "head/head.json", *arguments[2:-1], "other"),
+    }.items():
+        capsys.readouterr()
+        assert bdgan(monkeypatch, *wrong) == 2
+        assert said in capsys.readouterr().err and not (folder / "other").exists()
 
 
 def test_the_experiments_are_listed(folder, monkeypatch, capsys):

@@ -10,9 +10,12 @@ import torch
 from safetensors.torch import save_file
 
 from bdgan_lib import profiles
+from bdgan_lib.heads.examples import samples_of
+from bdgan_lib.images import to_uint8
 from bdgan_lib.pocket.networks import Classifier
 from bdgan_lib.pocket.oracle import Oracle
-from bdgan_lib.profiles import assets_folder, load_profile, record_assets
+from bdgan_lib.profiles import Profile, assets_folder, load_profile, record_assets
+from bdgan_lib.profiles.imagenet import ImageNetProfile
 from bdgan_lib.types import BdganError
 
 
@@ -145,3 +148,22 @@ def test_the_shipped_assets_are_whole_and_fit(monkeypatch):
     annotations = profile.annotations()
     annotations.require(generator.sha256)
     assert {a.class_name for a in annotations} == set(profile.classes)
+
+
+def test_scores_are_taken_on_samples_that_no_head_learns_from():
+    """The pocket's are fresh; elsewhere annotations are held out."""
+    pocket = load_profile("pocket")
+    generator = pocket.generator()
+    found = pocket.test_annotations(generator, 60, first_seed=77_000)
+    assert [a.seed for a in found] == list(range(77_000, 77_060))
+    images = torch.cat([s.images for s in samples_of(generator, found, features=False)])
+    wanted = pocket.oracle.annotate(to_uint8(images), np.array([a.class_id for a in found]))
+    assert (np.stack([a.mask for a in found]) == wanted).mean() > 0.999  # another batch size rounds otherwise
+    held_out = Profile.test_annotations(pocket, generator, 100)
+    assert len(held_out) == 12 and {a.id for a in held_out} < {a.id for a in pocket.annotations()}
+
+
+def test_with_few_annotations_there_is_nothing_to_score_with(tmp_path, monkeypatch):
+    monkeypatch.setenv("BDGAN_ASSETS", str(tmp_path / "assets"))
+    with pytest.raises(BdganError, match="too few annotations"):
+        ImageNetProfile("imagenet-128", 128, "biggan-deep-128").test_annotations(None, 10)

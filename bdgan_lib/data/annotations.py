@@ -2,12 +2,13 @@
 
 import json
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -52,6 +53,22 @@ class Annotation:
                 f"annotation {self.id}: the mask holds {wrong.tolist()[:5]}; "
                 f"wanted 0..{len(self.classes) - 1} ({', '.join(self.classes)}) or {UNLABELLED} (unlabelled)"
             )
+
+
+def resized(annotations: Iterable[Annotation], came: int, wanted: int) -> list[Annotation]:
+    """The annotations with masks `wanted` pixels a side, by nearest pixel.
+
+    BdganError for a mask that is not `came` pixels a side.
+    """
+    found = list(annotations)
+    for annotation in found:
+        if annotation.mask.shape != (came, came):
+            raise BdganError(
+                f"annotation {annotation.id}: its mask is {list(annotation.mask.shape)}, its generator makes "
+                f"{came} x {came}; annotate again"
+            )
+    size = (wanted, wanted)
+    return [replace(a, mask=cv2.resize(a.mask, size, interpolation=cv2.INTER_NEAREST)) for a in found]
 
 
 class AnnotationStore:

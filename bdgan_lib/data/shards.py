@@ -6,14 +6,13 @@ import os
 import re
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bdgan_lib.images import atomic_file, decode_png, encode_png, write_atomic
+from bdgan_lib.images import atomic_file, decode_png, encode_png, sha256_of, write_atomic
 from bdgan_lib.types import BdganError, LabelledSample, checked_id
 
 MANIFEST = "manifest.json"
@@ -167,15 +166,6 @@ class ShardedSet:
         if (actual := sha256_of(path)) != expected:
             raise BdganError(f"{path} is damaged: expected sha256 {expected}, actual {actual}; {_AGAIN}")
         return path
-
-
-def sha256_of(path: Path) -> str:
-    """The sha256 of a file's bytes, in hexadecimal."""
-    digest = sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _encode(sample: LabelledSample, provenance: Mapping[str, Any]) -> tuple[bytes, bytes, bytes]:

@@ -1,7 +1,8 @@
 """One loop that trains a classifier or a segmentation network on images in memory."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import islice
 from typing import TypeVar
 
 import numpy as np
@@ -47,6 +48,24 @@ def fit(
 
     The same seed, data and device give the same weights.
     """
+    batches = (
+        (images[chosen], targets[chosen])
+        for chosen in (_batch(len(images), step, config) for step in range(config.steps))
+    )
+    return fit_batches(network, batches, config, device, progress)
+
+
+def fit_batches(
+    network: nn.Module,
+    batches: Iterable[tuple[NDArray[np.uint8], NDArray[np.integer]]],
+    config: FitConfig = FitConfig(),
+    device: str = "cpu",
+    progress: str | None = None,
+) -> float:
+    """As `fit`, on batches (images [B, H, W, 3], targets) that come when asked for: fresh samples, say.
+
+    Takes config.steps of them; their size is theirs, not the config's.
+    """
     stream = torch.Generator().manual_seed(config.seed)
     network.to(device).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW(
@@ -56,10 +75,11 @@ def fit(
         optimizer, config.learning_rate, config.steps, pct_start=0.15
     )
     losses = []
-    for step in tqdm(range(config.steps), desc=progress, disable=progress is None, leave=False):
-        chosen = _batch(len(images), step, config)
-        x, y = from_uint8(images[chosen]), torch.from_numpy(targets[chosen].astype(np.int64))
-        x, y = _augment(x, y, config, stream)
+    taken = islice(batches, config.steps)
+    for images, targets in tqdm(
+        taken, total=config.steps, desc=progress, disable=progress is None, leave=False
+    ):
+        x, y = _augment(from_uint8(images), torch.from_numpy(targets.astype(np.int64)), config, stream)
         with autocast(device):
             logits = network(x.to(device, memory_format=torch.channels_last))
         loss = F.cross_entropy(logits.float(), y.to(device), ignore_index=255)

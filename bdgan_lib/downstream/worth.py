@@ -41,6 +41,7 @@ class Worth:
     images: int
     all_class: tuple[float, ...]  # mean IoU over ground and all classes, one per seed
     fgbg: tuple[float, ...]  # mean IoU of foreground and ground, one per seed
+    network: nn.Module  # as trained with the first seed
 
     def row(self) -> dict[str, str | int]:
         """For a table: mean +- standard deviation over the seeds."""
@@ -77,15 +78,18 @@ def compare(
         scores = list(
             tqdm(pool.map(_train_and_score, jobs), total=len(jobs), desc="trainings", disable=not progress)
         )
-    return [
-        Worth(name, len(examples.images), *zip(*scores[i * len(seeds) : (i + 1) * len(seeds)], strict=True))
-        for i, (name, examples) in enumerate(sets.items())
-    ]
+    results = []
+    for i, (name, examples) in enumerate(sets.items()):
+        all_class, fgbg, states = zip(*scores[i * len(seeds) : (i + 1) * len(seeds)], strict=True)
+        trained = network()
+        trained.load_state_dict({key: torch.from_numpy(value) for key, value in states[0].items()})
+        results.append(Worth(name, len(examples.images), all_class, fgbg, trained.eval()))
+    return results
 
 
 def _train_and_score(
     job: tuple[LabelledSet, LabelledSet, Callable[[], nn.Module], int, FitConfig],
-) -> tuple[float, float]:
+) -> tuple[float, float, dict[str, NDArray[np.generic]]]:
     examples, test, network, num_labels, config = job
     model = seeded(network, config.seed)
     fit(
@@ -96,7 +100,10 @@ def _train_and_score(
     )
     found = predict(model, test.images).argmax(1).numpy()
     foreground = np.where(test.masks == UNLABELLED, UNLABELLED, test.masks > 0)
-    return mean_iou(found, test.masks, num_labels), mean_iou((found > 0).astype(np.uint8), foreground, 2)
+    scores = mean_iou(found, test.masks, num_labels), mean_iou((found > 0).astype(np.uint8), foreground, 2)
+    return *scores, {
+        key: value.numpy() for key, value in model.state_dict().items()
+    }  # arrays travel by value
 
 
 def _spread(scores: tuple[float, ...]) -> float:

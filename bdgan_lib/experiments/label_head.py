@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from bdgan_lib.data.annotations import Annotation
 from bdgan_lib.downstream.metrics import iou
 from bdgan_lib.downstream.selection import drop_gain, error_rates, image_counts, kept_miou, rank_correlation
 from bdgan_lib.experiments.cells import Row, run_cells
@@ -20,9 +19,7 @@ from bdgan_lib.heads.ensemble import image_divergence
 from bdgan_lib.heads.examples import Examples, collect
 from bdgan_lib.heads.label_head import build_head
 from bdgan_lib.heads.training import HeadTraining, fit_head, launched
-from bdgan_lib.images import to_uint8
 from bdgan_lib.profiles import Profile
-from bdgan_lib.types import sample_id
 
 FIRST_SEED = 8_000_000  # of the test samples: nothing else uses them, nothing was chosen on them
 DROPPED = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
@@ -74,18 +71,7 @@ class LabelHeadBench:
     @cached_property
     def test(self) -> Examples:
         """Fresh samples with the oracle's foreground."""
-        found: list[Annotation] = []
-        for first in range(0, self.fresh, 50):
-            numbers = torch.arange(first, min(first + 50, self.fresh))
-            ids, seeds = numbers % len(self.profile.classes), FIRST_SEED + numbers
-            images = to_uint8(self.generator.sample(ids, seeds, self.profile.sampling, features=False).images)
-            masks = (self.profile.oracle.annotate(images, ids.numpy()) > 0).astype(np.uint8)
-            for class_id, seed, mask in zip(ids.tolist(), seeds.tolist(), masks, strict=True):
-                name = self.profile.classes[class_id]
-                found.append(
-                    Annotation(sample_id(name, seed), name, class_id, seed, self.profile.sampling,
-                               self.generator.sha256, mask, self.profile.oracle.name)
-                )  # fmt: skip
+        found = self.profile.test_annotations(self.generator, self.fresh, FIRST_SEED)
         return collect(self.generator, found, keep="memory")
 
     def chosen(self, labels: int, seed: int) -> torch.Tensor:

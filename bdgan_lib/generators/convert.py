@@ -6,15 +6,16 @@ python -m bdgan_lib.generators.convert CHECKPOINT OUT.safetensors
 import socket
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
-from safetensors.torch import save
+from safetensors.torch import save_file
 from torch import Tensor
 
-from bdgan_lib.images import write_atomic
+from bdgan_lib.images import atomic_file
 from bdgan_lib.types import BdganError
 
 # Training frameworks leave objects beside the weights; they are replaced by an object that does nothing.
@@ -49,7 +50,10 @@ def read_tensors(checkpoint: Path) -> dict[str, Tensor]:
     """The tensors of a checkpoint by name (of its `state_dict` if it has one); nothing of it is run."""
     try:
         with torch.serialization.safe_globals(_stand_ins(checkpoint)):
-            state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+            mapped = zipfile.is_zipfile(
+                checkpoint
+            )  # read from the disk as needed: it may be larger than memory
+            state = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=mapped)
     except BdganError:
         raise
     except Exception as error:  # torch, zipfile and pickle each raise their own
@@ -75,9 +79,13 @@ def _stand_ins(checkpoint: Path) -> list[Any]:
 
 
 def _tensors(state: Mapping[Any, Any]) -> Iterator[tuple[str, Tensor]]:
+    seen: set[int] = set()  # storages; what lies in one of them with others is stored apart
     for name, value in state.items():
         if isinstance(value, Tensor):
-            yield str(name), value.detach().clone().contiguous()  # parts of one storage are stored apart
+            storage = value.untyped_storage()
+            alone = storage.nbytes() == value.nbytes and storage.data_ptr() not in seen
+            seen.add(storage.data_ptr())
+            yield str(name), value.detach().contiguous() if alone else value.detach().clone().contiguous()
 
 
 def _no_network(*_: object, **__: object) -> NoReturn:
@@ -89,7 +97,9 @@ def main() -> None:
     socket.socket = socket.create_connection = socket.getaddrinfo = _no_network  # type: ignore[assignment,misc]
     checkpoint, out = map(Path, sys.argv[1:])
     try:
-        write_atomic(out, save(read_tensors(checkpoint)))
+        tensors = read_tensors(checkpoint)
+        with atomic_file(out) as file:
+            save_file(tensors, file.name)
     except (BdganError, OSError) as error:
         print(f"refused: {error}", file=sys.stderr)
         sys.exit(2)

@@ -20,23 +20,35 @@ def latents(seeds: Tensor, dim: int, sampling: Sampling) -> Tensor:
         truncation:  z = truncation * Phi^-1(Phi(-2) + u * (Phi(2) - Phi(-2))), so |z| <= 2 * truncation
         z_std:       z = z_std * Phi^-1(u)
 
-    u comes from Philox, a counter-based generator keyed by the seed (Salmon et al., "Parallel random numbers:
-    as easy as 1, 2, 3", 2011). Its raw words are used: NumPy fixes those for good, distributions not.
-    A smaller dim gives the first entries of a larger one.
+    u comes from `uniforms`; a smaller dim gives the first entries of a larger one.
     """
-    if seeds.ndim != 1 or seeds.dtype != torch.int64:
-        raise BdganError(f"seeds came as {seeds.dtype} {list(seeds.shape)}; wanted int64 [B]")
-    if dim < 1:
-        raise BdganError(f"latents of dim {dim} were asked for; ask for at least 1")
-    if (seeds < 0).any():
-        raise BdganError(f"seed {int(seeds.min())} is negative; give 0 or more")
-
-    words = np.empty((len(seeds), dim), np.uint64)
-    for row, seed in zip(words, seeds.tolist()):
-        row[:] = Philox(key=seed).random_raw(dim)
-    u = ((words >> np.uint64(12)) + 0.5) * 2.0**-52  # 52 bits: every value is exact, 0 and 1 never come
+    if sampling.of_codes:
+        raise BdganError(
+            "top_k, top_p and temperature came for a generator of latents; only VQGAN takes them"
+        )
+    u = uniforms(seeds, dim).numpy()
     if sampling.z_std is not None:
         z = ndtri(u) * sampling.z_std
     else:
         z = ndtri(_BELOW + u * (1.0 - 2.0 * _BELOW)) * sampling.truncation
     return torch.from_numpy(z.astype(np.float32)).to(seeds.device)
+
+
+def uniforms(seeds: Tensor, count: int) -> Tensor:
+    """Numbers in (0, 1) of every seed, [B] int64 -> [B, count] float64 on the CPU; row i is seeds[i]'s alone.
+
+    They come from Philox, a counter-based generator keyed by the seed (Salmon et al., "Parallel random
+    numbers: as easy as 1, 2, 3", 2011). Its raw words are used: NumPy fixes them for good, distributions not.
+    """
+    if seeds.ndim != 1 or seeds.dtype != torch.int64:
+        raise BdganError(f"seeds came as {seeds.dtype} {list(seeds.shape)}; wanted int64 [B]")
+    if count < 1:
+        raise BdganError(f"{count} numbers per seed were asked for; ask for at least 1")
+    if (seeds < 0).any():
+        raise BdganError(f"seed {int(seeds.min())} is negative; give 0 or more")
+
+    words = np.empty((len(seeds), count), np.uint64)
+    for row, seed in zip(words, seeds.tolist()):
+        row[:] = Philox(key=seed).random_raw(count)
+    u = ((words >> np.uint64(12)) + 0.5) * 2.0**-52  # 52 bits: every value is exact, 0 and 1 never come
+    return torch.from_numpy(u)

@@ -4,14 +4,13 @@ import json
 import os
 import time
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from bdgan_lib.generators.convert import convert
-from bdgan_lib.images import write_atomic
+from bdgan_lib.images import sha256_of, write_atomic
 from bdgan_lib.types import BdganError
 
 RECORD = "weights.json"  # in the cache: file -> its sha256 and size when it first came
@@ -135,15 +134,6 @@ def prepared(weights: Weights, folder: Path, **options: Any) -> Path:
         convert(fetch(weights, folder, **options), path)
         _record(out, folder, path)
     return path
-
-
-def sha256_of(path: Path) -> str:
-    """In hexadecimal."""
-    digest = sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 @dataclass(frozen=True)

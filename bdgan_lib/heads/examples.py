@@ -22,6 +22,7 @@ Features = Mapping[str, Tensor]
 class Sampler(Protocol):
     """The part of a generator that training needs."""
 
+    name: str
     sha256: str
     classes: tuple[str, ...]
     blocks: dict[str, tuple[int, int]]
@@ -116,7 +117,8 @@ def collect(
     class_ids = torch.tensor([a.class_id for a in found])
 
     def fresh(chosen: Tensor) -> Features:
-        return _sampled(generator, [found[i] for i in chosen.tolist()], batch_size)
+        pieces = list(samples_of(generator, [found[i] for i in chosen.tolist()], batch_size))
+        return {block: torch.cat([p.features[block].cpu() for p in pieces]) for block in generator.blocks}
 
     if keep == "auto":
         keep = place_features(feature_bytes(generator.blocks, len(found)), folder)
@@ -151,20 +153,18 @@ def _check(found: list[Annotation], generator: Sampler) -> None:
             raise BdganError(f"annotation {annotation.id} has no labelled pixel; label it or remove it")
 
 
-def _sampled(generator: Sampler, found: list[Annotation], batch_size: int) -> dict[str, Tensor]:
-    """Features of these annotations' samples, in their order, on the CPU."""
-    pieces: list[Sample] = []
-    for (sampling, given), run in groupby(found, key=lambda a: (a.sampling, a.latent is not None)):
+def samples_of(
+    generator: Sampler, annotations: Iterable[Annotation], batch_size: int = 20, features: bool = True
+) -> Iterator[Sample]:
+    """The annotated samples, drawn again from the generator in the order of their annotations, in batches."""
+    for (sampling, given), run in groupby(annotations, key=lambda a: (a.sampling, a.latent is not None)):
         same = list(run)  # one setting per batch
         for start in range(0, len(same), batch_size):
             batch = same[start : start + batch_size]
             ids, seeds = (torch.tensor([getattr(a, key) for a in batch]) for key in ("class_id", "seed"))
-            if given:
-                z = torch.tensor([a.latent for a in batch])
-                pieces.append(generator.sample(ids, seeds, sampling, z=z))
-            else:  # a generator of one's own need not know `z`
-                pieces.append(generator.sample(ids, seeds, sampling))
-    return {block: torch.cat([p.features[block].cpu() for p in pieces]) for block in generator.blocks}
+            # a generator of one's own need not know `z`
+            latent = {"z": torch.tensor([a.latent for a in batch])} if given else {}
+            yield generator.sample(ids, seeds, sampling, features=features, **latent)
 
 
 def _on_disk(
@@ -176,7 +176,7 @@ def _on_disk(
 ) -> dict[str, Tensor]:
     """Memory-mapped features: one `.npy` per block, and last a record of whose they are."""
     wanted = {
-        "generator_sha256": generator.sha256,
+        "generator": [generator.name, generator.sha256],
         "samples": [[a.class_id, a.seed, a.sampling.to_json(), a.latent and list(a.latent)] for a in found],
         "blocks": {block: list(shape) for block, shape in generator.blocks.items()},
     }

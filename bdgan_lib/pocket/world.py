@@ -1,6 +1,7 @@
 """The pocket world: twelve classes on varied grounds; picture and mask are a function of (class, seed)."""
 
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 
@@ -126,8 +127,9 @@ def render_set(
     jobs = [(seeds[i : i + 240], i, size) for i in range(0, count, 240)]
     bar = tqdm(total=count, desc="rendering", unit="image", disable=not progress)
     chunks = []
-    with get_context("spawn").Pool(workers) if workers > 1 else _NoPool() as pool:
-        for chunk in pool.imap(_render_chunk, jobs):
+    # not multiprocessing.Pool: where the caller's script cannot be imported, that one starts workers for ever
+    with ProcessPoolExecutor(workers, get_context("spawn")) if workers > 1 else _NoPool() as pool:
+        for chunk in pool.map(_render_chunk, jobs):
             chunks.append(chunk)
             bar.update(len(chunk.class_ids))
     bar.close()
@@ -149,9 +151,9 @@ def _render_chunk(job: tuple[range, int, int]) -> SceneSet:
 
 
 class _NoPool:
-    """multiprocessing.Pool's part of the interface that we use, in this process."""
+    """ProcessPoolExecutor's part of the interface that we use, in this process."""
 
-    imap = staticmethod(map)
+    map = staticmethod(map)
 
     def __enter__(self) -> "_NoPool":
         return self

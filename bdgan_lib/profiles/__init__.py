@@ -3,18 +3,20 @@
 from collections.abc import Callable
 
 from bdgan_lib.profiles.base import Profile, assets_folder
-from bdgan_lib.profiles.imagenet import ImageNetProfile
-from bdgan_lib.profiles.pocket import PocketProfile, record_assets
+from bdgan_lib.profiles.imagenet import ImageNetProfile, ImageNetVQGANProfile
+from bdgan_lib.profiles.pocket import PocketProfile, PocketVQGANProfile, record_assets
 from bdgan_lib.types import BdganError
 
 __all__ = ["PROFILES", "Profile", "assets_folder", "load_profile", "record_assets"]
 
 PROFILES: dict[str, Callable[[], Profile]] = {
     "pocket": PocketProfile,
+    "pocket-vqgan": PocketVQGANProfile,
     "imagenet-128": lambda: ImageNetProfile("imagenet-128", 128, "biggan-deep-128"),
     "imagenet-256": lambda: ImageNetProfile("imagenet-256", 256, "biggan-deep-256"),
     "imagenet-512": lambda: ImageNetProfile("imagenet-512", 512, "biggan-deep-512"),
     "release-512": lambda: ImageNetProfile("release-512", 512, "biggan-512"),
+    "imagenet-vqgan": ImageNetVQGANProfile,
 }
 
 

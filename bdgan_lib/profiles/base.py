@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from bdgan_lib.data.annotations import Annotation, AnnotationStore
 from bdgan_lib.generators.recorded import RecordedGenerator
+from bdgan_lib.generators.vqgan import VQGAN
 from bdgan_lib.generators.weights import Weights
+from bdgan_lib.heads.examples import Sampler
 from bdgan_lib.types import BdganError, Sampling
 
 
@@ -37,12 +39,23 @@ class Profile(ABC):
         """Class names; a class id is an index into it."""
 
     @abstractmethod
-    def generator(self, device: str = "cpu", bf16: bool = False) -> RecordedGenerator:
+    def generator(self, device: str = "cpu", bf16: bool = False) -> RecordedGenerator | VQGAN:
         """The frozen generator. bf16: convolutions in bfloat16; faster, and other images by under 1/255."""
 
     @abstractmethod
     def annotations(self) -> AnnotationStore:
         """The labelled samples."""
+
+    def annotated(self, device: str = "cpu") -> tuple[Sampler, list[Annotation]]:
+        """What label heads are trained on: who samples the labelled images with features, and the labels."""
+        return self.generator(device), list(self.annotations())
+
+    def test_annotations(self, generator: Sampler, count: int, first_seed: int = 100_000) -> list[Annotation]:
+        """Up to `count` labelled samples for scores, from which no head may learn: every fifth annotation."""
+        found = sorted(self.annotations(), key=lambda a: a.id)[::5][:count]
+        if len(found) < 2:
+            raise BdganError(f"profile {self.name} has too few annotations to score with; label six or more")
+        return found
 
     @abstractmethod
     def confidence(self, images: NDArray[np.uint8], class_ids: NDArray[np.integer]) -> NDArray[np.float32]:
@@ -51,6 +64,11 @@ class Profile(ABC):
     @abstractmethod
     def verify(self) -> int:
         """Check every file of the profile that is here against its sha256; returns how many there are."""
+
+    @property
+    def second(self) -> "Profile":
+        """The same classes through the second generator, a VQGAN, with this profile's labels (paper)."""
+        raise self._lacks("second generator", "it is one; its labels are those of `source`")
 
     @property
     def needs(self) -> list[Weights]:

@@ -13,11 +13,16 @@ from pytorch_pretrained_biggan import BigGAN as PackageBigGAN
 from safetensors.torch import load_file
 from torch import Tensor
 
-from bdgan_lib.data.annotations import AnnotationStore
+from bdgan_lib.data.annotations import Annotation, AnnotationStore, resized
 from bdgan_lib.generators import weights
 from bdgan_lib.generators.biggan import BigGAN, BigGANConfig, BigGANNetwork, load_biggan
 from bdgan_lib.generators.biggan_deep import BigGANDeep, deep_config, read_biggan_deep
 from bdgan_lib.generators.recorded import RecordedGenerator
+from bdgan_lib.generators.transfer import Embedded
+from bdgan_lib.generators.vqgan import VQGAN
+from bdgan_lib.generators.vqgan_checkpoint import IMAGENET, read_vqgan
+from bdgan_lib.generators.vqgan_network import VQGANNetwork
+from bdgan_lib.heads.examples import Sampler
 from bdgan_lib.images import from_uint8
 from bdgan_lib.profiles.base import Profile, assets_folder
 from bdgan_lib.types import Sampling
@@ -57,12 +62,17 @@ class ImageNetProfile(Profile):
         return tuple(self._listed["synsets"])
 
     @property
+    def second(self) -> "ImageNetVQGANProfile":
+        """The published VQGAN's, with the labels of this profile."""
+        return ImageNetVQGANProfile(source=self)
+
+    @property
     def needs(self) -> list[weights.Weights]:
         """The files this profile reads: the generator's first."""
         listed = weights.catalogue(assets_folder() / "weights.toml")
         return [listed[self.entry], listed[JUDGE]]
 
-    def generator(self, device: str = "cpu", bf16: bool = False) -> RecordedGenerator:
+    def generator(self, device: str = "cpu", bf16: bool = False) -> RecordedGenerator | VQGAN:
         """The published generator, fetched at first use; device "meta" gives its shapes without weights."""
         if device == "meta":
             return self._shapes()
@@ -107,6 +117,39 @@ class ImageNetProfile(Profile):
                 return BigGANDeep(model, self.entry, self.classes, "", "meta")
             network = BigGANNetwork(BigGANConfig(self.image_size))
             return BigGAN(network, self.entry, self.classes, "", "meta")
+
+
+@dataclass(frozen=True)
+class ImageNetVQGANProfile(ImageNetProfile):
+    """The published class-conditional VQGAN; its labels are another generator's, seen again."""
+
+    name: str = "imagenet-vqgan"
+    image_size: int = 256
+    entry: str = "vqgan-cin"
+    source: ImageNetProfile = ImageNetProfile("release-512", 512, "biggan-512")  # whose labels it takes
+
+    @property
+    def sampling(self) -> Sampling:  # type: ignore[override]
+        """The paper names top-k and nucleus sampling, not their values; these are ours."""
+        return Sampling(top_k=600, top_p=0.92)
+
+    def generator(self, device: str = "cpu", bf16: bool = False) -> VQGAN:  # type: ignore[override]
+        """As `ImageNetProfile.generator`."""
+        if device == "meta":
+            with torch.device("meta"):
+                return VQGAN(VQGANNetwork(IMAGENET), self.entry, self.classes, "", "meta")
+        path = weights.prepared(self.needs[0], weights.cache_folder())
+        return read_vqgan(path, IMAGENET, self.entry, self.classes, device, bf16)
+
+    def annotations(self) -> AnnotationStore:
+        """Those of `source`."""
+        return self.source.annotations()
+
+    def annotated(self, device: str = "cpu") -> tuple[Sampler, list[Annotation]]:
+        """The source's annotated samples with the features that VQGAN has of them."""
+        embedded = Embedded(self.source.generator(device), self.generator(device))
+        sides = embedded.source.image_size, embedded.image_size
+        return embedded, resized(self.annotations(), *sides)
 
 
 def _normalised(images: NDArray[np.uint8]) -> Tensor:

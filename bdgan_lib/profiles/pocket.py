@@ -14,16 +14,19 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 
 from bdgan_lib.annotation.choose import annotate
-from bdgan_lib.data.annotations import Annotation, AnnotationStore
+from bdgan_lib.data.annotations import Annotation, AnnotationStore, resized
 from bdgan_lib.downstream.fitting import predict
 from bdgan_lib.generators.biggan_deep import BigGANDeep, load_biggan_deep
 from bdgan_lib.generators.recorded import RecordedGenerator
-from bdgan_lib.images import from_uint8, write_atomic
+from bdgan_lib.generators.transfer import Embedded
+from bdgan_lib.generators.vqgan import VQGAN, load_vqgan
+from bdgan_lib.heads.examples import Sampler
+from bdgan_lib.images import from_uint8, to_uint8, write_atomic
 from bdgan_lib.pocket.networks import Classifier
 from bdgan_lib.pocket.oracle import Oracle
 from bdgan_lib.pocket.world import CLASSES, PARTS, SceneSet, render_set
 from bdgan_lib.profiles.base import Profile, assets_folder
-from bdgan_lib.types import BdganError, Sampling
+from bdgan_lib.types import BdganError, Sampling, sample_id
 
 Network = TypeVar("Network", bound=torch.nn.Module)
 
@@ -39,7 +42,7 @@ class PocketProfile(Profile):
 
     @property
     def folder(self) -> Path:
-        return assets_folder() / self.name
+        return assets_folder() / "pocket"
 
     def generator(self, device: str = "cpu", bf16: bool = False) -> BigGANDeep:
         """The pocket BigGAN-deep (recipe: bdgan_lib.pocket.train_biggan)."""
@@ -80,6 +83,26 @@ class PocketProfile(Profile):
             annotate(generator.sample, generator.sha256, self.classes, self.confidence, self.oracle.annotate,
                      self.oracle.name, PARTS, self.sampling, keep=keep)
         )  # fmt: skip
+
+    def test_annotations(self, generator: Sampler, count: int, first_seed: int = 100_000) -> list[Annotation]:
+        """Fresh samples from these seeds, their parts labelled by the oracle."""
+        found = []
+        for numbers in torch.arange(count).split(50):
+            ids, seeds = numbers % len(self.classes), first_seed + numbers
+            images = to_uint8(generator.sample(ids, seeds, self.sampling, features=False).images)
+            masks = self.oracle.annotate(images, ids.numpy())
+            for class_id, seed, mask in zip(ids.tolist(), seeds.tolist(), masks, strict=True):
+                name = self.classes[class_id]
+                found.append(
+                    Annotation(sample_id(name, seed), name, class_id, seed, self.sampling, generator.sha256,
+                               mask, self.oracle.name, ("background", *PARTS[name]))
+                )  # fmt: skip
+        return found
+
+    @property
+    def second(self) -> "PocketVQGANProfile":
+        """The pocket VQGAN's."""
+        return PocketVQGANProfile()
 
     def real(self, count: int, first_seed: int = 3_000_000) -> SceneSet:
         """Rendered scenes with exact masks; no shipped network was trained on seeds from 3,000,000."""
@@ -135,6 +158,30 @@ class PocketProfile(Profile):
         state = load_file(self.folder / part / "model.safetensors")
         network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
         return network.eval().requires_grad_(False)
+
+
+@dataclass(frozen=True)
+class PocketVQGANProfile(PocketProfile):
+    """The same world through the second generator: its labels are the first one's, seen again."""
+
+    name: str = "pocket-vqgan"
+    sampling: Sampling = Sampling(top_p=0.9)  # noqa: RUF009 (frozen)
+
+    @property
+    def source(self) -> PocketProfile:
+        """Whose annotated samples its labels are."""
+        return PocketProfile()
+
+    def generator(self, device: str = "cpu", bf16: bool = False) -> VQGAN:  # type: ignore[override]
+        """The pocket VQGAN (recipe: bdgan_lib.pocket.train_vqgan)."""
+        self._check("vqgan/config.json", "vqgan/model.safetensors")
+        return load_vqgan(self.folder / "vqgan", self.classes, device, bf16)
+
+    def annotated(self, device: str = "cpu") -> tuple[Sampler, list[Annotation]]:
+        """The pocket BigGAN's annotated samples with the features that VQGAN has of them."""
+        embedded = Embedded(self.source.generator(device), self.generator(device))
+        sides = embedded.source.image_size, embedded.image_size
+        return embedded, resized(self.annotations(), *sides)
 
 
 def record_assets(profile: PocketProfile) -> None:

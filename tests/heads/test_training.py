@@ -22,7 +22,7 @@ SMALL = Architecture(widths=(6, 6, 6), stride=1)
 class FakeGenerator:
     """Features are noise of the seed; what is foreground shows in the first channel of the finest block."""
 
-    sha256 = "a" * 64
+    name, sha256 = "fake", "a" * 64
     classes = ("robin", "mug")
     blocks = {"b1": (4, 4), "b2": (4, 8), "b3": (4, 16), "b4": (3, 32)}  # noqa: RUF012
 

@@ -1,0 +1,73 @@
+"""Online synthesis: fresh labelled samples while a network trains (paper section 4)."""
+
+from collections.abc import Iterator
+from itertools import chain, count
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from bdgan_lib.generators.base import Generator
+from bdgan_lib.images import to_uint8
+from bdgan_lib.synthesis.run import Labeller
+from bdgan_lib.types import BdganError, Sampling
+
+
+class Batch(NamedTuple):
+    """B labelled samples."""
+
+    images: NDArray[np.uint8]  # [B, H, W, 3]
+    masks: NDArray[np.uint8]  # [B, H, W] label ids
+    class_ids: NDArray[np.int64]  # [B]
+
+
+class OnlineSynthesis(IterableDataset[list[Batch]]):
+    """An endless stream: sample n is of class class_ids[n % K] and has seed first_seed + n.
+
+    A group is `ahead` batches, drawn at once because that is cheaper. With W workers each draws every W-th
+    group; the stream is the same for any number of them. BdganError for settings out of range.
+    """
+
+    def __init__(
+        self,
+        generator: Generator,
+        head: Labeller,
+        class_ids: tuple[int, ...],
+        sampling: Sampling,
+        batch_size: int = 32,
+        ahead: int = 4,
+        first_seed: int = 100_000_000,  # far from the seeds of stored sets
+    ) -> None:
+        if not class_ids or batch_size < 1 or ahead < 1 or first_seed < 0:
+            raise BdganError(
+                f"{len(class_ids)} classes, batch_size {batch_size}, ahead {ahead}, first_seed {first_seed} "
+                "came; wanted 1 or more of each, and a seed from 0"
+            )
+        self.generator, self.head, self.class_ids, self.sampling = generator, head, class_ids, sampling
+        self.batch_size, self.ahead, self.first_seed = batch_size, ahead, first_seed
+
+    def __iter__(self) -> Iterator[list[Batch]]:
+        worker = get_worker_info()
+        start, step = (worker.id, worker.num_workers) if worker else (0, 1)
+        return map(self.draw, count(start, step))
+
+    def draw(self, n: int) -> list[Batch]:
+        """The n-th group."""
+        size = self.batch_size * self.ahead
+        numbers = range(n * size, (n + 1) * size)
+        ids = torch.tensor([self.class_ids[i % len(self.class_ids)] for i in numbers])
+        sample = self.generator.sample(ids, torch.arange(size) + self.first_seed + n * size, self.sampling)
+        images, masks = to_uint8(sample.images), self.head.predict(sample)
+        parts = (slice(k, k + self.batch_size) for k in range(0, size, self.batch_size))
+        return [Batch(images[part], masks[part], ids[part].numpy()) for part in parts]
+
+    def batches(self, workers: int = 0) -> Iterator[Batch]:
+        """The stream, drawn by so many processes beside this one; 0: by this one, when asked for."""
+        groups = DataLoader(self, batch_size=None, num_workers=workers, collate_fn=_as_it_is)
+        return chain.from_iterable(groups)
+
+
+def _as_it_is(group: list[Batch]) -> list[Batch]:
+    return group
