@@ -26,6 +26,8 @@ def latents(seeds: Tensor, dim: int, sampling: Sampling) -> Tensor:
         raise BdganError(
             "top_k, top_p and temperature came for a generator of latents; only VQGAN takes them"
         )
+    if dim < 1:
+        raise BdganError(f"latents of dim {dim} were asked for; ask for at least 1")
     u = uniforms(seeds, dim).numpy()
     if sampling.z_std is not None:
         z = ndtri(u) * sampling.z_std

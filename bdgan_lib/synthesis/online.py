@@ -27,7 +27,8 @@ class OnlineSynthesis(IterableDataset[list[Batch]]):
     """An endless stream: sample n is of class class_ids[n % K] and has seed first_seed + n.
 
     A group is `ahead` batches, drawn at once because that is cheaper. With W workers each draws every W-th
-    group; the stream is the same for any number of them. BdganError for settings out of range.
+    group; the stream is the same for any number of them, but for rounding. BdganError for settings out of
+    range.
     """
 
     def __init__(
