@@ -186,6 +186,10 @@ class PocketVQGANProfile(PocketProfile):
 
 def record_assets(profile: PocketProfile) -> None:
     """Write the manifest of a profile's assets: the last step after a recipe has made them anew."""
-    files = sorted(p for p in profile.folder.rglob("*") if p.is_file() and p.name != "manifest.json")
+    files = sorted(
+        p
+        for p in profile.folder.rglob("*")
+        if p.is_file() and p.name != "manifest.json" and not p.name.startswith(".")
+    )
     hashes = {p.relative_to(profile.folder).as_posix(): sha256(p.read_bytes()).hexdigest() for p in files}
     write_atomic(profile.folder / "manifest.json", (json.dumps(hashes, indent=1) + "\n").encode())
