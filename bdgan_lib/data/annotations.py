@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from bdgan_lib.data import rle
-from bdgan_lib.images import decode_png, encode_png, write_atomic
+from bdgan_lib.images import decode_png, encode_png, flush_folder, write_atomic
 from bdgan_lib.types import UNLABELLED, BdganError, Sampling, checked_id
 
 _KEYS = {
@@ -167,6 +167,17 @@ class AnnotationStore:
                 write_atomic(self.root / f"{id}.json", text.encode())  # the commit
             finally:
                 self._settle(id)
+
+    def remove(self, id: str) -> None:
+        """Take an annotation out of the store; nothing happens if there is none."""
+        record, mask = self.root / f"{checked_id(id)}.json", self.root / f"{id}.png"
+        with self.writing():
+            if record.exists() and mask.exists():
+                mask.replace(self._waiting(id, self._record(id)["mask_sha256"]))
+            record.unlink(missing_ok=True)  # the commit
+            for left in self.root.glob(f"{id}.*png"):
+                left.unlink()
+            flush_folder(self.root)
 
     def load(self, id: str) -> Annotation:
         """The annotation of this id; BdganError naming the file that is missing or damaged."""
