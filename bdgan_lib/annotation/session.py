@@ -10,6 +10,7 @@ test send the same ones.
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
+from threading import RLock
 from typing import Any, Protocol
 from weakref import WeakValueDictionary
 
@@ -32,9 +33,9 @@ _OPEN: "WeakValueDictionary[str, Session]" = WeakValueDictionary()  # folder -> 
 class Proposals(Protocol):
     """A model that learns from what is labelled; see `proposals.Proposer`."""
 
-    learnt: int  # labels it has learnt from
+    labels: int  # how many masks it has learnt from
 
-    def fit(self, annotations: Iterable[Annotation]) -> None: ...
+    def fit(self, annotations: Iterable[Annotation]) -> object: ...
     def propose(self, id: str) -> NDArray[np.uint8]: ...
     def divergence(self, ids: Sequence[str]) -> NDArray[np.floating]: ...
 
@@ -69,7 +70,7 @@ class Session:
         self.rings: list[list[list[float]]] = []  # the polygon that `outline` gave
         self.status: dict[str, str] = {}  # id -> "labelled" or "skipped"
         self._clock, self._place = clock, str(store.root.resolve())
-        self._since = clock()
+        self._since, self._turn = clock(), RLock()  # a kernel may answer in several threads
         self._unsettled: set[str] = set()  # whose mask in the store is not what the journal says
         if self._place in _OPEN:
             _OPEN[self._place].close()
@@ -118,13 +119,14 @@ class Session:
         do = command.get("do")
         if not isinstance(do, str) or do not in _COMMANDS:
             raise BdganError(f"no command {do!r:.40}; there is {', '.join(_COMMANDS)}")
-        self.rings = []
-        try:
-            _COMMANDS[do](self, command)
-        except OSError as error:  # of reading: what cannot be written waits
-            raise BdganError(f"{do} cannot be done now: {error}; try again") from error
-        finally:
-            self._save()
+        with self._turn:
+            self.rings = []
+            try:
+                _COMMANDS[do](self, command)
+            except OSError as error:  # of reading: what cannot be written waits
+                raise BdganError(f"{do} cannot be done now: {error}; try again") from error
+            finally:
+                self._save()
 
     def replay(self, log: Iterable[Entry]) -> None:
         """Do what a log says, image by image, with the seconds and clicks that it tells."""
@@ -187,13 +189,13 @@ class Session:
         self._do({**command, "do": "stroke"}, stroke=stroke)
 
     def _queue(self, _command: Command) -> None:
-        left = [item for id, item in self.items.items() if id not in self.status]
+        left = [id for id in self.items if id not in self.status]
         if not left:
             raise BdganError("every image is labelled or skipped")
-        doubt = self._model.divergence([item.id for item in left])
-        self._open(
-            next_ids([*self.items.values()], set(self.status), dict(zip([i.id for i in left], doubt)), 1)[0]
-        )
+        doubt = dict(zip(left, self._model.divergence(left).tolist(), strict=True))
+        kinds = {kind: [id for id, k in self.status.items() if k == kind] for kind in ("labelled", "skipped")}
+        items = list(self.items.values())
+        self._open(next_ids(items, kinds["labelled"], doubt, 1, kinds["skipped"])[0])
 
     def _step(self, command: Command) -> None:
         ids, step = list(self.items), 1 if command["do"] == "next" else -1

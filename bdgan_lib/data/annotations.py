@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
 import cv2
@@ -115,7 +116,8 @@ class AnnotationStore:
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = Path(root)
-        self._lock = FileLock(self.root / ".lock")
+        self._lock = FileLock(self.root / ".lock", thread_local=False)  # a kernel answers in several threads
+        self._turn = RLock()
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -160,7 +162,7 @@ class AnnotationStore:
         except (TypeError, ValueError) as error:
             raise BdganError(f"annotation {id}: extra is no JSON ({error}); use plain values") from error
 
-        with self.writing():
+        with self.writing(), self._turn:
             self._refuse_another_sample(annotation)
             try:
                 write_atomic(self._waiting(id, mask_sha256), png)
@@ -171,7 +173,7 @@ class AnnotationStore:
     def remove(self, id: str) -> None:
         """Take an annotation out of the store; nothing happens if there is none."""
         record, mask = self.root / f"{checked_id(id)}.json", self.root / f"{id}.png"
-        with self.writing():
+        with self.writing(), self._turn:
             if record.exists() and mask.exists():
                 mask.replace(self._waiting(id, self._record(id)["mask_sha256"]))
             record.unlink(missing_ok=True)  # the commit
