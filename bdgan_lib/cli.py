@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import typer
 
-from bdgan_lib.data.exchange import import_release
+from bdgan_lib.data.release import import_release
 from bdgan_lib.doctor import checkup
 from bdgan_lib.generators import weights
 from bdgan_lib.generators.convert import convert

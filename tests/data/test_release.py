@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from bdgan_lib.data.annotations import AnnotationStore
-from bdgan_lib.data.exchange import import_release
+from bdgan_lib.data.release import import_release
 from bdgan_lib.types import BdganError, Sampling
 
 CLASSES, SYNSETS = ("tench", "goldfish", "great white shark"), ("n01440764", "n01443537", "n01484850")
