@@ -72,7 +72,7 @@ class Proposer:
         for a in found:
             if a.mask.shape != shape:
                 raise BdganError(
-        found = [a for a in annotations if not a.skipped and ((a.mask > 0) & (a.mask != UNLABELLED)).any()]
+                    f"annotation {a.id}: its mask is {list(a.mask.shape)}, the candidates' are {list(shape)}; "
                     "annotate again"
                 )
         wanted = torch.from_numpy(np.stack(masks))
