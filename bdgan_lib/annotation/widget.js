@@ -62,7 +62,7 @@ function render({ model, el }) {
   const learn = button("Learn", "let the model learn from the labels so far (l)", () => send({ do: "learn" }), "learn");
   const propose = button("Propose", "the model's labels for this image (m)", proposal, "propose");
   const unsure = button("Least sure", "open the image the model is least sure of (q)", () => send({ do: "queue" }), "queue");
-  const size = slider("brush", 0.5, 64, 0.5, radius, (v) => { radius = v; });
+  const size = slider("brush", 0.5, 16, 0.5, radius, (v) => { radius = v; });
   const object = make("span");
   toolBar.append(...Object.values(tools), undo, redo, learn, propose,
     button("?", "keys (?)", () => { help.hidden = !help.hidden; }, "help"));
@@ -107,6 +107,7 @@ function render({ model, el }) {
     const before = state.id;
     state = model.get("state");
     if (state.id !== before) { points = []; drag = editing = null; instance = 1; fit(); }
+    size.querySelector("input").max = Math.max(...state.size) / 4;
     if (state.rings.length && drag?.kind === "ask") { editing = { rings: state.rings, ...drag.target }; drag = null; }
     if (!state.labels[label] && label !== 255) label = 1;
     title.textContent = `${state.class_name}  ${state.index + 1} / ${state.total}`;
@@ -347,11 +348,11 @@ function render({ model, el }) {
     " ": () => { cross ??= centre(); if (drag && drag.kind !== "ask") release(); else press([...cross]); },
   };
   function resize(factor) {
-    radius = Math.min(64, Math.max(0.5, radius * factor)); size.querySelector("input").value = radius; draw();
+    radius = Math.min(Math.max(...state.size) / 4, Math.max(0.5, radius * factor)); size.querySelector("input").value = radius; draw();
   }
   root.addEventListener("keydown", (e) => {
-    if (e.target.tagName === "INPUT" || e.altKey || (e.key === " " && e.target.tagName === "BUTTON")) return;
-    if (e.key === "Enter" && e.target.tagName === "BUTTON") return;
+    if (e.altKey || (e.target.tagName === "INPUT" && e.key in ARROWS)) return; // a slider's own
+    if (e.target.tagName === "BUTTON" && (e.key === " " || e.key === "Enter")) return;
     if ((e.ctrlKey || e.metaKey) && !"zZy".includes(e.key)) return;
     const named = TOOLS.find(([, key]) => key === e.key);
     if (named) choose(named[0]);
