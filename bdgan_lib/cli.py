@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -207,9 +208,13 @@ def experiment(
     profile: ProfileName = "pocket",
 ) -> None:
     """Run an experiment: many small trainings, one JSON. The same command goes on where it was cut off."""
-    from bdgan_lib.experiments import label_head
+    from bdgan_lib.experiments import annotation_clicks, label_head, label_queue
 
-    experiments = {"label-head": label_head.run}
+    experiments: dict[str, Callable[..., Any]] = {
+        "annotation-clicks": annotation_clicks.run,
+        "label-head": label_head.run,
+        "label-queue": label_queue.run,
+    }
     if name == "list":
         print("\n".join(experiments))
         return

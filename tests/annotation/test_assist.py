@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from bdgan_lib.annotation.assist import editable, grabcut, overlap, superpixel_at, superpixels
+from bdgan_lib.annotation.assist import editable, grabcut, overlap, snapped, superpixel_at, superpixels
 from bdgan_lib.data.polygons import fill, outline
 from bdgan_lib.types import BdganError
 
@@ -114,3 +114,14 @@ def test_an_editable_mask_has_few_vertices():
 def test_overlap_of_nothing_is_whole():
     nothing = np.zeros((3, 3), bool)
     assert overlap(nothing, nothing) == 1 and overlap(nothing, ~nothing) == 0
+
+
+def test_a_head_that_is_unsure_at_the_rim_is_snapped_to_the_edge():
+    rows, columns = np.indices(DISC.shape)
+    distance = np.hypot(rows - 48 * 0.45, columns - 48 * 0.55) - 48 * 0.3  # below 0 inside
+    unsure = 1 / (1 + np.exp((distance - 2) / 1.5))  # a rim of two pixels too many
+    found = snapped(IMAGE, unsure)
+    assert overlap(found, DISC) > 0.95 > overlap(unsure > 0.5, DISC)
+    assert found[unsure >= 0.9].all() and not found[unsure <= 0.1].any(), "where it is sure it stays"
+    for value in (0.0, 0.3, 0.7, 1.0):
+        assert (snapped(IMAGE, np.full(DISC.shape, value)) == (value > 0.5)).all(), "one side alone: no cut"

@@ -1,4 +1,4 @@
-"""Notebook 02 in a real browser: what a hand draws is on disk, and is there again after the kernel was killed."""
+"""Notebook 02 in a real browser: what a hand draws is on disk, and there again when the kernel was killed."""
 
 import os
 import signal
@@ -148,7 +148,8 @@ from bdgan_lib.types import Sampling
 
 attack = "<img src=x onerror=window.hacked=1>"
 items = [
-    Annotation(f"a{k}", attack, 0, k, Sampling(), "0" * 64, np.zeros((64, 64), np.uint8), "", ("background", attack, "b" * 4096))
+    Annotation(f"a{k}", attack, 0, k, Sampling(), "0" * 64, np.zeros((64, 64), np.uint8), "",
+               ("background", attack, "b" * 4096))
     for k in range(2)
 ]
 Annotator(Session(AnnotationStore("hostile"), items, lambda a: np.full((64, 64, 3), 90, np.uint8), attack))
