@@ -1,6 +1,6 @@
 """How long a stroke takes from its arrival in Python until it is on the disk and ready to be shown.
 
-    python -m benchmarks.annotation            400 strokes, 512 x 512; writes benchmarks/results/annotation.json
+    python -m benchmarks.annotation            400 strokes at 512 pixels; writes results/annotation.json
     python -m benchmarks.annotation --quick    60 strokes, a few seconds; writes annotation_quick.json
 
 Beside it, in turns, the same strokes on a drawing in memory: what no disk can change.

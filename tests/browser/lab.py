@@ -18,13 +18,13 @@ from playwright.sync_api import Page, sync_playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 # no sandbox: tests may run as root in a container; the rest keeps it from calling home
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync"]  # fmt: skip
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+         "--disable-background-networking", "--disable-component-update"]  # fmt: skip
 
 
 @contextmanager
 def jupyter_lab(root: Path, work: Path) -> Iterator[str]:
-    """Serve the folder `root`; settings and logs go to `work`. Yields its address, with `{path}` to fill in."""
+    """Serve the folder `root`; settings and logs go to `work`. Yields its address, for a `{path}`."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
