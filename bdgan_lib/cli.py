@@ -27,8 +27,10 @@ from bdgan_lib.images import decode_image, encode_png, grid, overlay, to_uint8, 
 from bdgan_lib.profiles import PROFILES, Profile, assets_folder, load_profile, record_assets
 from bdgan_lib.profiles.imagenet import ImageNetProfile
 from bdgan_lib.profiles.pocket import PocketProfile
+from bdgan_lib.synthesis.filters import Models, calibration
 from bdgan_lib.synthesis.real import fitted, label_images
-from bdgan_lib.synthesis.run import SynthesisSpec, synthesize
+from bdgan_lib.synthesis.run import synthesize
+from bdgan_lib.synthesis.spec import SynthesisSpec
 from bdgan_lib.types import BdganError, Sampling
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -139,24 +141,47 @@ def train_head_command(
 @app.command("synthesize")
 def synthesize_command(
     out: Out,
-    images: Annotated[int, typer.Option(min=1, help="Images per class.")] = 100,
+    images: Annotated[int, typer.Option(min=1, help="Images drawn per class; filters drop some.")] = 100,
+    classes: Annotated[str, typer.Option(help="Class names, by comma; all if empty.")] = "",
     head: Head = None,
+    keep_confident: Annotated[float, typer.Option(help="Share the classifier is surest of; 1: all.")] = 0.9,
+    keep_agreed: Annotated[float, typer.Option(help="Share an ensemble disputes least; 1: all.")] = 0.9,
     truncation: Truncation = None,
     top_k: TopK = None,
     top_p: TopP = None,
     temperature: Temperature = None,
     first_seed: Annotated[int, typer.Option(min=0)] = SynthesisSpec.first_seed,
+    batch_size: Annotated[int, typer.Option(min=1)] = SynthesisSpec.batch_size,
+    shard_size: Annotated[
+        int, typer.Option(min=1, help="Images drawn per shard.")
+    ] = SynthesisSpec.shard_size,
+    workers: Annotated[int, typer.Option(min=0, help="Processes; 0: one per core (cuda: one).")] = 0,
+    engine: Annotated[str, typer.Option(help="local, or ray for a cluster.")] = "local",
     device: Device = "cpu",
     profile: ProfileName = "pocket",
 ) -> None:
-    """Write a labelled data set: shards of PNG images and masks with a manifest."""
+    """Write a labelled data set: shards of PNG images and masks with a manifest. The same command goes on."""
     world = load_profile(profile)
+    names = [name.strip() for name in classes.split(",") if name.strip()] or world.classes
+    ids = tuple(world.class_id(name) for name in names)
     generator, sampling = world.generator(device), _sampling(world, truncation, top_k, top_p, temperature)
     labeller = load_head(head) if head else train_head(*world.annotated(device))[0]
-    labeller.to(device)
-    classes = tuple(range(len(world.classes)))
-    spec = SynthesisSpec(generator.sha256, labeller.sha256, classes, images, sampling, first_seed=first_seed)
-    synthesize(spec, generator, labeller, out)
+    agreed = keep_agreed if labeller.config.architecture.members > 1 else 1.0  # one alone never disagrees
+    models = Models(generator, labeller.to(device), world.judge if keep_confident < 1 else None)
+    filters = calibration(out, models, ids, sampling, keep_confident, agreed)
+    spec = SynthesisSpec(
+        generator.sha256, labeller.sha256, ids, images, sampling, batch_size, shard_size, first_seed, filters,
+        models.judge.sha256 if models.judge else "", torch.device(device).type,
+    )  # fmt: skip
+    if engine == "ray":
+        from bdgan_lib.synthesis.run_ray import synthesize_on_ray
+
+        synthesize_on_ray(spec, models, out, workers)
+    elif engine == "local":
+        alone = 1 if device != "cpu" else os.cpu_count() or 1
+        synthesize(spec, models, out, workers or alone)
+    else:
+        raise BdganError(f"no engine {engine!r}; there is local, ray")
     print(out)
 
 

@@ -11,7 +11,9 @@ from bdgan_lib.heads.base import Head
 from bdgan_lib.heads.files import load_head, save_head
 from bdgan_lib.heads.training import HeadTraining, train_head
 from bdgan_lib.profiles import Profile
-from bdgan_lib.synthesis.run import SynthesisSpec, synthesize
+from bdgan_lib.synthesis.filters import Models
+from bdgan_lib.synthesis.run import synthesize
+from bdgan_lib.synthesis.spec import SynthesisSpec
 
 
 @dataclass(frozen=True)
@@ -47,4 +49,5 @@ class Workspace:
             self.profile.sampling,
             batch_size=100,
         )
-        return synthesize(spec, self.generator, head, self.folder / f"synthetic_{spec.hash()[:8]}")
+        models = Models(self.generator, head)
+        return synthesize(spec, models, self.folder / f"synthetic_{spec.hash()[:8]}")

@@ -73,7 +73,7 @@ def write_manifest(
     path: str | os.PathLike[str], shards: Iterable[Mapping[str, Any]], about: Mapping[str, Any]
 ) -> None:
     """Commit a set: what `write_shard` returned for each shard, and what the set is (settings ...)."""
-    shards = [{key: shard[key] for key in ("name", "sha256", "count")} for shard in shards]
+    shards = [dict(shard) for shard in shards]
     record = {**about, "count": sum(shard["count"] for shard in shards), "shards": shards}
     write_atomic(path, (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode())
 

@@ -16,6 +16,7 @@ from bdgan_lib.generators.recorded import RecordedGenerator
 from bdgan_lib.generators.vqgan import VQGAN
 from bdgan_lib.generators.weights import Weights
 from bdgan_lib.heads.examples import Sampler
+from bdgan_lib.profiles.judge import NetworkJudge
 from bdgan_lib.types import BdganError, Sampling
 
 
@@ -60,9 +61,14 @@ class Profile(ABC):
             raise BdganError(f"profile {self.name} has too few annotations to score with; label six or more")
         return found
 
+    @property
     @abstractmethod
+    def judge(self) -> NetworkJudge:
+        """The classifier that says how recognisable a sample is."""
+
     def confidence(self, images: NDArray[np.uint8], class_ids: NDArray[np.integer]) -> NDArray[np.float32]:
-        """A classifier's probability of each image's own class, [N]; images [N, H, W, 3]."""
+        """The judge's probability of each image's own class, [N]; images [N, H, W, 3]."""
+        return self.judge(images, class_ids)
 
     @abstractmethod
     def verify(self) -> int:

@@ -15,7 +15,6 @@ from safetensors.torch import load_file
 
 from bdgan_lib.annotation.choose import annotate, candidates
 from bdgan_lib.data.annotations import Annotation, AnnotationStore, resized
-from bdgan_lib.downstream.fitting import predict
 from bdgan_lib.generators.biggan_deep import BigGANDeep, load_biggan_deep
 from bdgan_lib.generators.recorded import RecordedGenerator
 from bdgan_lib.generators.transfer import Embedded
@@ -26,6 +25,7 @@ from bdgan_lib.pocket.networks import Classifier
 from bdgan_lib.pocket.oracle import Oracle
 from bdgan_lib.pocket.world import CLASSES, PARTS, SceneSet, render_set
 from bdgan_lib.profiles.base import Profile, assets_folder
+from bdgan_lib.profiles.judge import NetworkJudge
 from bdgan_lib.types import BdganError, Sampling, sample_id
 
 Network = TypeVar("Network", bound=torch.nn.Module)
@@ -113,10 +113,10 @@ class PocketProfile(Profile):
         """Rendered scenes with exact masks; no shipped network was trained on seeds from 3,000,000."""
         return render_set(count, first_seed, self.image_size, workers=os.cpu_count() or 1)
 
-    def confidence(self, images: NDArray[np.uint8], class_ids: NDArray[np.integer]) -> NDArray[np.float32]:
-        """The classifier's probability of each image's own class, [N]."""
-        probabilities = predict(self.classifier, images).softmax(1).numpy()
-        return probabilities[np.arange(len(images)), class_ids]
+    @cached_property  # type: ignore[misc]
+    def judge(self) -> NetworkJudge:
+        """The classifier."""
+        return NetworkJudge(self.classifier, from_uint8)
 
     @torch.inference_mode()
     def quality_features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
