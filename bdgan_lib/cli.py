@@ -12,9 +12,13 @@ import torch
 import typer
 
 from bdgan_lib.data.annotations import AnnotationStore
+from bdgan_lib.data.datasheet import CARD, CROISSANT, describe
 from bdgan_lib.data.exchange import FORMATS, export_annotations, import_annotations
 from bdgan_lib.data.exchange.guards import named
+from bdgan_lib.data.export import EXPORTS, export_set
 from bdgan_lib.data.release import import_release
+from bdgan_lib.data.shards import ShardedSet
+from bdgan_lib.data.validate import validate
 from bdgan_lib.doctor import checkup
 from bdgan_lib.generators import weights
 from bdgan_lib.generators.convert import convert
@@ -183,6 +187,37 @@ def synthesize_command(
     else:
         raise BdganError(f"no engine {engine!r}; there is local, ray")
     print(out)
+
+
+DataSet = Annotated[Path, typer.Argument(help="A folder of `bdgan synthesize`.")]
+
+
+@app.command("export")
+def export_command(
+    folder: DataSet,
+    to: Annotated[str, typer.Option(help=f"Whose files to write: {', '.join(EXPORTS)}.")],
+    out: Out,
+) -> None:
+    """Write a finished data set for another tool; what its format cannot hold is named."""
+    report = export_set(ShardedSet(folder), out, to)
+    overlap = f", mean IoU with the masks {report.mean_iou:.4f}" if report.mean_iou < 1 else ""
+    print(f"{out}: {report.images} images for {to}{overlap}", *report.losses, sep="\n  ")
+
+
+@app.command("validate")
+def validate_command(folder: DataSet) -> None:
+    """Check every file of a data set; exit code 2 if one is damaged, strange or missing."""
+    if findings := validate(folder):
+        print(*findings, sep="\n")
+        raise typer.Exit(2)
+    print(f"{folder}: whole")
+
+
+@app.command("describe")
+def describe_command(folder: DataSet) -> None:
+    """Write a data set's data card and its Croissant metadata."""
+    describe(folder)
+    print(f"{folder}: {CARD}, {CROISSANT}")
 
 
 @app.command("label")

@@ -6,6 +6,7 @@ import os
 import re
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -72,18 +73,25 @@ def read_shard(path: str | os.PathLike[str]) -> Iterator[Labelled]:
 def write_manifest(
     path: str | os.PathLike[str], shards: Iterable[Mapping[str, Any]], about: Mapping[str, Any]
 ) -> None:
-    """Commit a set: what `write_shard` returned for each shard, and what the set is (settings ...)."""
+    """Commit a set: what `write_shard` returned for each shard, and what the set is (settings ...).
+
+    It ends in the sha256 of all the rest, so that `read_manifest` knows it whole.
+    """
     shards = [dict(shard) for shard in shards]
     record = {**about, "count": sum(shard["count"] for shard in shards), "shards": shards}
-    write_atomic(path, (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode())
+    write_atomic(path, _text({**record, "sha256": sha256(_text(record)).hexdigest()}))
 
 
 def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
     """What `write_manifest` wrote; BdganError when it is missing, damaged or names an unsafe file."""
     path = Path(path)
     try:
-        record = json.loads(path.read_bytes())
+        data = path.read_bytes()
+        record = json.loads(data)
         shards = record["shards"]
+        rest = {key: value for key, value in record.items() if key != "sha256"}
+        # every byte counts: another order, space or spelling of the same values is a change as well
+        sealed = data == _text({**rest, "sha256": sha256(_text(rest)).hexdigest()})
         whole = (
             all(isinstance(shard["sha256"], str) and isinstance(shard["count"], int) for shard in shards)
             and all(_SHARD_NAME.fullmatch(shard["name"]) for shard in shards)
@@ -92,11 +100,17 @@ def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
         )
     except FileNotFoundError as error:
         raise BdganError(f"{path} is missing: no data set here, or not finished; finish it first") from error
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise BdganError(f"{path} is damaged ({error!r}); remove it and {_AGAIN}") from error
+    if not sealed:
+        raise BdganError(f"{path} is damaged: its sha256 is not that of its content; remove it and {_AGAIN}")
     if not whole:
         raise BdganError(f"{path} is damaged: unsafe or repeated names, or wrong counts; {_AGAIN}")
     return record
+
+
+def _text(record: Mapping[str, Any]) -> bytes:
+    return (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode()
 
 
 class ShardedSet:
@@ -123,7 +137,7 @@ class ShardedSet:
         """All samples and their provenance, in order, one in memory at a time."""
         for shard in self.shards:
             count = 0
-            for labelled in read_shard(self._verified(shard)):
+            for labelled in read_shard(self.verified(shard)):
                 count += 1
                 yield labelled
             if count != shard["count"]:
@@ -135,7 +149,7 @@ class ShardedSet:
     def verify(self) -> None:
         """BdganError naming the first shard whose bytes are not the manifest's, with both sha256."""
         for shard in self.shards:
-            self._verified(shard)
+            self.verified(shard)
 
     def arrays(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.int64]]:
         """(images uint8 [N, H, W, 3], masks uint8 [N, H, W], class_ids int64 [N]), in the shards' order.
@@ -159,7 +173,8 @@ class ShardedSet:
             raise BdganError(f"{self.folder} holds no sample; wanted one or more")
         return images, masks, class_ids
 
-    def _verified(self, shard: Mapping[str, Any]) -> Path:
+    def verified(self, shard: Mapping[str, Any]) -> Path:
+        """The path of one of `shards`; BdganError when it is missing or its bytes are not the manifest's."""
         path, expected = self.folder / shard["name"], shard["sha256"]
         if not path.is_file():
             raise BdganError(f"{path} is missing; {_AGAIN}")
