@@ -1,5 +1,6 @@
 """Shards on a Ray cluster: the same specification, the same bytes, more hands."""
 
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ def synthesize_on_ray(
         raise BdganError("ray is not installed; pip install 'bdgan-lib[ray]', or --engine local") from error
     started = not ray.is_initialized()
     if started:
-        ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+        ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     try:
         hands = workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
         make: Any = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=-1)(_make)

@@ -1,5 +1,6 @@
 """A cluster makes the same bytes, and loses a worker without losing a shard."""
 
+import logging
 import os
 import signal
 import threading
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.slow
 def test_a_cluster_that_loses_a_worker_makes_the_same_bytes(models, spec, tmp_path):  # noqa: F811
     ray = pytest.importorskip("ray")
     wanted = tree_hash(synthesize(spec, models, tmp_path / "here", progress=False).folder)
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     killed: list[int] = []
 
     def kill() -> None:
