@@ -11,12 +11,16 @@ import numpy as np
 import torch
 import typer
 
-from bdgan_lib.data.exchange import import_release
+from bdgan_lib.data.annotations import AnnotationStore
+from bdgan_lib.data.exchange import FORMATS, export_annotations, import_annotations
+from bdgan_lib.data.exchange.guards import named
+from bdgan_lib.data.release import import_release
 from bdgan_lib.doctor import checkup
 from bdgan_lib.generators import weights
 from bdgan_lib.generators.convert import convert
 from bdgan_lib.generators.vqgan import VQGAN
 from bdgan_lib.heads.base import Architecture
+from bdgan_lib.heads.examples import samples_of
 from bdgan_lib.heads.files import load_head, save_head
 from bdgan_lib.heads.training import HeadTraining, launched, train_head
 from bdgan_lib.images import decode_image, encode_png, grid, overlay, to_uint8, write_atomic
@@ -188,8 +192,6 @@ def annotate(
     profile: ProfileName = "pocket",
 ) -> None:
     """Have the oracle annotator label samples of every class (it stands in for a human)."""
-    from bdgan_lib.data.annotations import AnnotationStore
-
     world, store = load_profile(profile), AnnotationStore(out)
     for annotation in world.annotate(world.generator(), keep):
         store.add(annotation)
@@ -299,6 +301,40 @@ def import_release_command(
     print("licence of the release's annotations and latents: CC BY-NC 4.0")
     generator, store = world.generator(), world.annotations()
     print(import_release(folder, store, generator.sha256, world.classes, world.synsets))
+
+
+@app.command("export-labels")
+def export_labels_command(
+    folder: Annotated[Path, typer.Argument(help="A folder of annotations.")],
+    to: Annotated[str, typer.Option(help=f"Whose files to write: {', '.join(FORMATS)}.")],
+    out: Out,
+    profile: ProfileName = "pocket",
+) -> None:
+    """Write annotations and their images, drawn again by the profile's generator, for another tool."""
+    generator, store = load_profile(profile).generator(), AnnotationStore(folder)
+    store.require(generator.sha256)
+    if not (found := list(store)):
+        raise BdganError(f"{folder} holds no annotations; `bdgan annotate` or notebook 02 makes some")
+    drawn = samples_of(generator, found, features=False)
+    images = (image for batch in drawn for image in to_uint8(batch.images))
+    print(f"{out}: {export_annotations(found, images, out, to)} images with labels for {to}")
+
+
+@app.command("import-labels")
+def import_labels_command(
+    folder: Annotated[Path, typer.Argument(help="What `bdgan export-labels` wrote, its labels edited.")],
+    format: Annotated[str, typer.Option("--from", help=f"Whose files they are: {', '.join(FORMATS)}.")],
+    out: Annotated[Path, typer.Option(help="The folder of annotations to add to.")],
+) -> None:
+    """Bring labels back from another tool, in place of the samples' old ones; what is lost is named."""
+    annotations, losses = import_annotations(folder, format)
+    store, added = AnnotationStore(out), 0
+    with store.writing():
+        for annotation in annotations:
+            with named(annotation.id, losses):
+                store.add(annotation)
+                added += 1
+    print(*[f"{out}: {added} annotations came in", *losses], sep="\n  ")
 
 
 @app.command("record-assets", hidden=True)

@@ -141,6 +141,31 @@ def test_the_second_generator_learns_labels_samples_and_labels_pictures(folder, 
         assert said in capsys.readouterr().err and not (folder / "other").exists()
 
 
+@pytest.mark.parametrize("format", ["coco", "labelme", "cvat", "png"])
+def test_labels_go_to_another_tool_and_come_back(folder, monkeypatch, capsys, format):
+    assets = folder.parent / "assets/pocket/annotations"
+    assert bdgan(monkeypatch, "export-labels", assets, "--to", format, "--out", "out") == 0
+    assert "2 images with labels" in capsys.readouterr().out
+    sheet = decode_png((folder / "out/images/robin_00000000.png").read_bytes())
+    assert sheet.shape == (32, 32, 3) and sheet.std() > 0
+    assert bdgan(monkeypatch, "import-labels", "out", "--from", format, "--out", "store") == 0
+    assert capsys.readouterr().out == "store: 2 annotations came in\n"
+    for path in assets.glob("*.*"):
+        assert (folder / "store" / path.name).read_bytes() == path.read_bytes()
+    samples = json.loads((folder / "out/samples.json").read_text())
+    samples["robin_00000000"]["extra"] = {"x": float("nan")}
+    samples["blue_jay_00000000"]["seed"] = 5
+    (folder / "out/samples.json").write_text(json.dumps(samples))
+    assert bdgan(monkeypatch, "import-labels", "out", "--from", format, "--out", "store") == 0
+    said = capsys.readouterr().out.splitlines()
+    assert (
+        said[0].startswith("store: 0 ")
+        and "extra is no JSON" in said[1] + said[2]
+        and "seed" in said[1] + said[2]
+    )
+    assert sorted(path.name for path in folder.iterdir()) == ["out", "store"]
+
+
 def test_the_experiments_are_listed(folder, monkeypatch, capsys):
     assert bdgan(monkeypatch, "experiment", "list") == 0
     assert "label-head" in capsys.readouterr().out.splitlines()

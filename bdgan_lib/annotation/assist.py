@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bdgan_lib.annotation.strokes import brush
-from bdgan_lib.data.polygons import Ring, fill, outline, simplified
+from bdgan_lib.data.polygons import Ring, fill, outline, simplified, smooth
 from bdgan_lib.types import BdganError
 
 Image = NDArray[np.uint8]  # [H, W, 3]
@@ -94,7 +94,7 @@ def editable(mask: Mask, tolerance: float | None = None, bound: float = 0.97) ->
     The outline is simplified by `tolerance` pixels; by default by as many as keep the overlap with the mask
     at `bound` or above. A region or hole that this would lose keeps all its vertices.
     """
-    rings = outline(mask)
+    rings = [smooth(ring) for ring in outline(mask)]
 
     def kept(tolerance: float) -> list[Ring]:
         found = []

@@ -12,7 +12,7 @@ import numpy as np
 from bdgan_lib.annotation.assist import Image, Mask, grabcut, overlap
 from bdgan_lib.annotation.strokes import brush
 from bdgan_lib.data import rle
-from bdgan_lib.data.polygons import fill, outline, simplified
+from bdgan_lib.data.polygons import fill, outline, simplified, smooth
 
 
 class Move(NamedTuple):
@@ -35,7 +35,7 @@ def draw_polygon(truth: Mask, wanted: float = 0.9) -> list[Move]:
     """
     if not truth.any():
         return []
-    rings, best, fewest = outline(truth), None, np.inf
+    rings, best, fewest = [smooth(ring) for ring in outline(truth)], None, np.inf
     for tolerance in np.arange(0, max(truth.shape) / 4, 0.05):
         found = simplified(rings, tolerance)
         cost = sum(len(ring) + 1 for ring in found)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
 import cv2
@@ -15,7 +16,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from bdgan_lib.data import rle
-from bdgan_lib.images import decode_png, encode_png, write_atomic
+from bdgan_lib.images import decode_png, encode_png, flush_folder, write_atomic
 from bdgan_lib.types import UNLABELLED, BdganError, Sampling, checked_id
 
 _KEYS = {
@@ -71,6 +72,50 @@ class Annotation:
         """Whether the annotator saw no recognisable object; nothing is learnt from it."""
         return bool(self.extra.get("skipped"))
 
+    def to_json(self) -> dict[str, Any]:
+        """All but mask and instances, as a JSON object; `from_json` puts them together again."""
+        record = {
+            "id": self.id,
+            "class_name": self.class_name,
+            "class_id": int(self.class_id),
+            "seed": int(self.seed),
+            "sampling": self.sampling.to_json(),
+            "generator_sha256": self.generator_sha256,
+            "annotator": self.annotator,
+            "classes": list(self.classes),
+            "extra": self.extra,
+        }
+        if self.latent is not None:
+            record["latent"] = list(self.latent)
+        return record
+
+    @classmethod
+    def from_json(
+        cls, record: dict[str, Any], mask: NDArray[np.uint8], instances: NDArray[np.uint8] | None = None
+    ) -> "Annotation":
+        """The annotation whose `to_json` came; BdganError for a key that is missing or of another kind."""
+        try:
+            texts = {key: record[key] for key in ("id", "class_name", "generator_sha256", "annotator")}
+            classes = tuple(record["classes"])
+            for text in (*texts.values(), *classes):
+                if not isinstance(text, str):
+                    raise BdganError(f"{text!r:.100} came; wanted a text")
+            return cls(
+                **texts,
+                class_id=int(record["class_id"]),
+                seed=int(record["seed"]),
+                sampling=Sampling.from_json(record["sampling"]),
+                mask=mask,
+                classes=classes,
+                extra=dict(record["extra"]),
+                latent=tuple(map(float, record["latent"])) if "latent" in record else None,
+                instances=instances,
+            )
+        except KeyError as error:
+            raise BdganError(f"the record has no {error}") from error
+        except (AttributeError, OverflowError, TypeError, ValueError) as error:
+            raise BdganError(f"the record does not fit: {error}") from error
+
 
 def resized(annotations: Iterable[Annotation], came: int, wanted: int) -> list[Annotation]:
     """The annotations with masks `wanted` pixels a side, by nearest pixel.
@@ -104,6 +149,14 @@ def _numbered(packed: dict[str, str], shape: tuple[int, ...]) -> NDArray[np.uint
     return instances
 
 
+def json_text(record: dict[str, Any], whose: str) -> bytes:
+    """The JSON of what `to_json` gave; BdganError when the extras hold what JSON cannot."""
+    try:
+        return (json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    except (TypeError, ValueError) as error:
+        raise BdganError(f"{whose}: extra is no JSON ({error}); use plain values") from error
+
+
 class AnnotationStore:
     """A folder of annotations: `<id>.png` (mask) and `<id>.json` (everything else and the PNG's sha256).
 
@@ -115,7 +168,8 @@ class AnnotationStore:
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = Path(root)
-        self._lock = FileLock(self.root / ".lock")
+        self._lock = FileLock(self.root / ".lock", thread_local=False)  # a kernel answers in several threads
+        self._turn = RLock()
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -138,56 +192,39 @@ class AnnotationStore:
         id = annotation.id
         png = encode_png(annotation.mask)
         mask_sha256 = sha256(png).hexdigest()
-        record = {
-            "id": id,
-            "class_name": annotation.class_name,
-            "class_id": int(annotation.class_id),
-            "seed": int(annotation.seed),
-            "sampling": annotation.sampling.to_json(),
-            "generator_sha256": annotation.generator_sha256,
-            "annotator": annotation.annotator,
-            "classes": list(annotation.classes),
-            "extra": annotation.extra,
-            "mask_sha256": mask_sha256,
-        }
-        if annotation.latent is not None:
-            record["latent"] = list(annotation.latent)
+        record = annotation.to_json() | {"mask_sha256": mask_sha256}
         if annotation.instances is not None:
             numbers = np.unique(annotation.instances[annotation.instances > 0]).tolist()
             record["instances"] = {str(n): rle.encode(annotation.instances == n) for n in numbers}
-        try:
-            text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-        except (TypeError, ValueError) as error:
-            raise BdganError(f"annotation {id}: extra is no JSON ({error}); use plain values") from error
+        text = json_text(record, f"annotation {id}")
 
-        with self.writing():
+        with self.writing(), self._turn:
             self._refuse_another_sample(annotation)
             try:
                 write_atomic(self._waiting(id, mask_sha256), png)
-                write_atomic(self.root / f"{id}.json", text.encode())  # the commit
+                write_atomic(self.root / f"{id}.json", text)  # the commit
             finally:
                 self._settle(id)
+
+    def remove(self, id: str) -> None:
+        """Take an annotation out of the store; nothing happens if there is none."""
+        record, mask = self.root / f"{checked_id(id)}.json", self.root / f"{id}.png"
+        with self.writing(), self._turn:
+            if record.exists() and mask.exists():
+                mask.replace(self._waiting(id, self._record(id)["mask_sha256"]))
+            record.unlink(missing_ok=True)  # the commit
+            for left in self.root.glob(f"{id}.*png"):
+                left.unlink()
+            flush_folder(self.root)
 
     def load(self, id: str) -> Annotation:
         """The annotation of this id; BdganError naming the file that is missing or damaged."""
         record = self._record(id)
         mask = self._mask(id, record["mask_sha256"])
         try:
-            return Annotation(
-                id=id,
-                class_name=record["class_name"],
-                class_id=int(record["class_id"]),
-                seed=int(record["seed"]),
-                sampling=Sampling.from_json(record["sampling"]),
-                generator_sha256=record["generator_sha256"],
-                mask=mask,
-                annotator=record["annotator"],
-                classes=tuple(record["classes"]),
-                extra=dict(record["extra"]),
-                latent=tuple(map(float, record["latent"])) if "latent" in record else None,
-                instances=_numbered(record["instances"], mask.shape) if "instances" in record else None,
-            )
-        except (BdganError, AttributeError, TypeError, ValueError) as error:
+            instances = _numbered(record["instances"], mask.shape) if "instances" in record else None
+            return Annotation.from_json(record, mask, instances)
+        except (AttributeError, TypeError, ValueError) as error:
             raise BdganError(f"{self.root / id}.json is damaged: {error}") from error
 
     def ids(self) -> list[str]:

@@ -14,7 +14,7 @@ Ring = NDArray[np.float64]
 
 
 def fill(rings: Sequence[Ring], height: int, width: int) -> NDArray[np.bool_]:
-    """Pixels whose centre lies inside the rings, [height, width]; a centre on an edge is inside to one side."""
+    """Pixels whose centre lies inside the rings, [height, width]; on an edge, to one side of it."""
     turns = np.zeros((height, width + 1), np.int64)
     for ring in rings:
         start = np.asarray(ring, float).reshape(-1, 2)
@@ -34,7 +34,7 @@ def fill(rings: Sequence[Ring], height: int, width: int) -> NDArray[np.bool_]:
 
 
 def outline(mask: NDArray[np.bool_]) -> list[Ring]:
-    """Rings along the pixels' edges: `fill(outline(mask), *mask.shape)` is the mask. Holes run the other way."""
+    """Rings along the pixels' edges, a hole's the other way round; `fill` makes the very mask of them."""
     m = np.pad(np.asarray(mask, bool), 1)
     below, above = m[1:, 1:-1], m[:-1, 1:-1]
     right, left = m[1:-1, 1:], m[1:-1, :-1]
@@ -50,7 +50,7 @@ def outline(mask: NDArray[np.bool_]) -> list[Ring]:
     rings = []
     while steps:
         corner = first = next(iter(steps))
-        step, ring = (0, 0), []
+        step, ring = (0, 0), list[tuple[int, int]]()
         while not ring or corner != first:
             choices = steps[corner]
             turn = (-step[1], step[0])  # where two pixels touch at a corner, each keeps its own ring
@@ -63,6 +63,14 @@ def outline(mask: NDArray[np.bool_]) -> list[Ring]:
             step, corner = new, (corner[0] + new[0], corner[1] + new[1])
         rings.append(np.array(ring, float))
     return rings
+
+
+def smooth(ring: Ring) -> Ring:
+    """An outline's ring through the middles of the pixels' edges: the same pixels, and no stairs."""
+    steps = np.roll(ring, -1, 0) - ring
+    count = np.abs(steps).sum(1).astype(int)  # unit edges of each side
+    along = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count) + 0.5
+    return np.repeat(ring, count, 0) + along[:, None] * np.repeat(np.sign(steps), count, 0)
 
 
 def simplified(rings: Sequence[Ring], tolerance: float) -> list[Ring]:

@@ -27,16 +27,16 @@ def from_runs(counts: Sequence[int], height: int, width: int) -> NDArray[np.bool
 
 def encode(mask: NDArray[np.bool_]) -> str:
     """A mask [H, W] as COCO's packed text: six bits a character, from the third run on differences."""
-    counts, letters = runs(mask), []
-    for i, n in enumerate(counts):
-        x = n - counts[i - 2] if i > 2 else n
-        while True:
-            low, x = x & 0x1F, x >> 5
-            more = x != (-1 if low & 0x10 else 0)
-            letters.append(chr(48 + (low | 0x20 if more else low)))
-            if not more:
-                break
-    return "".join(letters)
+    counts = np.array(runs(mask))
+    x, live, letters = counts.copy(), np.ones(len(counts), bool), []
+    x[3:] -= counts[1:-2]
+    while live.any():  # all numbers' next five bits, the lowest first
+        low, x = x & 0x1F, x >> 5
+        more = live & (x != np.where(low & 0x10, -1, 0))
+        letters.append(np.where(live, 48 + low + 0x20 * more, 0))
+        live = more
+    text = np.stack(letters, 1).astype(np.uint8)
+    return text[text > 0].tobytes().decode()
 
 
 def decode(text: str, height: int, width: int) -> NDArray[np.bool_]:

@@ -2,12 +2,15 @@
 
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
+from bdgan_lib.annotation.choose import candidates
 from bdgan_lib.data.annotations import Annotation, AnnotationStore
 from bdgan_lib.generators.recorded import RecordedGenerator
 from bdgan_lib.generators.vqgan import VQGAN
@@ -91,6 +94,19 @@ class Profile(ABC):
     def classifier(self) -> Any:
         """The network that judges samples, with its feature maps."""
         raise self._lacks("classifier with feature maps", "`confidence` judges images")
+
+    def candidates(self, generator: Sampler, keep: int = 5, classes: Iterable[str] = ()) -> list[Annotation]:
+        """Samples to label by hand: of ten of each class the `keep` clearest, one of every class in turn.
+
+        classes: their names; all of them if none is named.
+        """
+        ids = tqdm([self.class_id(name) for name in classes] or range(len(self.classes)), "samples to label")
+        found = [kept for kept, _ in candidates(generator, ids, self.confidence, self.sampling, keep=keep)]
+        return [annotation for turn in zip(*found, strict=True) for annotation in turn]
+
+    def recorded_session(self) -> list[dict[str, Any]]:
+        """A recorded labelling session, for those who have no mouse at hand."""
+        raise self._lacks("recorded session", "draw in the widget")
 
     def annotate(self, generator: Any, keep: int = 5) -> list[Annotation]:
         """Sample ten of each class, keep the most recognisable ones, have the oracle label their parts."""

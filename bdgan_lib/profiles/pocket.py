@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 
-from bdgan_lib.annotation.choose import annotate
+from bdgan_lib.annotation.choose import annotate, candidates
 from bdgan_lib.data.annotations import Annotation, AnnotationStore, resized
 from bdgan_lib.downstream.fitting import predict
 from bdgan_lib.generators.biggan_deep import BigGANDeep, load_biggan_deep
@@ -66,6 +66,12 @@ class PocketProfile(Profile):
         self._check(*self._listed("annotations/"))
         return AnnotationStore(self.folder / "annotations")
 
+    def recorded_session(self) -> list[dict[str, Any]]:
+        """A labelling session that was recorded in a browser (recipe: tests/browser/record.py)."""
+        self._check("session.json")
+        found: list[dict[str, Any]] = json.loads((self.folder / "session.json").read_text("utf-8"))
+        return found
+
     def experiment(self, name: str) -> dict[str, Any]:
         """The shipped result of `bdgan experiment NAME`; BdganError if it is of another generator."""
         self._check(f"experiments/{name}.json", "biggan/model.safetensors")
@@ -79,10 +85,9 @@ class PocketProfile(Profile):
 
     def annotate(self, generator: RecordedGenerator, keep: int = 5) -> list[Annotation]:
         """Sample ten of each class, keep the most recognisable ones, have the oracle label their parts."""
-        return list(
-            annotate(generator.sample, generator.sha256, self.classes, self.confidence, self.oracle.annotate,
-                     self.oracle.name, PARTS, self.sampling, keep=keep)
-        )  # fmt: skip
+        every = range(len(self.classes))
+        chosen = candidates(generator, every, self.confidence, self.sampling, keep=keep)
+        return list(annotate(chosen, self.oracle.annotate, self.oracle.name, PARTS))
 
     def test_annotations(self, generator: Sampler, count: int, first_seed: int = 100_000) -> list[Annotation]:
         """Fresh samples from these seeds, their parts labelled by the oracle."""

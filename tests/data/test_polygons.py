@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from bdgan_lib.data.polygons import fill, outline, simplified
+from bdgan_lib.data.polygons import fill, outline, simplified, smooth
 
 MASKS = arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=24))
 NUMBERS = st.floats(-20, 40)
@@ -15,6 +15,7 @@ NUMBERS = st.floats(-20, 40)
 @given(MASKS)
 def test_an_outline_fills_to_its_mask(mask):
     assert np.array_equal(fill(outline(mask), *mask.shape), mask)
+    assert np.array_equal(fill([smooth(ring) for ring in outline(mask)], *mask.shape), mask)
 
 
 @given(st.lists(st.tuples(NUMBERS, NUMBERS), min_size=3, max_size=3))
