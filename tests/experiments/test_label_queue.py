@@ -8,12 +8,12 @@ def test_every_arm_is_measured_and_a_second_call_resumes(tmp_path):
     profile = load_profile("pocket")
     small = {"points": (12, 14), "steps": 2, "candidates": 36, "fresh": 24}
     result = label_queue.run(profile, tmp_path, 1, **small)
-    assert list(result["cells"]) == [f"{arm} / 0" for arm in label_queue.ARMS]
+    assert set(result["cells"]) == {f"{t} / {arm} / 0" for t in label_queue.TARGETS for arm in label_queue.ARMS}
     cells = result["cells"]
     for cell in cells.values():
-        assert len(cell["fgbg_miou"]) == 2 and all(0 <= score <= 1 for score in cell["fgbg_miou"])
+        assert len(cell["miou"]) == 2 and all(0 <= score <= 1 for score in cell["miou"])
         assert len(set(cell["order"])) == 14
-    queue, balanced = cells["queue / 0"]["order"], cells["balanced random / 0"]["order"]
+    queue, balanced = (cells[f"parts / {arm} / 0"]["order"] for arm in ("queue", "balanced random"))
     assert queue[:12] == balanced[:12] and queue != balanced, "both begin with the same sample of each class"
     assert label_queue.run(profile, tmp_path, 1, **small)["cells"] == cells
 
