@@ -175,7 +175,7 @@ def synthesize_command(
     filters = calibration(out, models, ids, sampling, keep_confident, agreed)
     spec = SynthesisSpec(
         generator.sha256, labeller.sha256, ids, images, sampling, batch_size, shard_size, first_seed, filters,
-        models.judge.sha256 if models.judge else "", torch.device(device).type,
+        models.judge.sha256 if models.judge else "", torch.device(device).type, world.licence,
     )  # fmt: skip
     if engine == "ray":
         from bdgan_lib.synthesis.run_ray import synthesize_on_ray

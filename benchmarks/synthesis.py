@@ -1,7 +1,7 @@
 """What labels, filters and files cost beside the generator alone, on the pocket profile.
 
     python -m benchmarks.synthesis            writes benchmarks/results/synthesis.json
-    python -m benchmarks.synthesis --quick    within 50 s, without the long run of memory; synthesis_quick.json
+    python -m benchmarks.synthesis --quick    within 50 s, without the run of 50,000; synthesis_quick.json
 
 `labelled_over_unlabelled`: images per second of a data set (ensemble of 16, both filters, PNG shards) by one
 worker, divided by those of the generator alone, in turns in one process with one thread of computation each.
@@ -30,7 +30,10 @@ from bdgan_lib.synthesis.run import LOG, synthesize
 from bdgan_lib.synthesis.spec import SynthesisSpec
 from benchmarks.memory import peak_bytes
 
-SIZES = {"full": (2_000, 3, 6_000, 50_000), "quick": (400, 1, 800, 0)}  # images, rounds, of two workers, of memory
+SIZES = {
+    "full": (2_000, 3, 6_000, 50_000),
+    "quick": (400, 1, 800, 0),
+}  # images, rounds, of two workers, of memory
 
 
 def world() -> tuple[Models, SynthesisSpec]:
@@ -70,7 +73,9 @@ def unlabelled(models: Models, spec: SynthesisSpec) -> float:
     with one_thread():
         for numbers in torch.arange(spec.count).split(spec.batch_size):
             ids = torch.tensor(spec.class_ids)[numbers % len(spec.class_ids)]
-            to_uint8(models.generator.sample(ids, spec.first_seed + numbers, spec.sampling, features=False).images)
+            to_uint8(
+                models.generator.sample(ids, spec.first_seed + numbers, spec.sampling, features=False).images
+            )
     return time.perf_counter() - start
 
 
@@ -104,7 +109,9 @@ def measure(size: str) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true", help="a smaller size, within 50 s")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     options = parser.parse_args()

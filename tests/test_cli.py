@@ -89,6 +89,22 @@ def test_a_head_is_trained_and_labels_a_data_set(folder, monkeypatch):
     assert bdgan(monkeypatch, "sample", "--out", "s.png", "--count", 1, "--head", "head") == 0
 
 
+def test_a_data_set_is_described_validated_and_exported(make_set, tmp_path, monkeypatch, capsys):
+    folder = make_set().folder
+    assert bdgan(monkeypatch, "describe", folder) == 0
+    assert bdgan(monkeypatch, "validate", folder) == 0
+    assert bdgan(monkeypatch, "export", folder, "--to", "yolo-seg", "--out", tmp_path / "out") == 0
+    said = capsys.readouterr().out
+    assert "README.md, croissant.json" in said and f"{folder}: whole" in said
+    assert "11 images for yolo-seg, mean IoU with the masks 0." in said and "became background" in said
+    assert bdgan(monkeypatch, "export", folder, "--to", "coco", "--out", tmp_path / "out") == 2
+    assert "exists and is not written over" in capsys.readouterr().err
+    shard = folder / "shard_00001.tar"
+    shard.write_bytes(shard.read_bytes()[:-1])
+    assert bdgan(monkeypatch, "validate", folder) == 2
+    assert "shard_00001.tar is damaged" in capsys.readouterr().out
+
+
 def test_an_ensemble_is_trained_and_labels_too(folder, monkeypatch):
     arguments = ("train-head", "--out", "head", "--steps", 2, "--members", 3, "--seed", 5)
     assert bdgan(monkeypatch, *arguments) == 0

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from bdgan_lib.data.croissant import croissant
 from bdgan_lib.data.members import stored_samples
 from bdgan_lib.data.shards import MANIFEST, ShardedSet
-from bdgan_lib.images import decode_png, sha256_of, write_atomic
+from bdgan_lib.images import sha256_of, write_atomic
 from bdgan_lib.types import UNLABELLED
 
 CARD, CROISSANT = "README.md", "croissant.json"
@@ -42,7 +42,7 @@ class Figures:
         for key in ("bdgan_lib", "device", "licence"):
             if key in record:
                 self.told[key].add(_plain(record[key]))
-        for key in ("score", "divergence"):
+        for key in ("confidence", "divergence"):
             if isinstance(record.get(key), (int, float)):
                 total = self.sums[key] or [0.0, 0.0]
                 self.sums[key] = [total[0] + record[key], total[1] + 1]
@@ -57,7 +57,7 @@ def describe(folder: Path, progress: bool = True) -> None:
     with tqdm(total=len(data), unit="image", disable=not progress, mininterval=1.0) as bar:
         for shard in data.shards:
             for stored in stored_samples(data.verified(shard)):
-                figures.add(decode_png(stored.mask), json.loads(stored.record))
+                figures.add(*stored.labels())
                 bar.update()
     for name, text in trust_files(data.folder, data.manifest, figures).items():
         write_atomic(data.folder / name, text)
@@ -116,7 +116,7 @@ tags: [synthetic, webdataset, croissant]
 # A synthetic labelled data set
 
 No picture here was taken and no pixel labelled by hand: a generator drew every image, and a small head on its
-features, trained on a few hand-labelled samples per class, labelled every pixel (the method of BigDatasetGAN,
+features, trained on a few labelled samples per class, labelled every pixel (the method of BigDatasetGAN,
 Li et al., CVPR 2022).
 
 ## How it was made

@@ -1,11 +1,16 @@
 """Members: a shard's samples as bytes, from headers that are plain to the last byte; nothing is unpacked."""
 
+import json
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
+import numpy as np
+from numpy.typing import NDArray
+
+from bdgan_lib.images import decode_png
 from bdgan_lib.types import BdganError, checked_id
 
 _LARGEST = {".png": 1 << 28, ".mask.png": 1 << 28, ".json": 1 << 20}  # bytes of the members of one sample
@@ -26,6 +31,16 @@ class Stored:
     image: bytes  # `<id>.png`
     mask: bytes  # `<id>.mask.png`
     record: bytes  # `<id>.json`
+
+    def labels(self) -> tuple[NDArray[np.uint8], dict[str, Any]]:
+        """Its mask [H, W] of label ids and its provenance; BdganError when they are no such thing."""
+        try:
+            mask, record = decode_png(self.mask), json.loads(self.record)
+            if mask.ndim != 2 or type(record["class_id"]) is not int:
+                raise BdganError(f"mask {list(mask.shape)}, class_id {record['class_id']!r:.20}")
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            raise BdganError(f"sample {self.id} is damaged ({error}); `bdgan validate` says more") from error
+        return mask, record
 
 
 def again(path: Path) -> str:

@@ -79,7 +79,7 @@ def write_manifest(
     """
     shards = [dict(shard) for shard in shards]
     record = {**about, "count": sum(shard["count"] for shard in shards), "shards": shards}
-    write_atomic(path, _text({**record, "sha256": sha256(_text(record)).hexdigest()}))
+    write_atomic(path, _sealed(record))
 
 
 def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -89,9 +89,7 @@ def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
         data = path.read_bytes()
         record = json.loads(data)
         shards = record["shards"]
-        rest = {key: value for key, value in record.items() if key != "sha256"}
-        # every byte counts: another order, space or spelling of the same values is a change as well
-        sealed = data == _text({**rest, "sha256": sha256(_text(rest)).hexdigest()})
+        sealed = data == _sealed(record)  # another order, space or spelling is a change as well
         whole = (
             all(isinstance(shard["sha256"], str) and isinstance(shard["count"], int) for shard in shards)
             and all(_SHARD_NAME.fullmatch(shard["name"]) for shard in shards)
@@ -109,8 +107,11 @@ def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
     return record
 
 
-def _text(record: Mapping[str, Any]) -> bytes:
-    return (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode()
+def _sealed(record: Mapping[str, Any]) -> bytes:
+    """A manifest's text: its entries, then the sha256 of the text without that."""
+    text = lambda record: (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode()
+    rest = {key: value for key, value in record.items() if key != "sha256"}
+    return text({**rest, "sha256": sha256(text(rest)).hexdigest()})
 
 
 class ShardedSet:

@@ -93,7 +93,7 @@ class QueueBench:
         batches = zip(self.test.batches(50, self.fresh), self.test.class_ids.split(50), strict=True)
         found = np.concatenate([head.label(features, ids)[0] for features, ids in batches])
         if not parts:
-            return mean_iou(found, wanted > 0, 2)
+            return mean_iou(found, (wanted > 0).astype(np.uint8), 2)
         classes = self.test.class_ids.numpy()
         own = [
             iou(confusion(found[classes == k], wanted[classes == k], num_labels))[:n]

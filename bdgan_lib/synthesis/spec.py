@@ -48,6 +48,7 @@ class SynthesisSpec:
     filters: Filters = Filters()
     judge_sha256: str = ""  # of the classifier, where the filters ask it
     device: str = "cpu"  # its kind; another kind rounds otherwise
+    licence: str = ""  # of the images and labels
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "class_ids", tuple(self.class_ids))

@@ -8,7 +8,9 @@ def test_every_arm_is_measured_and_a_second_call_resumes(tmp_path):
     profile = load_profile("pocket")
     small = {"points": (12, 14), "steps": 2, "candidates": 36, "fresh": 24}
     result = label_queue.run(profile, tmp_path, 1, **small)
-    assert set(result["cells"]) == {f"{t} / {arm} / 0" for t in label_queue.TARGETS for arm in label_queue.ARMS}
+    assert set(result["cells"]) == {
+        f"{t} / {arm} / 0" for t in label_queue.TARGETS for arm in label_queue.ARMS
+    }
     cells = result["cells"]
     for cell in cells.values():
         assert len(cell["miou"]) == 2 and all(0 <= score <= 1 for score in cell["miou"])

@@ -18,7 +18,7 @@ def write(source: Source, folder: Path) -> Report:
     A region is all of a category in an image: nobody told its objects apart, so its pieces are not split.
     Unlabelled pixels are a crowd of a category of their own.
     """
-    report, lists, void = Report(), Lists("images", "annotations"), len(source.names)
+    report, lists, void = Report(), Lists(folder, "images", "annotations"), len(source.names)
     (folder / "images").mkdir()
     crowds = False
     for item in source:

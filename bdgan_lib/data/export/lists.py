@@ -8,10 +8,10 @@ from typing import Any
 
 
 class Lists:
-    """Lists under their names; `save` puts them into one file."""
+    """Lists under their names, in nameless files of a folder; `save` puts them into one file."""
 
-    def __init__(self, *names: str) -> None:
-        self._files = {name: TemporaryFile("w+", encoding="utf-8") for name in names}  # noqa: SIM115
+    def __init__(self, folder: Path, *names: str) -> None:
+        self._files = {name: TemporaryFile("w+", encoding="utf-8", dir=folder) for name in names}  # noqa: SIM115
 
     def add(self, name: str, record: dict[str, Any]) -> None:
         """Append to a list."""

@@ -15,7 +15,7 @@ def write(source: Source, folder: Path) -> Report:
 
     A segment's id is its category + 1: 0 is the format's own unlabelled. Category 0 is the background.
     """
-    report, lists = Report(), Lists("images", "annotations")
+    report, lists = Report(), Lists(folder, "images", "annotations")
     (folder / "images").mkdir()
     (folder / "panoptic").mkdir()
     for item in source:

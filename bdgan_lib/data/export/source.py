@@ -5,7 +5,6 @@ id k: a pixel's category is what the image shows. Where masks hold parts (the ma
 `labels`, or names none and a mask has a label above 1), the category is the label itself. 0 is background.
 """
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +15,6 @@ from numpy.typing import NDArray
 from bdgan_lib.data.exchange.labelled import BACKGROUND
 from bdgan_lib.data.members import Stored, stored_samples
 from bdgan_lib.data.shards import ShardedSet
-from bdgan_lib.images import decode_png
 from bdgan_lib.types import UNLABELLED, BdganError
 
 VOID = 65_535  # the category of unlabelled pixels
@@ -74,7 +72,7 @@ class Source:
 
     def __iter__(self) -> Iterator[Item]:
         for stored in self._stored():
-            mask, record = decode_png(stored.mask), json.loads(stored.record)
+            mask, record = stored.labels()
             label, class_id = mask[mask != UNLABELLED].max(initial=0), record["class_id"]
             if label > (len(self.names) - 1 if self.parts else 1) or not 0 <= class_id < len(self.classes):
                 raise BdganError(
@@ -94,6 +92,6 @@ class Source:
         """Of all masks: one more pass over the set, for older manifests only."""
         largest = 0
         for stored in self._stored():
-            mask = decode_png(stored.mask)
+            mask, _ = stored.labels()
             largest = max(largest, int(mask[mask != UNLABELLED].max(initial=0)))
         return largest
