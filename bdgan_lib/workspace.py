@@ -48,6 +48,7 @@ class Workspace:
             images_per_class,
             self.profile.sampling,
             batch_size=100,
+            licence=self.profile.licence,
         )
         models = Models(self.generator, head)
         return synthesize(spec, models, self.folder / f"synthetic_{spec.hash()[:8]}")

@@ -84,6 +84,13 @@ class Profile(ABC):
         """What it reads of the weights catalogue; nothing where all files ship."""
         return []
 
+    @property
+    def licence(self) -> str:
+        """Of the images it makes and their labels, as far as the project knows."""
+        if not self.needs:
+            return "Apache-2.0"
+        return f"generator: {self.needs[0].licence}; labels: their annotators', the release's CC BY-NC 4.0"
+
     def class_id(self, name: str) -> int:
         """BdganError, with the names there are, for an unknown class."""
         if name not in self.classes:

@@ -117,7 +117,11 @@ class Run:
         if kind is None:
             names = [shard_name(k) for k in range(self.spec.num_shards)]
             why = sum((Counter(self._done[name].get("dropped", {})) for name in names), Counter())
-            about = {**self._about, "licence": self.spec.licence or "not stated", "counts": dict(sorted(why.items()))}
+            about = {
+                **self._about,
+                "licence": self.spec.licence or "not stated",
+                "counts": dict(sorted(why.items())),
+            }
             write_manifest(self.folder / MANIFEST, [self._done[name] for name in names], about)
             for name in names:  # the manifest says now what their records said
                 record_path(self.folder, name).unlink(missing_ok=True)
