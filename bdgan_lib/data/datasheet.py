@@ -122,7 +122,7 @@ Li et al., CVPR 2022).
 ## How it was made
 
 {_table(("what", "value"), made.items())}
-The same settings make the same bytes again; each record holds class, seed and sampling of its image.
+The same settings, versions and device make the same bytes again; each record holds class and seed.
 
 ## Figures
 

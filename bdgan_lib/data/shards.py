@@ -20,6 +20,7 @@ MANIFEST = "manifest.json"
 _SUFFIXES = (".png", ".mask.png", ".json")  # image, mask, record: the members of one sample, in this order
 _LARGEST_MEMBER = 1 << 28  # bytes; a damaged header must not ask for all the memory
 _AGAIN = "make the data set again, finished shards are kept"
+_REMAKE = "remove it and run the same command, which makes the same bytes"
 _SHARD_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*\.tar")
 
 Labelled = tuple[LabelledSample, dict[str, Any]]  # a sample and its provenance
@@ -99,11 +100,11 @@ def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise BdganError(f"{path} is missing: no data set here, or not finished; finish it first") from error
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise BdganError(f"{path} is damaged ({error!r}); remove it and {_AGAIN}") from error
+        raise BdganError(f"{path} is damaged ({error!r}); {_REMAKE}") from error
     if not sealed:
-        raise BdganError(f"{path} is damaged: its sha256 is not that of its content; remove it and {_AGAIN}")
+        raise BdganError(f"{path} is damaged: its sha256 is not that of its content; {_REMAKE}")
     if not whole:
-        raise BdganError(f"{path} is damaged: unsafe or repeated names, or wrong counts; {_AGAIN}")
+        raise BdganError(f"{path} is damaged: unsafe or repeated names, or wrong counts; {_REMAKE}")
     return record
 
 

@@ -89,7 +89,7 @@ class Source:
             yield from stored_samples(self.data.verified(shard))
 
     def _largest_label(self) -> int:
-        """Of all masks: one more pass over the set, for older manifests only."""
+        """Of all masks: one more pass over the set, where the manifest names no labels."""
         largest = 0
         for stored in self._stored():
             mask, _ = stored.labels()
