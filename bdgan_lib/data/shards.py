@@ -17,6 +17,8 @@ from bdgan_lib.images import atomic_file, decode_png, encode_png, sha256_of, wri
 from bdgan_lib.types import BdganError, LabelledSample, checked_id
 
 MANIFEST = "manifest.json"
+DROPPED = ".dropped.jsonl"  # in place of .tar: what filters left out of a shard
+LOG, CALIBRATION = "log.jsonl", "calibration.json"  # of the making; no part of the set's bytes
 _SUFFIXES = (".png", ".mask.png", ".json")  # image, mask, record: the members of one sample, in this order
 _LARGEST_MEMBER = 1 << 28  # bytes; a damaged header must not ask for all the memory
 _AGAIN = "make the data set again, finished shards are kept"

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from bdgan_lib.data.datasheet import CARD, CROISSANT, Figures, trust_files
 from bdgan_lib.data.members import Stored, again, stored_samples
-from bdgan_lib.data.shards import MANIFEST, read_manifest
+from bdgan_lib.data.shards import CALIBRATION, DROPPED, LOG, MANIFEST, read_manifest
 from bdgan_lib.images import decode_png, sha256_of
 from bdgan_lib.types import UNLABELLED, BdganError
 
@@ -29,11 +29,18 @@ def validate(folder: Path, progress: bool = True) -> list[str]:
         return [str(error)]
     shards: list[dict[str, Any]] = manifest["shards"]
     of_bytes = {shard["sha256"]: shard["name"] for shard in shards}
-    own = {*(shard["name"] for shard in shards), MANIFEST, CARD, CROISSANT}
+    lists = {_dropped(folder / s["name"]): s["dropped_sha256"] for s in shards if "dropped_sha256" in s}
+    own = {*(shard["name"] for shard in shards), *(path.name for path in lists)}
+    own |= {MANIFEST, CARD, CROISSANT, LOG, CALIBRATION}
     findings = [
         f"{path} is no part of the data set; move it elsewhere"
         for path in sorted(folder.iterdir())
         if path.name not in own or not path.is_file()
+    ]
+    findings += [
+        f"{path} is missing or damaged: expected sha256 {digest}; remove it and run the same command"
+        for path, digest in lists.items()
+        if not path.is_file() or sha256_of(path) != digest
     ]
     figures, homes = Figures(), dict[str, str]()
     with tqdm(total=manifest["count"], unit="image", disable=not progress, mininterval=1.0) as bar:
@@ -66,6 +73,10 @@ def validate(folder: Path, progress: bool = True) -> list[str]:
                     f"{folder / name} is not of this data set, or was changed; run `bdgan describe`"
                 )
     return findings
+
+
+def _dropped(shard: Path) -> Path:
+    return shard.with_suffix(DROPPED)
 
 
 def _wrong(

@@ -106,6 +106,11 @@ class Head(nn.Module, ABC):
         return self.logits(features, class_ids)
 
     @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the label ids, from 0."""
+        return self.config.labels
+
+    @property
     def sha256(self) -> str:
         """Of the architecture and the weights; equal before saving and after loading."""
         digest = sha256(json.dumps(self.config.to_json()).encode())

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from bdgan_lib.data.shards import CALIBRATION
 from bdgan_lib.generators.base import Generator
 from bdgan_lib.images import to_uint8, write_atomic
 from bdgan_lib.precision import one_thread
@@ -26,6 +27,10 @@ class Labeller(Protocol):
     @property
     def sha256(self) -> str:
         """Of its weights."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the label ids, from 0."""
 
     def assess(self, sample: Sample) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """B samples -> masks [B, H, W] of label ids, and the JS divergence [B] of whoever votes, in nats."""
@@ -142,7 +147,7 @@ def calibration(
         "shares": [keep_confident, keep_agreed],
         "samples": samples,
     }
-    digest, path = sha256(json.dumps(asked).encode()).hexdigest(), folder / "calibration.json"
+    digest, path = sha256(json.dumps(asked).encode()).hexdigest(), folder / CALIBRATION
     if path.exists():
         found = json.loads(path.read_bytes())
         if found["asked_sha256"] == digest:

@@ -13,7 +13,17 @@ import torch
 from tqdm import tqdm
 
 from bdgan_lib import __version__
-from bdgan_lib.data.shards import MANIFEST, Labelled, ShardedSet, read_manifest, write_manifest, write_shard
+from bdgan_lib.data.datasheet import CARD, describe
+from bdgan_lib.data.shards import (
+    DROPPED,
+    LOG,
+    MANIFEST,
+    Labelled,
+    ShardedSet,
+    read_manifest,
+    write_manifest,
+    write_shard,
+)
 from bdgan_lib.generators.base import Generator
 from bdgan_lib.images import sha256_of, write_atomic
 from bdgan_lib.precision import one_thread
@@ -21,7 +31,6 @@ from bdgan_lib.synthesis.filters import REASONS, Judged, Models, judged, reasons
 from bdgan_lib.synthesis.spec import Filters, SynthesisSpec
 from bdgan_lib.types import BdganError, LabelledSample, sample_id
 
-LOG = "log.jsonl"  # what was done when; the one file that differs from run to run
 Advance = Callable[[int, int], object]  # told after each batch how many were drawn and kept
 T = TypeVar("T")
 
@@ -49,7 +58,7 @@ def make_shard(
         entry = write_shard(path, _kept(spec, k, models, dropped, advance))
     if spec.filters == Filters():
         return entry
-    list_path = path.with_suffix(".dropped.jsonl")
+    list_path = path.with_suffix(DROPPED)
     write_atomic(list_path, "".join(json.dumps(d, sort_keys=True) + "\n" for d in dropped).encode())
     why = Counter(d["dropped"] for d in dropped)
     counts = {reason: why[reason] for reason in REASONS if why[reason]}
@@ -80,6 +89,13 @@ def synthesize(
             made = (make_shard(spec, k, models, run.folder, run.advance) for k in run.missing)
         for entry in made:
             run.finish(entry)
+    return described(run)
+
+
+def described(run: "Run") -> ShardedSet:
+    """The finished set, with data card and Croissant file."""
+    if run.missing or not (run.folder / CARD).exists():
+        describe(run.folder, progress=False)
     return ShardedSet(run.folder)
 
 
@@ -99,6 +115,8 @@ class Run:
             "spec": spec.to_json(),
             "spec_sha256": spec.hash(),
             "classes": list(models.generator.classes),
+            "labels": list(models.head.labels),
+            "image_size": models.generator.image_size,
         }
         self._done = {name: entry for name, entry in recorded.items() if _is_whole(folder, entry)}
         self.missing = [k for k in range(spec.num_shards) if shard_name(k) not in self._done]
@@ -117,10 +135,11 @@ class Run:
         if kind is None:
             names = [shard_name(k) for k in range(self.spec.num_shards)]
             why = sum((Counter(self._done[name].get("dropped", {})) for name in names), Counter())
+            kept = sum(self._done[name]["count"] for name in names)
             about = {
                 **self._about,
                 "licence": self.spec.licence or "not stated",
-                "counts": dict(sorted(why.items())),
+                "counts": {"made": self.spec.count, "kept": kept, **dict(sorted(why.items()))},
             }
             write_manifest(self.folder / MANIFEST, [self._done[name] for name in names], about)
             for name in names:  # the manifest says now what their records said
@@ -244,7 +263,7 @@ def _is_whole(folder: Path, entry: dict[str, Any]) -> bool:
     path = folder / entry["name"]
     files = {path: entry["sha256"]}
     if "dropped" in entry:
-        files[path.with_suffix(".dropped.jsonl")] = entry["dropped_sha256"]
+        files[path.with_suffix(DROPPED)] = entry["dropped_sha256"]
     return all(file.is_file() and sha256_of(file) == digest for file, digest in files.items())
 
 

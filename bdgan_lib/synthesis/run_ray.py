@@ -7,7 +7,7 @@ from typing import Any
 
 from bdgan_lib.data.shards import ShardedSet
 from bdgan_lib.synthesis.filters import Models
-from bdgan_lib.synthesis.run import Run, make_shard
+from bdgan_lib.synthesis.run import Run, described, make_shard
 from bdgan_lib.synthesis.spec import SynthesisSpec
 from bdgan_lib.types import BdganError
 
@@ -56,7 +56,7 @@ def synthesize_on_ray(
     finally:
         if started:
             ray.shutdown()
-    return ShardedSet(folder)
+    return described(run)
 
 
 def _make(spec: SynthesisSpec, k: int, models: Models, folder: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from bdgan_lib.types import BdganError, Sampling
 class Threshold:
     """A labeller: what is brighter than grey."""
 
-    sha256 = "h"
+    sha256, labels = "h", ("background", "foreground")
 
     def assess(self, sample):
         return (sample.images.mean(1) > 0).to(torch.uint8).numpy(), np.zeros(len(sample.images), np.float32)

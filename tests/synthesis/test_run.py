@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from bdgan_lib.data.shards import MANIFEST, ShardedSet, read_shard
+from bdgan_lib.data.datasheet import CARD, CROISSANT
+from bdgan_lib.data.shards import LOG, MANIFEST, ShardedSet, read_shard
+from bdgan_lib.data.validate import validate
 from bdgan_lib.generators.base import Generator
 from bdgan_lib.generators.latents import latents
 from bdgan_lib.images import to_uint8
 from bdgan_lib.synthesis.filters import Models
-from bdgan_lib.synthesis.run import LOG, make_shard, synthesize
+from bdgan_lib.synthesis.run import make_shard, synthesize
 from bdgan_lib.synthesis.spec import SynthesisSpec
 from bdgan_lib.types import BdganError, Sample, Sampling
 
@@ -37,7 +39,7 @@ class TinyGenerator:
 
 
 class TinyHead:
-    sha256 = "h"
+    sha256, labels = "h", ("background", "foreground")
 
     def assess(self, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
         x = sample.features["low"].mean(1)
@@ -77,7 +79,11 @@ def test_a_set_has_every_class_equally_often_and_seeds_from_a_counter(whole):
     assert len(whole) == SPEC.count == 14 and whole.manifest["spec_sha256"] == SPEC.hash()
     found = [(sample.class_id, sample.seed) for sample, _ in whole]
     assert found == [((0, 2)[n % 2], 1_000_000 + n) for n in range(14)]
-    assert sorted(content(whole.folder)) == [MANIFEST, *(f"shard_{k:05d}.tar" for k in range(3))]
+    shards = {f"shard_{k:05d}.tar" for k in range(3)}
+    assert (
+        set(content(whole.folder)) == {MANIFEST, CARD, CROISSANT, *shards}
+        and validate(whole.folder, False) == []
+    )
 
 
 def test_every_sample_tells_its_origin(whole):

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from bdgan_lib.data.shards import LOG
 from bdgan_lib.generators.biggan_deep import BigGANDeep
 from bdgan_lib.heads.base import Architecture, HeadConfig
 from bdgan_lib.heads.label_head import build_head
 from bdgan_lib.synthesis.filters import Models, calibrated
-from bdgan_lib.synthesis.run import LOG, make_shard, synthesize
+from bdgan_lib.synthesis.run import make_shard, synthesize
 from bdgan_lib.synthesis.spec import SynthesisSpec
 from bdgan_lib.types import Sampling
 
