@@ -1,5 +1,6 @@
 """A run's folder: what one notebook makes and a later one needs, made on first use and found again."""
 
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -51,4 +52,4 @@ class Workspace:
             licence=self.profile.licence,
         )
         models = Models(self.generator, head)
-        return synthesize(spec, models, self.folder / f"synthetic_{spec.hash()[:8]}")
+        return synthesize(spec, models, self.folder / f"synthetic_{spec.hash()[:8]}", os.cpu_count() or 1)

@@ -123,8 +123,12 @@ class Session:
             self.rings = []
             try:
                 _COMMANDS[do](self, command)
+            except BdganError:
+                raise
             except OSError as error:  # of reading: what cannot be written waits
                 raise BdganError(f"{do} cannot be done now: {error}; try again") from error
+            except (TypeError, ValueError, ArithmeticError) as error:
+                raise BdganError(f"{do} came malformed: {error}") from error
             finally:
                 self._save()
 
@@ -205,7 +209,7 @@ class Session:
         self._open(ids[at])
 
     def _open(self, id: Any) -> None:
-        if id not in self.items:
+        if not isinstance(id, str) or id not in self.items:
             raise BdganError(f"no image {id!r:.60} in this session")
         self._show(id)
         self._write({"id": id, "do": "open", "by": self.annotator})
