@@ -132,7 +132,7 @@ class Run:
 
     def __exit__(self, kind: object, *_: object) -> None:
         self._bar.close()
-        if kind is None:
+        if kind is None and (self.missing or not (self.folder / MANIFEST).exists()):
             names = [shard_name(k) for k in range(self.spec.num_shards)]
             why = sum((Counter(self._done[name].get("dropped", {})) for name in names), Counter())
             kept = sum(self._done[name]["count"] for name in names)

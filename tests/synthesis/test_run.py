@@ -276,3 +276,9 @@ def test_a_long_job_says_first_what_it_costs(tmp_path, capsys):
     assert "14/14" in err and "image/s" in err
     promised = float(re.search(r"at most ([\d.]+) MB on the disk", out).group(1))
     assert sum(map(len, content(tmp_path).values())) <= promised * 1e6 + 5e5  # it is rounded to whole MB
+
+
+def test_a_finished_set_is_not_even_touched(whole):
+    before = {path.name: path.stat().st_mtime_ns for path in whole.folder.iterdir()}
+    synthesize(SPEC, Models(TinyGenerator(), TinyHead()), whole.folder, progress=False)
+    assert {path.name: path.stat().st_mtime_ns for path in whole.folder.iterdir()} == before
