@@ -96,7 +96,7 @@ def make_set(tmp_path):
             told = {
                 "class_name": CLASSES[class_id],
                 "bdgan_lib": "0.1.0",
-                "score": n / 4,
+                "confidence": n / 4,
                 "extra": {"ü": [n]},
             }
             samples.append((LabelledSample(image, mask, class_id, n, id), told))

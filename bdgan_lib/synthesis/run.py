@@ -132,8 +132,10 @@ class Run:
 
     def __exit__(self, kind: object, *_: object) -> None:
         self._bar.close()
-        if kind is None and (self.missing or not (self.folder / MANIFEST).exists()):
-            names = [shard_name(k) for k in range(self.spec.num_shards)]
+        if kind is not None:
+            return
+        names = [shard_name(k) for k in range(self.spec.num_shards)]
+        if self.missing or not (self.folder / MANIFEST).exists():
             why = sum((Counter(self._done[name].get("dropped", {})) for name in names), Counter())
             kept = sum(self._done[name]["count"] for name in names)
             about = {
@@ -142,8 +144,9 @@ class Run:
                 "counts": {"made": self.spec.count, "kept": kept, **dict(sorted(why.items()))},
             }
             write_manifest(self.folder / MANIFEST, [self._done[name] for name in names], about)
-            for name in names:  # the manifest says now what their records said
-                record_path(self.folder, name).unlink(missing_ok=True)
+        # the manifest says now what their records said; what a killed writer left is nobody's
+        for left in [*(record_path(self.folder, name) for name in names), *self.folder.glob(".*.tmp")]:
+            left.unlink(missing_ok=True)
 
     def advance(self, drawn: int, kept: int) -> None:
         """Move the bar."""

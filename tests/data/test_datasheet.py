@@ -30,7 +30,7 @@ def test_the_card_tells_figures_licences_and_what_was_dropped(make_set):
         "| kept of what was made | 0.5000 |",
         "| dropped: score too low | 9 |",
         "| dropped: empty \\| mask | 2 |",
-        "| score, mean | 1.2500 |",
+        "| confidence, mean | 1.2500 |",
         "| generator weights | Apache-2.0 |",
         "| labels of the head | CC BY-NC 4.0 |",
         "| code (bdgan_lib) | Apache-2.0 |",

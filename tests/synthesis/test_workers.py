@@ -1,6 +1,10 @@
 """Whoever makes the shards, however often they are stopped: the same bytes."""
 
+import json
+import os
 import random
+import subprocess
+import sys
 from hashlib import sha256
 from pathlib import Path
 
@@ -69,3 +73,15 @@ def test_neither_does_any_order_of_stops(models, spec, tmp_path):
 def _made(folder: Path) -> Path:
     folder.mkdir(exist_ok=True)
     return folder
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_goes_on_to_the_same_bytes(tmp_path):
+    kills = os.environ.get("BDGAN_KILLS", "60")  # 200: see killed.py
+    command = [sys.executable, str(Path(__file__).with_name("killed.py")), str(tmp_path), kills]
+    done = subprocess.run(
+        command, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True
+    )
+    told = json.loads(done.stdout)
+    assert told["kills"] == int(kills) and told["whole"] > 0
+    assert told["different"] == told["invalid"] == 0
