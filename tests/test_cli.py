@@ -80,7 +80,8 @@ def test_sample_draws_a_row_per_class(folder, monkeypatch):
 def test_a_head_is_trained_and_labels_a_data_set(folder, monkeypatch):
     assert bdgan(monkeypatch, "train-head", "--out", "head", "--steps", 2) == 0
     head = load_head(folder / "head")
-    assert bdgan(monkeypatch, "synthesize", "--out", "data", "--images", 2, "--head", "head") == 0
+    plain = ("--keep-confident", 1, "--workers", 1)
+    assert bdgan(monkeypatch, "synthesize", "--out", "data", "--images", 2, "--head", "head", *plain) == 0
     data = ShardedSet(folder / "data")
     images, masks, class_ids = data.arrays()
     assert images.shape == (24, 32, 32, 3) and masks.max() <= 1
@@ -131,7 +132,22 @@ def test_the_second_generator_learns_labels_samples_and_labels_pictures(folder, 
     assert bdgan(monkeypatch, "train-head", "--out", "head", "--steps", 2, *other) == 0
     codes = ("--top-k", 9, "--top-p", 0.8, "--temperature", 1.3)
     assert (
-        bdgan(monkeypatch, "synthesize", "--out", "data", "--images", 1, "--head", "head", *codes, *other)
+        bdgan(
+            monkeypatch,
+            "synthesize",
+            "--out",
+            "data",
+            "--images",
+            1,
+            "--head",
+            "head",
+            "--keep-confident",
+            1,
+            "--workers",
+            1,
+            *codes,
+            *other,
+        )
         == 0
     )
     spec = json.loads((folder / "data/manifest.json").read_text())["spec"]

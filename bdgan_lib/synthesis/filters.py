@@ -136,7 +136,10 @@ def calibration(
     keep_agreed: float = 0.9,
     samples: int = 1_000,
 ) -> Filters:
-    """`calibrated`, once: the thresholds stand in `folder/calibration.json` for whoever goes on later."""
+    """`calibrated`, once: the thresholds stand in `folder/calibration.json` for whoever goes on later.
+
+    Two shares of 1 ask nothing at all.
+    """
     judge = models.judge.sha256 if models.judge else ""
     asked = {
         "generator_sha256": models.generator.sha256,
@@ -153,7 +156,7 @@ def calibration(
         if found["asked_sha256"] == digest:
             return Filters(**found["filters"])
     if keep_confident == keep_agreed == 1:
-        return Filters(whole_masks=False)
+        return Filters()
     filters = calibrated(models, class_ids, sampling, keep_confident, keep_agreed, samples)
     folder.mkdir(parents=True, exist_ok=True)
     record = {"asked_sha256": digest, **asked, "filters": asdict(filters)}

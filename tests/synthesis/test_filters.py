@@ -107,7 +107,7 @@ def test_thresholds_are_found_once(tmp_path):
     assert calibration(tmp_path, models, (0, 2), Sampling(), samples=100) == first
     assert len(generator.batches) == batches
     assert calibration(tmp_path, models, (0,), Sampling(), samples=100) != first
-    assert calibration(tmp_path / "no", models, (0,), Sampling(), 1, 1) == Filters(whole_masks=False)
+    assert calibration(tmp_path / "no", models, (0,), Sampling(), 1, 1) == Filters()
 
 
 def test_a_dropped_list_that_changed_is_made_again(tmp_path):

@@ -13,7 +13,12 @@ from bdgan_lib.synthesis.run_ray import synthesize_on_ray
 
 from .test_workers import models, spec, tree_hash  # noqa: F401 (fixtures)
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not os.environ.get("BDGAN_RAY"), reason="starts a cluster; ask for it with BDGAN_RAY=1"
+    ),
+]
 
 
 def test_a_cluster_that_loses_a_worker_makes_the_same_bytes(models, spec, tmp_path):  # noqa: F811
