@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,20 +11,30 @@ import numpy as np
 import torch
 import typer
 
-from bdgan_lib.data.exchange import import_release
+from bdgan_lib.data.annotations import AnnotationStore
+from bdgan_lib.data.datasheet import CARD, CROISSANT, describe
+from bdgan_lib.data.exchange import FORMATS, export_annotations, import_annotations
+from bdgan_lib.data.exchange.guards import named
+from bdgan_lib.data.export import EXPORTS, export_set
+from bdgan_lib.data.release import import_release
+from bdgan_lib.data.shards import ShardedSet
+from bdgan_lib.data.validate import validate
 from bdgan_lib.doctor import checkup
 from bdgan_lib.generators import weights
 from bdgan_lib.generators.convert import convert
 from bdgan_lib.generators.vqgan import VQGAN
 from bdgan_lib.heads.base import Architecture
+from bdgan_lib.heads.examples import samples_of
 from bdgan_lib.heads.files import load_head, save_head
 from bdgan_lib.heads.training import HeadTraining, launched, train_head
 from bdgan_lib.images import decode_image, encode_png, grid, overlay, to_uint8, write_atomic
 from bdgan_lib.profiles import PROFILES, Profile, assets_folder, load_profile, record_assets
 from bdgan_lib.profiles.imagenet import ImageNetProfile
 from bdgan_lib.profiles.pocket import PocketProfile
+from bdgan_lib.synthesis.filters import Models, calibration
 from bdgan_lib.synthesis.real import fitted, label_images
-from bdgan_lib.synthesis.run import SynthesisSpec, synthesize
+from bdgan_lib.synthesis.run import synthesize
+from bdgan_lib.synthesis.spec import SynthesisSpec
 from bdgan_lib.types import BdganError, Sampling
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -134,25 +145,79 @@ def train_head_command(
 @app.command("synthesize")
 def synthesize_command(
     out: Out,
-    images: Annotated[int, typer.Option(min=1, help="Images per class.")] = 100,
+    images: Annotated[int, typer.Option(min=1, help="Images drawn per class; filters drop some.")] = 100,
+    classes: Annotated[str, typer.Option(help="Class names, by comma; all if empty.")] = "",
     head: Head = None,
+    keep_confident: Annotated[float, typer.Option(help="Share the classifier is surest of; 1: all.")] = 0.9,
+    keep_agreed: Annotated[float, typer.Option(help="Share an ensemble disputes least; 1: all.")] = 0.9,
     truncation: Truncation = None,
     top_k: TopK = None,
     top_p: TopP = None,
     temperature: Temperature = None,
     first_seed: Annotated[int, typer.Option(min=0)] = SynthesisSpec.first_seed,
+    batch_size: Annotated[int, typer.Option(min=1)] = SynthesisSpec.batch_size,
+    shard_size: Annotated[
+        int, typer.Option(min=1, help="Images drawn per shard.")
+    ] = SynthesisSpec.shard_size,
+    workers: Annotated[int, typer.Option(min=0, help="Processes; 0: one per core (cuda: one).")] = 0,
+    engine: Annotated[str, typer.Option(help="local, or ray for a cluster.")] = "local",
     device: Device = "cpu",
     profile: ProfileName = "pocket",
 ) -> None:
-    """Write a labelled data set: shards of PNG images and masks with a manifest."""
+    """Write a labelled data set: shards of PNG images and masks with a manifest. The same command goes on."""
     world = load_profile(profile)
+    names = [name.strip() for name in classes.split(",") if name.strip()] or world.classes
+    ids = tuple(world.class_id(name) for name in names)
     generator, sampling = world.generator(device), _sampling(world, truncation, top_k, top_p, temperature)
     labeller = load_head(head) if head else train_head(*world.annotated(device))[0]
-    labeller.to(device)
-    classes = tuple(range(len(world.classes)))
-    spec = SynthesisSpec(generator.sha256, labeller.sha256, classes, images, sampling, first_seed=first_seed)
-    synthesize(spec, generator, labeller, out)
+    agreed = keep_agreed if labeller.config.architecture.members > 1 else 1.0  # one alone never disagrees
+    models = Models(generator, labeller.to(device), world.judge if keep_confident < 1 else None)
+    filters = calibration(out, models, ids, sampling, keep_confident, agreed)
+    spec = SynthesisSpec(
+        generator.sha256, labeller.sha256, ids, images, sampling, batch_size, shard_size, first_seed, filters,
+        models.judge.sha256 if models.judge else "", torch.device(device).type, world.licence,
+    )  # fmt: skip
+    if engine == "ray":
+        from bdgan_lib.synthesis.run_ray import synthesize_on_ray
+
+        synthesize_on_ray(spec, models, out, workers)
+    elif engine == "local":
+        alone = 1 if device != "cpu" else os.cpu_count() or 1
+        synthesize(spec, models, out, workers or alone)
+    else:
+        raise BdganError(f"no engine {engine!r}; there is local, ray")
     print(out)
+
+
+DataSet = Annotated[Path, typer.Argument(help="A folder of `bdgan synthesize`.")]
+
+
+@app.command("export")
+def export_command(
+    folder: DataSet,
+    to: Annotated[str, typer.Option(help=f"Whose files to write: {', '.join(EXPORTS)}.")],
+    out: Out,
+) -> None:
+    """Write a finished data set for another tool; what its format cannot hold is named."""
+    report = export_set(ShardedSet(folder), out, to)
+    overlap = f", mean IoU with the masks {report.mean_iou:.4f}" if report.mean_iou < 1 else ""
+    print(f"{out}: {report.images} images for {to}{overlap}", *report.losses, sep="\n  ")
+
+
+@app.command("validate")
+def validate_command(folder: DataSet) -> None:
+    """Check every file of a data set; exit code 2 if one is damaged, strange or missing."""
+    if findings := validate(folder):
+        print(*findings, sep="\n")
+        raise typer.Exit(2)
+    print(f"{folder}: whole")
+
+
+@app.command("describe")
+def describe_command(folder: DataSet) -> None:
+    """Write a data set's data card and its Croissant metadata."""
+    describe(folder)
+    print(f"{folder}: {CARD}, {CROISSANT}")
 
 
 @app.command("label")
@@ -187,8 +252,6 @@ def annotate(
     profile: ProfileName = "pocket",
 ) -> None:
     """Have the oracle annotator label samples of every class (it stands in for a human)."""
-    from bdgan_lib.data.annotations import AnnotationStore
-
     world, store = load_profile(profile), AnnotationStore(out)
     for annotation in world.annotate(world.generator(), keep):
         store.add(annotation)
@@ -205,9 +268,13 @@ def experiment(
     profile: ProfileName = "pocket",
 ) -> None:
     """Run an experiment: many small trainings, one JSON. The same command goes on where it was cut off."""
-    from bdgan_lib.experiments import label_head
+    from bdgan_lib.experiments import annotation_clicks, label_head, label_queue
 
-    experiments = {"label-head": label_head.run}
+    experiments: dict[str, Callable[..., Any]] = {
+        "annotation-clicks": annotation_clicks.run,
+        "label-head": label_head.run,
+        "label-queue": label_queue.run,
+    }
     if name == "list":
         print("\n".join(experiments))
         return
@@ -294,6 +361,40 @@ def import_release_command(
     print("licence of the release's annotations and latents: CC BY-NC 4.0")
     generator, store = world.generator(), world.annotations()
     print(import_release(folder, store, generator.sha256, world.classes, world.synsets))
+
+
+@app.command("export-labels")
+def export_labels_command(
+    folder: Annotated[Path, typer.Argument(help="A folder of annotations.")],
+    to: Annotated[str, typer.Option(help=f"Whose files to write: {', '.join(FORMATS)}.")],
+    out: Out,
+    profile: ProfileName = "pocket",
+) -> None:
+    """Write annotations and their images, drawn again by the profile's generator, for another tool."""
+    generator, store = load_profile(profile).generator(), AnnotationStore(folder)
+    store.require(generator.sha256)
+    if not (found := list(store)):
+        raise BdganError(f"{folder} holds no annotations; `bdgan annotate` or notebook 02 makes some")
+    drawn = samples_of(generator, found, features=False)
+    images = (image for batch in drawn for image in to_uint8(batch.images))
+    print(f"{out}: {export_annotations(found, images, out, to)} images with labels for {to}")
+
+
+@app.command("import-labels")
+def import_labels_command(
+    folder: Annotated[Path, typer.Argument(help="What `bdgan export-labels` wrote, its labels edited.")],
+    format: Annotated[str, typer.Option("--from", help=f"Whose files they are: {', '.join(FORMATS)}.")],
+    out: Annotated[Path, typer.Option(help="The folder of annotations to add to.")],
+) -> None:
+    """Bring labels back from another tool, in place of the samples' old ones; what is lost is named."""
+    annotations, losses = import_annotations(folder, format)
+    store, added = AnnotationStore(out), 0
+    with store.writing():
+        for annotation in annotations:
+            with named(annotation.id, losses):
+                store.add(annotation)
+                added += 1
+    print(*[f"{out}: {added} annotations came in", *losses], sep="\n  ")
 
 
 @app.command("record-assets", hidden=True)

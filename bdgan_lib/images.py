@@ -22,6 +22,7 @@ from bdgan_lib.types import UNLABELLED, BdganError
 _OKABE_ITO = ((0, 0, 0), (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178),
               (213, 94, 0), (204, 121, 167))  # fmt: skip
 _GREY = (128, 128, 128)  # unlabelled
+MOST_PIXELS = 2**26  # 8192 x 8192; a file that claims more is refused before memory is asked for
 
 
 def to_uint8(images: Tensor) -> NDArray[np.uint8]:
@@ -126,23 +127,58 @@ def encode_png(array: NDArray[np.uint8]) -> bytes:
 
 def decode_png(data: bytes) -> NDArray[np.uint8]:
     """PNG bytes -> uint8 [H, W] (8-bit grey) or [H, W, 3] (RGB); BdganError when damaged or another kind."""
-    try:
-        with Image.open(io.BytesIO(data), formats=("PNG",)) as png:
-            mode, array = png.mode, np.array(png)
-    except Exception as error:  # damaged bytes make Pillow raise many kinds, some of them not its own
-        raise BdganError(f"not a readable PNG ({len(data)} bytes): {error}") from error
+    with _opened(data, "PNG") as png:
+        mode, array = png.mode, np.array(png)
     if mode not in ("L", "RGB"):
         raise BdganError(f"the PNG has mode {mode}; wanted 8-bit grey or RGB, no palette, no alpha")
     return array
 
 
+def decode_labels(data: bytes) -> NDArray[np.uint8]:
+    """PNG bytes of any tool -> uint8 [H, W] label ids: grey values of 1 to 16 bits, or a palette's indices.
+
+    BdganError when damaged, with colours or with a value above 255.
+    """
+    with _opened(data, "PNG") as png:
+        mode, array = png.mode, np.array(png)
+    if mode not in ("1", "L", "P", "I", "I;16"):
+        raise BdganError(
+            f"the PNG has mode {mode}; wanted label ids as grey values or as a palette's indices"
+        )
+    if mode == "L" and data[24] in (2, 4):  # so many bits: Pillow stretches them to 0..255
+        array //= 255 // (2 ** data[24] - 1)
+    if array.max() > 255:
+        raise BdganError(f"the PNG holds label {array.max()}; wanted 0 to 255")
+    return array.astype(np.uint8)
+
+
 def decode_image(data: bytes) -> NDArray[np.uint8]:
-    """Bytes of a JPEG, PNG, WebP ... -> RGB [H, W, 3] uint8, turned upright; BdganError if damaged."""
+    """Bytes of a JPEG, PNG, WebP ... -> RGB [H, W, 3] uint8, turned upright; BdganError if damaged.
+
+    Palette, CMYK and 16 bits a channel become 8-bit RGB, alpha is left out; floats are refused.
+    """
+    with _opened(data, "picture") as image:
+        image = ImageOps.exif_transpose(image)
+        if image.mode == "F" or image.mode.startswith("I"):  # Pillow would clip them at 255
+            grey = np.array(image)
+            if image.mode == "F" or grey.min() < 0 or grey.max() > 65535:
+                raise BdganError(f"its pixels are {grey.dtype}; wanted 8 or 16 bits a channel")
+            return np.rint(grey / 257).astype(np.uint8)[..., None].repeat(3, -1)
+        return np.array(image.convert("RGB"))
+
+
+@contextmanager
+def _opened(data: bytes, kind: str) -> Iterator[Image.Image]:
+    """The image of a file's bytes; whatever goes wrong with it, while it is open, is a BdganError."""
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            return np.array(ImageOps.exif_transpose(image).convert("RGB"))
-    except Exception as error:  # as above
-        raise BdganError(f"not a readable picture ({len(data)} bytes): {error}") from error
+        with Image.open(io.BytesIO(data), formats=("PNG",) if kind == "PNG" else None) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise BdganError(
+                    f"it claims {image.width} x {image.height} pixels, above {MOST_PIXELS:,}; scale it down"
+                )
+            yield image
+    except Exception as error:  # damaged bytes make Pillow raise many kinds, some of them not its own
+        raise BdganError(f"not a readable {kind} ({len(data)} bytes): {error}") from error
 
 
 @contextmanager
@@ -163,7 +199,7 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _flush_folder(path.parent)
+    flush_folder(path.parent)
 
 
 def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
@@ -181,7 +217,7 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _flush_folder(folder: Path) -> None:
+def flush_folder(folder: Path) -> None:
     """Make a rename outlast a power cut, where the system lets a folder be opened."""
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)

@@ -1,4 +1,7 @@
-"""Where bfloat16 pays: on GPUs, and on CPUs that compute with it."""
+"""How sums are rounded: where bfloat16 pays, and one thread where bytes must not depend on their number."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -13,3 +16,14 @@ def autocast(device: torch.device | str) -> torch.autocast:
     """A context in which convolutions and products run in bfloat16 if the device does that fast."""
     kind = torch.device(device).type
     return torch.autocast(kind if kind == "cuda" else "cpu", torch.bfloat16, enabled=bf16_is_fast(device))
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute with one thread: sums of several round otherwise, and a data set has one set of bytes."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

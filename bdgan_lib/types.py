@@ -116,7 +116,7 @@ class LabelledSample:
 def checked_id(id: str) -> str:
     """The id itself if it is a safe file name on every system (and in a plain tar); BdganError if not."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,89}", id):
-        raise BdganError(f"id {id!r} is no safe file name; use 1 to 90 of A-Z a-z 0-9 _ -")
+        raise BdganError(f"id {id[:100]!r} is no safe file name; use 1 to 90 of A-Z a-z 0-9 _ -")
     return id
 
 

@@ -1,5 +1,6 @@
 """A run's folder: what one notebook makes and a later one needs, made on first use and found again."""
 
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +12,9 @@ from bdgan_lib.heads.base import Head
 from bdgan_lib.heads.files import load_head, save_head
 from bdgan_lib.heads.training import HeadTraining, train_head
 from bdgan_lib.profiles import Profile
-from bdgan_lib.synthesis.run import SynthesisSpec, synthesize
+from bdgan_lib.synthesis.filters import Models
+from bdgan_lib.synthesis.run import synthesize
+from bdgan_lib.synthesis.spec import SynthesisSpec
 
 
 @dataclass(frozen=True)
@@ -46,5 +49,7 @@ class Workspace:
             images_per_class,
             self.profile.sampling,
             batch_size=100,
+            licence=self.profile.licence,
         )
-        return synthesize(spec, self.generator, head, self.folder / f"synthetic_{spec.hash()[:8]}")
+        models = Models(self.generator, head)
+        return synthesize(spec, models, self.folder / f"synthetic_{spec.hash()[:8]}", os.cpu_count() or 1)

@@ -44,7 +44,7 @@ def install(root: Path) -> None:
         constraints = Path(folder) / "held.txt"
         constraints.write_text("\n".join(held()) + "\n")
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
-                   "--constraint", str(constraints), "--editable", str(root)]  # fmt: skip
+                   "--constraint", str(constraints), "--editable", f"{root}[vqgan,widget]"]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]

@@ -1,12 +1,15 @@
-"""Generators small enough to be made anew for every test run."""
+"""Generators and data sets small enough to be made anew for every test run."""
 
+import numpy as np
 import pytest
 import torch
 from pytorch_pretrained_biggan import BigGAN, BigGANConfig
 from pytorch_pretrained_biggan.model import BigGANBatchNorm, SelfAttn
 
+from bdgan_lib.data.shards import MANIFEST, ShardedSet, write_manifest, write_shard
 from bdgan_lib.generators.vqgan import VQGAN
 from bdgan_lib.generators.vqgan_network import VQGANConfig, VQGANNetwork
+from bdgan_lib.types import LabelledSample, sample_id
 
 SETTINGS = {
     "output_dim": 32,
@@ -58,3 +61,47 @@ def vqgan() -> VQGAN:
         network.quantize.embedding.weight.normal_(0, 0.3)
         network.decoder.conv_out.weight.mul_(3)
     return VQGAN(network, "tiny VQGAN", ("robin", "mug", "saw"), "0" * 64)
+
+
+CLASSES = ("robin", "blue jay", "größer mug")
+
+
+def shapes(rng: np.random.Generator, k: int, height: int, width: int) -> np.ndarray:
+    """Overlapping discs, rings and specks of label ids, some pixels unlabelled."""
+    y, x = np.mgrid[:height, :width]
+    mask = np.zeros((height, width), np.uint8)
+    for label in range(1, k):
+        distance = np.hypot(y - rng.integers(4, height - 4), x - rng.integers(4, width - 4))
+        mask[(distance < rng.integers(4, 8)) & (distance > rng.integers(0, 3))] = label
+        mask[rng.integers(height), rng.integers(width)] = label
+    mask[rng.random(mask.shape) < 0.02] = 255
+    return mask
+
+
+@pytest.fixture
+def make_set(tmp_path):
+    """make_set(k=2, count=11, **about): a set of k labels, three shards, in `tmp_path / "set"`."""
+
+    def make(k: int = 2, count: int = 11, **about) -> ShardedSet:
+        folder, rng, samples = tmp_path / "set", np.random.default_rng(k), []
+        folder.mkdir()
+        for n in range(count):
+            height, width = 20 + n % 2, 26
+            mask = shapes(rng, k, height, width)
+            if n < 3:  # nothing; all of it; nobody knows
+                mask[:] = (0, 1, 255)[n]
+            class_id = n % len(CLASSES)
+            image = rng.integers(0, 256, (height, width, 3), np.uint8)
+            id = sample_id(CLASSES[class_id], n)
+            told = {
+                "class_name": CLASSES[class_id],
+                "bdgan_lib": "0.1.0",
+                "confidence": n / 4,
+                "extra": {"ü": [n]},
+            }
+            samples.append((LabelledSample(image, mask, class_id, n, id), told))
+        shards = [write_shard(folder / f"shard_{i:05d}.tar", samples[4 * i : 4 * i + 4]) for i in range(3)]
+        write_manifest(folder / MANIFEST, shards, {"spec": {}, "classes": CLASSES, **about})
+        return ShardedSet(folder)
+
+    return make

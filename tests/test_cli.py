@@ -80,13 +80,30 @@ def test_sample_draws_a_row_per_class(folder, monkeypatch):
 def test_a_head_is_trained_and_labels_a_data_set(folder, monkeypatch):
     assert bdgan(monkeypatch, "train-head", "--out", "head", "--steps", 2) == 0
     head = load_head(folder / "head")
-    assert bdgan(monkeypatch, "synthesize", "--out", "data", "--images", 2, "--head", "head") == 0
+    plain = ("--keep-confident", 1, "--workers", 1)
+    assert bdgan(monkeypatch, "synthesize", "--out", "data", "--images", 2, "--head", "head", *plain) == 0
     data = ShardedSet(folder / "data")
     images, masks, class_ids = data.arrays()
     assert images.shape == (24, 32, 32, 3) and masks.max() <= 1
     assert np.bincount(class_ids).tolist() == [2] * 12
     assert json.loads((folder / "data/manifest.json").read_text())["spec"]["head_sha256"] == head.sha256
     assert bdgan(monkeypatch, "sample", "--out", "s.png", "--count", 1, "--head", "head") == 0
+
+
+def test_a_data_set_is_described_validated_and_exported(make_set, tmp_path, monkeypatch, capsys):
+    folder = make_set().folder
+    assert bdgan(monkeypatch, "describe", folder) == 0
+    assert bdgan(monkeypatch, "validate", folder) == 0
+    assert bdgan(monkeypatch, "export", folder, "--to", "yolo-seg", "--out", tmp_path / "out") == 0
+    said = capsys.readouterr().out
+    assert "README.md, croissant.json" in said and f"{folder}: whole" in said
+    assert "11 images for yolo-seg, mean IoU with the masks 0." in said and "became background" in said
+    assert bdgan(monkeypatch, "export", folder, "--to", "coco", "--out", tmp_path / "out") == 2
+    assert "exists and is not written over" in capsys.readouterr().err
+    shard = folder / "shard_00001.tar"
+    shard.write_bytes(shard.read_bytes()[:-1])
+    assert bdgan(monkeypatch, "validate", folder) == 2
+    assert "shard_00001.tar is damaged" in capsys.readouterr().out
 
 
 def test_an_ensemble_is_trained_and_labels_too(folder, monkeypatch):
@@ -115,7 +132,22 @@ def test_the_second_generator_learns_labels_samples_and_labels_pictures(folder, 
     assert bdgan(monkeypatch, "train-head", "--out", "head", "--steps", 2, *other) == 0
     codes = ("--top-k", 9, "--top-p", 0.8, "--temperature", 1.3)
     assert (
-        bdgan(monkeypatch, "synthesize", "--out", "data", "--images", 1, "--head", "head", *codes, *other)
+        bdgan(
+            monkeypatch,
+            "synthesize",
+            "--out",
+            "data",
+            "--images",
+            1,
+            "--head",
+            "head",
+            "--keep-confident",
+            1,
+            "--workers",
+            1,
+            *codes,
+            *other,
+        )
         == 0
     )
     spec = json.loads((folder / "data/manifest.json").read_text())["spec"]
@@ -139,6 +171,31 @@ def test_the_second_generator_learns_labels_samples_and_labels_pictures(folder, 
         capsys.readouterr()
         assert bdgan(monkeypatch, *wrong) == 2
         assert said in capsys.readouterr().err and not (folder / "other").exists()
+
+
+@pytest.mark.parametrize("format", ["coco", "labelme", "cvat", "png"])
+def test_labels_go_to_another_tool_and_come_back(folder, monkeypatch, capsys, format):
+    assets = folder.parent / "assets/pocket/annotations"
+    assert bdgan(monkeypatch, "export-labels", assets, "--to", format, "--out", "out") == 0
+    assert "2 images with labels" in capsys.readouterr().out
+    sheet = decode_png((folder / "out/images/robin_00000000.png").read_bytes())
+    assert sheet.shape == (32, 32, 3) and sheet.std() > 0
+    assert bdgan(monkeypatch, "import-labels", "out", "--from", format, "--out", "store") == 0
+    assert capsys.readouterr().out == "store: 2 annotations came in\n"
+    for path in assets.glob("*.*"):
+        assert (folder / "store" / path.name).read_bytes() == path.read_bytes()
+    samples = json.loads((folder / "out/samples.json").read_text())
+    samples["robin_00000000"]["extra"] = {"x": float("nan")}
+    samples["blue_jay_00000000"]["seed"] = 5
+    (folder / "out/samples.json").write_text(json.dumps(samples))
+    assert bdgan(monkeypatch, "import-labels", "out", "--from", format, "--out", "store") == 0
+    said = capsys.readouterr().out.splitlines()
+    assert (
+        said[0].startswith("store: 0 ")
+        and "extra is no JSON" in said[1] + said[2]
+        and "seed" in said[1] + said[2]
+    )
+    assert sorted(path.name for path in folder.iterdir()) == ["out", "store"]
 
 
 def test_the_experiments_are_listed(folder, monkeypatch, capsys):

@@ -14,7 +14,8 @@ from bdgan_lib.generators import weights
 from bdgan_lib.generators.biggan_deep import deep_config
 from bdgan_lib.heads.examples import collect
 from bdgan_lib.profiles import PROFILES, load_profile
-from bdgan_lib.profiles.imagenet import ImageNetProfile
+from bdgan_lib.profiles.imagenet import ImageNetProfile, _normalised
+from bdgan_lib.profiles.judge import NetworkJudge
 from bdgan_lib.types import BdganError, Sampling
 
 REAL = [name for name in PROFILES if not name.startswith("pocket")]
@@ -161,7 +162,7 @@ def test_a_profile_s_judge_gives_each_image_its_class_s_probability(monkeypatch)
             return torch.stack([x.mean((1, 2, 3)), -x.mean((1, 2, 3))], 1)
 
     profile = ImageNetProfile("imagenet-128", 128, "biggan-deep-128")
-    profile.__dict__["judge"] = Judge()
+    profile.__dict__["judge"] = NetworkJudge(Judge(), _normalised)
     images = np.stack([np.full((32, 32, 3), value, np.uint8) for value in (0, 255)])
     found = profile.confidence(images, np.array([1, 1]))
     assert found[0] > 0.9 > 0.1 > found[1]

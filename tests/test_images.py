@@ -2,7 +2,10 @@
 
 import ast
 import errno
+import io
 import os
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +14,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from PIL import Image
 
 import bdgan_lib
 from bdgan_lib.images import (
     atomic_file,
     colour_mask,
+    decode_image,
+    decode_labels,
     decode_png,
     encode_png,
     from_uint8,
@@ -167,6 +173,75 @@ def test_a_damaged_png_is_a_user_error():
     for damaged in (b"", b"GIF89a", data[: len(data) // 2], b"\0" + data[1:]):
         with pytest.raises(BdganError, match="not a readable PNG"):
             decode_png(damaged)
+
+
+def saved(image, kind="PNG"):
+    buffer = io.BytesIO()
+    image.save(buffer, kind)
+    return buffer.getvalue()
+
+
+def small_png(bits, colour, width, height, rows):
+    """A PNG of any header, which may be a lie."""
+    pieces = ((b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)),
+              (b"IDAT", zlib.compress(rows)), (b"IEND", b""))  # fmt: skip
+    body = (struct.pack(">I", len(d)) + t + d + struct.pack(">I", zlib.crc32(t + d)) for t, d in pieces)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(body)
+
+
+def test_every_kind_of_picture_becomes_8_bit_rgb():
+    rgb = np.stack([ALL_BYTES[0, ..., 0], np.full((16, 16), 40, np.uint8), ALL_BYTES[0, ..., 0].T], -1)
+    grey = rgb[..., 0].astype(np.uint16)
+    assert np.array_equal(decode_image(saved(Image.fromarray(grey * 257))), ALL_BYTES[0]), (
+        "scaled, not clipped"
+    )
+    assert np.array_equal(
+        decode_image(saved(Image.fromarray(grey.astype(np.int32) * 257), "TIFF")), ALL_BYTES[0]
+    )
+    assert np.array_equal(
+        decode_image(small_png(16, 2, 1, 1, bytes([0, 9, 0, 99, 0, 200, 0]))), [[[9, 99, 200]]]
+    )
+    palette = Image.fromarray(rgb[..., 0])
+    palette.putpalette(np.arange(768) // 3)
+    assert np.array_equal(decode_image(saved(palette)), ALL_BYTES[0])
+    inks = Image.fromarray(255 - rgb).convert("RGB")
+    cmyk = Image.merge("CMYK", (*inks.split(), Image.new("L", (16, 16))))
+    assert np.array_equal(decode_image(saved(cmyk, "TIFF")), rgb)
+    assert np.abs(decode_image(saved(cmyk, "JPEG")).astype(int).mean() - rgb.mean()) < 5
+    assert np.array_equal(decode_image(saved(Image.fromarray(rgb).convert("RGBA"))), rgb)
+
+
+@pytest.mark.parametrize("side", [9_000, 30_000])
+def test_a_picture_that_claims_too_many_pixels_is_refused_unread(side):
+    data = small_png(8, 0, side, side, b"\0" * 99)
+    for decode in (decode_image, decode_png, decode_labels):
+        with pytest.raises(BdganError, match="not a readable"):
+            decode(data)
+
+
+def test_a_truncated_or_floating_picture_is_refused():
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8))
+    floats = saved(Image.fromarray(np.ones((4, 4), np.float32)), "TIFF")
+    wrong = [saved(noise, kind)[:-900] for kind in ("PNG", "JPEG", "WEBP", "BMP")] + [floats, b""]
+    for data in wrong:
+        with pytest.raises(BdganError, match="not a readable picture"):
+            decode_image(data)
+
+
+def test_label_ids_come_out_of_every_kind_of_png():
+    for bits, row in ((1, 0b01_00_00_00), (2, 0b00_11_00_00), (4, 0b0000_1101)):
+        assert decode_labels(small_png(bits, 0, 2, 1, bytes([0, row]))).tolist() == [
+            [0, (1, 3, 13)[bits // 2]]
+        ]
+        assert decode_labels(small_png(8, 0, 2, 1, bytes([0, 3, 255]))).tolist() == [[3, 255]]
+    ids = np.array([[0, 7, 255]], np.uint16)
+    assert np.array_equal(decode_labels(saved(Image.fromarray(ids))), ids)
+    palette = Image.fromarray(ids.astype(np.uint8))
+    palette.putpalette([9] * 768)
+    assert np.array_equal(decode_labels(saved(palette)), ids)
+    for wrong in (Image.fromarray(ids + 1), Image.new("RGB", (2, 2)), Image.new("LA", (2, 2))):
+        with pytest.raises(BdganError, match="wanted"):
+            decode_labels(saved(wrong))
 
 
 def test_a_file_is_replaced_whole(tmp_path):

@@ -3,22 +3,27 @@
 import json
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
 import cv2
 import numpy as np
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from bdgan_lib.images import decode_png, encode_png, write_atomic
+from bdgan_lib.data import rle
+from bdgan_lib.images import decode_png, encode_png, flush_folder, write_atomic
 from bdgan_lib.types import UNLABELLED, BdganError, Sampling, checked_id
 
 _KEYS = {
     "id", "class_name", "class_id", "seed", "sampling", "generator_sha256",
     "annotator", "classes", "extra", "mask_sha256",
 }  # fmt: skip
+_OPTIONAL = {"latent", "instances"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +43,7 @@ class Annotation:
     latent: tuple[float, ...] | None = (
         None  # in place of the one the seed gives; imported samples have theirs
     )
+    instances: NDArray[np.uint8] | None = None  # [H, W]; 0 = of no object, else its number; None = not told
 
     def __post_init__(self) -> None:
         checked_id(self.id)
@@ -53,6 +59,62 @@ class Annotation:
                 f"annotation {self.id}: the mask holds {wrong.tolist()[:5]}; "
                 f"wanted 0..{len(self.classes) - 1} ({', '.join(self.classes)}) or {UNLABELLED} (unlabelled)"
             )
+        if self.instances is not None and (
+            self.instances.dtype != np.uint8 or self.instances.shape != mask.shape
+        ):
+            came = f"{self.instances.dtype} {list(self.instances.shape)}"
+            raise BdganError(
+                f"annotation {self.id}: instances came as {came}; wanted uint8 {list(mask.shape)}"
+            )
+
+    @property
+    def skipped(self) -> bool:
+        """Whether the annotator saw no recognisable object; nothing is learnt from it."""
+        return bool(self.extra.get("skipped"))
+
+    def to_json(self) -> dict[str, Any]:
+        """All but mask and instances, as a JSON object; `from_json` puts them together again."""
+        record = {
+            "id": self.id,
+            "class_name": self.class_name,
+            "class_id": int(self.class_id),
+            "seed": int(self.seed),
+            "sampling": self.sampling.to_json(),
+            "generator_sha256": self.generator_sha256,
+            "annotator": self.annotator,
+            "classes": list(self.classes),
+            "extra": self.extra,
+        }
+        if self.latent is not None:
+            record["latent"] = list(self.latent)
+        return record
+
+    @classmethod
+    def from_json(
+        cls, record: dict[str, Any], mask: NDArray[np.uint8], instances: NDArray[np.uint8] | None = None
+    ) -> "Annotation":
+        """The annotation whose `to_json` came; BdganError for a key that is missing or of another kind."""
+        try:
+            texts = {key: record[key] for key in ("id", "class_name", "generator_sha256", "annotator")}
+            classes = tuple(record["classes"])
+            for text in (*texts.values(), *classes):
+                if not isinstance(text, str):
+                    raise BdganError(f"{text!r:.100} came; wanted a text")
+            return cls(
+                **texts,
+                class_id=int(record["class_id"]),
+                seed=int(record["seed"]),
+                sampling=Sampling.from_json(record["sampling"]),
+                mask=mask,
+                classes=classes,
+                extra=dict(record["extra"]),
+                latent=tuple(map(float, record["latent"])) if "latent" in record else None,
+                instances=instances,
+            )
+        except KeyError as error:
+            raise BdganError(f"the record has no {error}") from error
+        except (AttributeError, OverflowError, TypeError, ValueError) as error:
+            raise BdganError(f"the record does not fit: {error}") from error
 
 
 def resized(annotations: Iterable[Annotation], came: int, wanted: int) -> list[Annotation]:
@@ -67,8 +129,32 @@ def resized(annotations: Iterable[Annotation], came: int, wanted: int) -> list[A
                 f"annotation {annotation.id}: its mask is {list(annotation.mask.shape)}, its generator makes "
                 f"{came} x {came}; annotate again"
             )
-    size = (wanted, wanted)
-    return [replace(a, mask=cv2.resize(a.mask, size, interpolation=cv2.INTER_NEAREST)) for a in found]
+
+    def nearest(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return cv2.resize(mask, (wanted, wanted), interpolation=cv2.INTER_NEAREST)
+
+    return [
+        replace(a, mask=nearest(a.mask), instances=None if a.instances is None else nearest(a.instances))
+        for a in found
+    ]
+
+
+def _numbered(packed: dict[str, str], shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """The map of instances that the record packs number by number."""
+    instances = np.zeros(shape, np.uint8)
+    for number, text in packed.items():
+        if not 0 < int(number) < 256:
+            raise BdganError(f"instance {number} came; wanted 1 to 255")
+        instances[rle.decode(text, *shape)] = int(number)
+    return instances
+
+
+def json_text(record: dict[str, Any], whose: str) -> bytes:
+    """The JSON of what `to_json` gave; BdganError when the extras hold what JSON cannot."""
+    try:
+        return (json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    except (TypeError, ValueError) as error:
+        raise BdganError(f"{whose}: extra is no JSON ({error}); use plain values") from error
 
 
 class AnnotationStore:
@@ -76,63 +162,69 @@ class AnnotationStore:
 
     The JSON is the commit point. A new mask waits as `<id>.<start of its sha256>.png` until the JSON that
     names it stands, and only then takes the place of the old one: whenever a save is cut off, either the old
-    annotation or the new one is there, whole. One process writes at a time.
+    annotation or the new one is there, whole. One writes at a time, under a lock that a dead process gives
+    back; another is refused.
     """
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = Path(root)
+        self._lock = FileLock(self.root / ".lock", thread_local=False)  # a kernel answers in several threads
+        self._turn = RLock()
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Be the one who writes here, as often nested as wanted; BdganError while another does."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout as error:
+            raise BdganError(
+                f"{self.root} is open in another session; close that one (stop its kernel), or label into "
+                "another folder"
+            ) from error
+        try:
+            yield
+        finally:
+            self._lock.release()
 
     def add(self, annotation: Annotation) -> None:
         """Save an annotation, or save it anew; BdganError if its id already names another sample."""
         id = annotation.id
-        self._refuse_another_sample(annotation)
         png = encode_png(annotation.mask)
         mask_sha256 = sha256(png).hexdigest()
-        record = {
-            "id": id,
-            "class_name": annotation.class_name,
-            "class_id": int(annotation.class_id),
-            "seed": int(annotation.seed),
-            "sampling": annotation.sampling.to_json(),
-            "generator_sha256": annotation.generator_sha256,
-            "annotator": annotation.annotator,
-            "classes": list(annotation.classes),
-            "extra": annotation.extra,
-            "mask_sha256": mask_sha256,
-        }
-        if annotation.latent is not None:
-            record["latent"] = list(annotation.latent)
-        try:
-            text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-        except (TypeError, ValueError) as error:
-            raise BdganError(f"annotation {id}: extra is no JSON ({error}); use plain values") from error
+        record = annotation.to_json() | {"mask_sha256": mask_sha256}
+        if annotation.instances is not None:
+            numbers = np.unique(annotation.instances[annotation.instances > 0]).tolist()
+            record["instances"] = {str(n): rle.encode(annotation.instances == n) for n in numbers}
+        text = json_text(record, f"annotation {id}")
 
-        self.root.mkdir(parents=True, exist_ok=True)
-        try:
-            write_atomic(self._waiting(id, mask_sha256), png)
-            write_atomic(self.root / f"{id}.json", text.encode())  # the commit
-        finally:
-            self._settle(id)
+        with self.writing(), self._turn:
+            self._refuse_another_sample(annotation)
+            try:
+                write_atomic(self._waiting(id, mask_sha256), png)
+                write_atomic(self.root / f"{id}.json", text)  # the commit
+            finally:
+                self._settle(id)
+
+    def remove(self, id: str) -> None:
+        """Take an annotation out of the store; nothing happens if there is none."""
+        record, mask = self.root / f"{checked_id(id)}.json", self.root / f"{id}.png"
+        with self.writing(), self._turn:
+            if record.exists() and mask.exists():
+                mask.replace(self._waiting(id, self._record(id)["mask_sha256"]))
+            record.unlink(missing_ok=True)  # the commit
+            for left in self.root.glob(f"{id}.*png"):
+                left.unlink()
+            flush_folder(self.root)
 
     def load(self, id: str) -> Annotation:
         """The annotation of this id; BdganError naming the file that is missing or damaged."""
         record = self._record(id)
         mask = self._mask(id, record["mask_sha256"])
         try:
-            return Annotation(
-                id=id,
-                class_name=record["class_name"],
-                class_id=int(record["class_id"]),
-                seed=int(record["seed"]),
-                sampling=Sampling.from_json(record["sampling"]),
-                generator_sha256=record["generator_sha256"],
-                mask=mask,
-                annotator=record["annotator"],
-                classes=tuple(record["classes"]),
-                extra=dict(record["extra"]),
-                latent=tuple(map(float, record["latent"])) if "latent" in record else None,
-            )
-        except (BdganError, TypeError, ValueError) as error:
+            instances = _numbered(record["instances"], mask.shape) if "instances" in record else None
+            return Annotation.from_json(record, mask, instances)
+        except (AttributeError, TypeError, ValueError) as error:
             raise BdganError(f"{self.root / id}.json is damaged: {error}") from error
 
     def ids(self) -> list[str]:
@@ -158,7 +250,8 @@ class AnnotationStore:
         return len(self.ids())
 
     def __iter__(self) -> Iterator[Annotation]:
-        return map(self.load, self.ids())
+        """All but the skipped ones, which `load` gives by their id."""
+        return (annotation for annotation in map(self.load, self.ids()) if not annotation.skipped)
 
     def _refuse_another_sample(self, annotation: Annotation) -> None:
         """Two samples under one name would bury a mask somebody drew."""
@@ -194,7 +287,7 @@ class AnnotationStore:
             raise BdganError(f"{path} is missing: no annotation {id} here, or its record is lost") from error
         except ValueError as error:
             raise BdganError(f"{path} is damaged: {error}; restore it from a copy") from error
-        if not isinstance(record, dict) or set(record) - {"latent"} != _KEYS or record["id"] != id:
+        if not isinstance(record, dict) or set(record) - _OPTIONAL != _KEYS or record["id"] != id:
             raise BdganError(f"{path} is no record of annotation {id}; wanted an object with {sorted(_KEYS)}")
         return record
 

@@ -6,6 +6,7 @@ import os
 import re
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,12 @@ from bdgan_lib.images import atomic_file, decode_png, encode_png, sha256_of, wri
 from bdgan_lib.types import BdganError, LabelledSample, checked_id
 
 MANIFEST = "manifest.json"
+DROPPED = ".dropped.jsonl"  # in place of .tar: what filters left out of a shard
+LOG, CALIBRATION = "log.jsonl", "calibration.json"  # of the making; no part of the set's bytes
 _SUFFIXES = (".png", ".mask.png", ".json")  # image, mask, record: the members of one sample, in this order
 _LARGEST_MEMBER = 1 << 28  # bytes; a damaged header must not ask for all the memory
 _AGAIN = "make the data set again, finished shards are kept"
+_REMAKE = "remove it and run the same command, which makes the same bytes"
 _SHARD_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*\.tar")
 
 Labelled = tuple[LabelledSample, dict[str, Any]]  # a sample and its provenance
@@ -72,18 +76,23 @@ def read_shard(path: str | os.PathLike[str]) -> Iterator[Labelled]:
 def write_manifest(
     path: str | os.PathLike[str], shards: Iterable[Mapping[str, Any]], about: Mapping[str, Any]
 ) -> None:
-    """Commit a set: what `write_shard` returned for each shard, and what the set is (settings ...)."""
-    shards = [{key: shard[key] for key in ("name", "sha256", "count")} for shard in shards]
+    """Commit a set: what `write_shard` returned for each shard, and what the set is (settings ...).
+
+    It ends in the sha256 of all the rest, so that `read_manifest` knows it whole.
+    """
+    shards = [dict(shard) for shard in shards]
     record = {**about, "count": sum(shard["count"] for shard in shards), "shards": shards}
-    write_atomic(path, (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode())
+    write_atomic(path, _sealed(record))
 
 
 def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
     """What `write_manifest` wrote; BdganError when it is missing, damaged or names an unsafe file."""
     path = Path(path)
     try:
-        record = json.loads(path.read_bytes())
+        data = path.read_bytes()
+        record = json.loads(data)
         shards = record["shards"]
+        sealed = data == _sealed(record)  # another order, space or spelling is a change as well
         whole = (
             all(isinstance(shard["sha256"], str) and isinstance(shard["count"], int) for shard in shards)
             and all(_SHARD_NAME.fullmatch(shard["name"]) for shard in shards)
@@ -92,11 +101,20 @@ def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
         )
     except FileNotFoundError as error:
         raise BdganError(f"{path} is missing: no data set here, or not finished; finish it first") from error
-    except (ValueError, TypeError, KeyError) as error:
-        raise BdganError(f"{path} is damaged ({error!r}); remove it and {_AGAIN}") from error
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise BdganError(f"{path} is damaged ({error!r}); {_REMAKE}") from error
+    if not sealed:
+        raise BdganError(f"{path} is damaged: its sha256 is not that of its content; {_REMAKE}")
     if not whole:
-        raise BdganError(f"{path} is damaged: unsafe or repeated names, or wrong counts; {_AGAIN}")
+        raise BdganError(f"{path} is damaged: unsafe or repeated names, or wrong counts; {_REMAKE}")
     return record
+
+
+def _sealed(record: Mapping[str, Any]) -> bytes:
+    """A manifest's text: its entries, then the sha256 of the text without that."""
+    text = lambda record: (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode()
+    rest = {key: value for key, value in record.items() if key != "sha256"}
+    return text({**rest, "sha256": sha256(text(rest)).hexdigest()})
 
 
 class ShardedSet:
@@ -123,7 +141,7 @@ class ShardedSet:
         """All samples and their provenance, in order, one in memory at a time."""
         for shard in self.shards:
             count = 0
-            for labelled in read_shard(self._verified(shard)):
+            for labelled in read_shard(self.verified(shard)):
                 count += 1
                 yield labelled
             if count != shard["count"]:
@@ -135,7 +153,7 @@ class ShardedSet:
     def verify(self) -> None:
         """BdganError naming the first shard whose bytes are not the manifest's, with both sha256."""
         for shard in self.shards:
-            self._verified(shard)
+            self.verified(shard)
 
     def arrays(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.int64]]:
         """(images uint8 [N, H, W, 3], masks uint8 [N, H, W], class_ids int64 [N]), in the shards' order.
@@ -159,7 +177,8 @@ class ShardedSet:
             raise BdganError(f"{self.folder} holds no sample; wanted one or more")
         return images, masks, class_ids
 
-    def _verified(self, shard: Mapping[str, Any]) -> Path:
+    def verified(self, shard: Mapping[str, Any]) -> Path:
+        """The path of one of `shards`; BdganError when it is missing or its bytes are not the manifest's."""
         path, expected = self.folder / shard["name"], shard["sha256"]
         if not path.is_file():
             raise BdganError(f"{path} is missing; {_AGAIN}")

@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
-from types import MethodType
 
 import torch
 import torch.nn.functional as F
@@ -126,12 +126,12 @@ def _prepared(model: BigGAN) -> BigGAN:
         if hasattr(module, "weight_orig"):
             remove_spectral_norm(module)  # leaves the weight that the stored vectors give
         if isinstance(module, BigGANBatchNorm):
-            module.forward = MethodType(_normalise, module)
+            module.forward = partial(_normalise, module)
     for module in list(model.modules()):
         if isinstance(module, GenBlock):
             if module.up_sample:
                 module.conv_1 = doubling(module.conv_1)
-            module.forward = MethodType(_block, module)
+            module.forward = partial(_block, module)
     rgb.weight, rgb.bias = nn.Parameter(rgb.weight[:3], False), nn.Parameter(rgb.bias[:3], False)
     return model
 
@@ -141,8 +141,16 @@ def _in_bf16(model: BigGAN) -> None:
     for module in model.modules():
         if isinstance(module, SelfAttn | nn.Conv2d | nn.ConvTranspose2d):
             module.to(torch.bfloat16)
-    model.generator.gen_z.register_forward_hook(lambda _m, _i, y: y.bfloat16())
-    model.generator.conv_to_rgb.register_forward_hook(lambda _m, _i, y: y.float())
+    model.generator.gen_z.register_forward_hook(_to_bf16)
+    model.generator.conv_to_rgb.register_forward_hook(_to_float)
+
+
+def _to_bf16(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
+    return output.bfloat16()
+
+
+def _to_float(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
+    return output.float()
 
 
 def _block(self: GenBlock, x: Tensor, condition: Tensor, truncation: float) -> Tensor:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bdgan_lib.features import groups
-from bdgan_lib.heads.ensemble import mean_and_divergence
+from bdgan_lib.heads.ensemble import image_divergence, mean_and_divergence
 from bdgan_lib.types import BdganError, Sample
 
 GROUPS = ("low", "mid", "high")  # of blocks, by resolution
@@ -106,6 +106,11 @@ class Head(nn.Module, ABC):
         return self.logits(features, class_ids)
 
     @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the label ids, from 0."""
+        return self.config.labels
+
+    @property
     def sha256(self) -> str:
         """Of the architecture and the weights; equal before saving and after loading."""
         digest = sha256(json.dumps(self.config.to_json()).encode())
@@ -126,6 +131,11 @@ class Head(nn.Module, ABC):
         logits = self(features, class_ids.to(next(self.parameters()).device))
         mean, divergence = mean_and_divergence(logits)
         return largest(mean).cpu().numpy(), divergence.cpu().numpy()
+
+    def assess(self, sample: Sample) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """Labels [B, side, side] of a sample, and each image's JS divergence [B]: its pixels' mean, nats."""
+        labels, divergence = self.label(sample.features, sample.class_ids)
+        return labels, image_divergence(divergence)
 
     def predict(self, sample: Sample) -> NDArray[np.uint8]:
         """Labels [B, side, side] uint8 of a sample drawn with features."""

@@ -108,9 +108,7 @@ def collect(
     if not found:
         raise BdganError("no annotation came; label at least one sample first (notebook 02)")
     _check(found, generator)
-    found.sort(
-        key=lambda a: (json.dumps(a.sampling.to_json()), a.latent is not None)
-    )  # long runs of one kind
+    found = in_runs(found)
     masks = torch.from_numpy(np.stack([a.mask for a in found]))
     if not parts:
         masks = torch.where(masks == UNLABELLED, UNLABELLED, (masks > 0).to(torch.uint8))
@@ -129,6 +127,11 @@ def collect(
     if keep == "disk" and folder is not None:
         return Examples(_on_disk(generator, found, fresh, folder, batch_size), class_ids, masks)
     raise BdganError(f"keep came as {keep!r}; wanted memory, disk (with a folder), fresh or auto")
+
+
+def in_runs(annotations: Iterable[Annotation]) -> list[Annotation]:
+    """The annotations in the order that `collect` keeps: all of one sampling together, else as they came."""
+    return sorted(annotations, key=lambda a: (json.dumps(a.sampling.to_json()), a.latent is not None))
 
 
 def _check(found: list[Annotation], generator: Sampler) -> None:

@@ -2,17 +2,21 @@
 
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
+from bdgan_lib.annotation.choose import candidates
 from bdgan_lib.data.annotations import Annotation, AnnotationStore
 from bdgan_lib.generators.recorded import RecordedGenerator
 from bdgan_lib.generators.vqgan import VQGAN
 from bdgan_lib.generators.weights import Weights
 from bdgan_lib.heads.examples import Sampler
+from bdgan_lib.profiles.judge import NetworkJudge
 from bdgan_lib.types import BdganError, Sampling
 
 
@@ -57,9 +61,14 @@ class Profile(ABC):
             raise BdganError(f"profile {self.name} has too few annotations to score with; label six or more")
         return found
 
+    @property
     @abstractmethod
+    def judge(self) -> NetworkJudge:
+        """The classifier that says how recognisable a sample is."""
+
     def confidence(self, images: NDArray[np.uint8], class_ids: NDArray[np.integer]) -> NDArray[np.float32]:
-        """A classifier's probability of each image's own class, [N]; images [N, H, W, 3]."""
+        """The judge's probability of each image's own class, [N]; images [N, H, W, 3]."""
+        return self.judge(images, class_ids)
 
     @abstractmethod
     def verify(self) -> int:
@@ -74,6 +83,13 @@ class Profile(ABC):
     def needs(self) -> list[Weights]:
         """What it reads of the weights catalogue; nothing where all files ship."""
         return []
+
+    @property
+    def licence(self) -> str:
+        """Of the images it makes and their labels, as far as the project knows."""
+        if not self.needs:
+            return "Apache-2.0"
+        return f"generator: {self.needs[0].licence}; labels: their annotators', the release's CC BY-NC 4.0"
 
     def class_id(self, name: str) -> int:
         """BdganError, with the names there are, for an unknown class."""
@@ -91,6 +107,19 @@ class Profile(ABC):
     def classifier(self) -> Any:
         """The network that judges samples, with its feature maps."""
         raise self._lacks("classifier with feature maps", "`confidence` judges images")
+
+    def candidates(self, generator: Sampler, keep: int = 5, classes: Iterable[str] = ()) -> list[Annotation]:
+        """Samples to label by hand: of ten of each class the `keep` clearest, one of every class in turn.
+
+        classes: their names; all of them if none is named.
+        """
+        ids = tqdm([self.class_id(name) for name in classes] or range(len(self.classes)), "samples to label")
+        found = [kept for kept, _ in candidates(generator, ids, self.confidence, self.sampling, keep=keep)]
+        return [annotation for turn in zip(*found, strict=True) for annotation in turn]
+
+    def recorded_session(self) -> list[dict[str, Any]]:
+        """A recorded labelling session, for those who have no mouse at hand."""
+        raise self._lacks("recorded session", "draw in the widget")
 
     def annotate(self, generator: Any, keep: int = 5) -> list[Annotation]:
         """Sample ten of each class, keep the most recognisable ones, have the oracle label their parts."""

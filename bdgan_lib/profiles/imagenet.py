@@ -25,6 +25,7 @@ from bdgan_lib.generators.vqgan_network import VQGANNetwork
 from bdgan_lib.heads.examples import Sampler
 from bdgan_lib.images import from_uint8
 from bdgan_lib.profiles.base import Profile, assets_folder
+from bdgan_lib.profiles.judge import NetworkJudge
 from bdgan_lib.types import Sampling
 
 JUDGE = "resnet50"  # of the catalogue: the classifier that judges samples
@@ -86,19 +87,14 @@ class ImageNetProfile(Profile):
         """What people have labelled: `annotations/<profile>` beside `assets`."""
         return AnnotationStore(assets_folder().parent / "annotations" / self.name)
 
-    @torch.inference_mode()
-    def confidence(self, images: NDArray[np.uint8], class_ids: NDArray[np.integer]) -> NDArray[np.float32]:
-        """As `Profile.confidence`, by torchvision's ResNet-50 at 224 pixels."""
-        found = torch.cat([self.judge(_normalised(images[i : i + 50])) for i in range(0, len(images), 50)])
-        return found.softmax(1).numpy()[np.arange(len(images)), class_ids]
-
     @cached_property
-    def judge(self) -> torch.nn.Module:
+    def judge(self) -> NetworkJudge:
+        """torchvision's ResNet-50 at 224 pixels."""
         from torchvision.models import resnet50
 
         network = resnet50()
         network.load_state_dict(load_file(weights.prepared(self.needs[1], weights.cache_folder())))
-        return network.eval().requires_grad_(False)
+        return NetworkJudge(network.requires_grad_(False), _normalised, 50)
 
     def verify(self) -> int:
         """Check the files that have been fetched; BdganError names one that is damaged."""

@@ -13,9 +13,8 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 
-from bdgan_lib.annotation.choose import annotate
+from bdgan_lib.annotation.choose import annotate, candidates
 from bdgan_lib.data.annotations import Annotation, AnnotationStore, resized
-from bdgan_lib.downstream.fitting import predict
 from bdgan_lib.generators.biggan_deep import BigGANDeep, load_biggan_deep
 from bdgan_lib.generators.recorded import RecordedGenerator
 from bdgan_lib.generators.transfer import Embedded
@@ -26,6 +25,7 @@ from bdgan_lib.pocket.networks import Classifier
 from bdgan_lib.pocket.oracle import Oracle
 from bdgan_lib.pocket.world import CLASSES, PARTS, SceneSet, render_set
 from bdgan_lib.profiles.base import Profile, assets_folder
+from bdgan_lib.profiles.judge import NetworkJudge
 from bdgan_lib.types import BdganError, Sampling, sample_id
 
 Network = TypeVar("Network", bound=torch.nn.Module)
@@ -66,6 +66,12 @@ class PocketProfile(Profile):
         self._check(*self._listed("annotations/"))
         return AnnotationStore(self.folder / "annotations")
 
+    def recorded_session(self) -> list[dict[str, Any]]:
+        """A labelling session that was recorded in a browser (recipe: tests/browser/record.py)."""
+        self._check("session.json")
+        found: list[dict[str, Any]] = json.loads((self.folder / "session.json").read_text("utf-8"))
+        return found
+
     def experiment(self, name: str) -> dict[str, Any]:
         """The shipped result of `bdgan experiment NAME`; BdganError if it is of another generator."""
         self._check(f"experiments/{name}.json", "biggan/model.safetensors")
@@ -79,10 +85,9 @@ class PocketProfile(Profile):
 
     def annotate(self, generator: RecordedGenerator, keep: int = 5) -> list[Annotation]:
         """Sample ten of each class, keep the most recognisable ones, have the oracle label their parts."""
-        return list(
-            annotate(generator.sample, generator.sha256, self.classes, self.confidence, self.oracle.annotate,
-                     self.oracle.name, PARTS, self.sampling, keep=keep)
-        )  # fmt: skip
+        every = range(len(self.classes))
+        chosen = candidates(generator, every, self.confidence, self.sampling, keep=keep)
+        return list(annotate(chosen, self.oracle.annotate, self.oracle.name, PARTS))
 
     def test_annotations(self, generator: Sampler, count: int, first_seed: int = 100_000) -> list[Annotation]:
         """Fresh samples from these seeds, their parts labelled by the oracle."""
@@ -108,10 +113,10 @@ class PocketProfile(Profile):
         """Rendered scenes with exact masks; no shipped network was trained on seeds from 3,000,000."""
         return render_set(count, first_seed, self.image_size, workers=os.cpu_count() or 1)
 
-    def confidence(self, images: NDArray[np.uint8], class_ids: NDArray[np.integer]) -> NDArray[np.float32]:
-        """The classifier's probability of each image's own class, [N]."""
-        probabilities = predict(self.classifier, images).softmax(1).numpy()
-        return probabilities[np.arange(len(images)), class_ids]
+    @cached_property  # type: ignore[misc]
+    def judge(self) -> NetworkJudge:
+        """The classifier."""
+        return NetworkJudge(self.classifier, from_uint8)
 
     @torch.inference_mode()
     def quality_features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -186,6 +191,10 @@ class PocketVQGANProfile(PocketProfile):
 
 def record_assets(profile: PocketProfile) -> None:
     """Write the manifest of a profile's assets: the last step after a recipe has made them anew."""
-    files = sorted(p for p in profile.folder.rglob("*") if p.is_file() and p.name != "manifest.json")
+    files = sorted(
+        p
+        for p in profile.folder.rglob("*")
+        if p.is_file() and p.name != "manifest.json" and not p.name.startswith(".")
+    )
     hashes = {p.relative_to(profile.folder).as_posix(): sha256(p.read_bytes()).hexdigest() for p in files}
     write_atomic(profile.folder / "manifest.json", (json.dumps(hashes, indent=1) + "\n").encode())

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from bdgan_lib.generators.base import Generator
 from bdgan_lib.images import to_uint8
-from bdgan_lib.synthesis.run import Labeller
+from bdgan_lib.synthesis.filters import Labeller
 from bdgan_lib.types import BdganError, Sampling
 
 
@@ -60,7 +60,7 @@ class OnlineSynthesis(IterableDataset[list[Batch]]):
         numbers = range(n * size, (n + 1) * size)
         ids = torch.tensor([self.class_ids[i % len(self.class_ids)] for i in numbers])
         sample = self.generator.sample(ids, torch.arange(size) + self.first_seed + n * size, self.sampling)
-        images, masks = to_uint8(sample.images), self.head.predict(sample)
+        images, masks = to_uint8(sample.images), self.head.assess(sample)[0]
         parts = (slice(k, k + self.batch_size) for k in range(0, size, self.batch_size))
         return [Batch(images[part], masks[part], ids[part].numpy()) for part in parts]
 

@@ -2,199 +2,255 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from hashlib import sha256
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, TypeVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from bdgan_lib import __version__
+from bdgan_lib.data.datasheet import CARD, describe
 from bdgan_lib.data.shards import (
+    DROPPED,
+    LOG,
     MANIFEST,
     Labelled,
     ShardedSet,
     read_manifest,
-    sha256_of,
     write_manifest,
     write_shard,
 )
 from bdgan_lib.generators.base import Generator
-from bdgan_lib.images import to_uint8
-from bdgan_lib.types import BdganError, LabelledSample, Sample, Sampling, sample_id
+from bdgan_lib.images import sha256_of, write_atomic
+from bdgan_lib.precision import one_thread
+from bdgan_lib.synthesis.filters import REASONS, Judged, Models, judged, reasons
+from bdgan_lib.synthesis.spec import Filters, SynthesisSpec
+from bdgan_lib.types import BdganError, LabelledSample, sample_id
 
-
-class Labeller(Protocol):
-    """Whatever labels what a generator sampled: a label head, an ensemble, an oracle."""
-
-    @property
-    def sha256(self) -> str:
-        """Of its weights."""
-
-    def predict(self, sample: Sample) -> NDArray[np.uint8]:
-        """B samples -> masks [B, H, W] of label ids."""
-
-
-@dataclass(frozen=True)
-class SynthesisSpec:
-    """All that a synthetic data set depends on.
-
-    Sample n, counted from 0, is of class class_ids[n % len(class_ids)] and has seed first_seed + n. It is
-    computed in the batch of samples with the same n // batch_size, whichever shard it goes to, so neither
-    shard_size nor the size of the whole ever changes a pixel.
-    """
-
-    generator_sha256: str
-    head_sha256: str
-    class_ids: tuple[int, ...]
-    images_per_class: int  # paper: 100k images in all
-    sampling: Sampling  # paper: truncation 0.9, which in its release is z_std 0.9
-    batch_size: int = 50
-    shard_size: int = 500  # samples per file
-    first_seed: int = 1_000_000  # far from the seeds people annotate
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "class_ids", tuple(self.class_ids))
-        if not self.class_ids or min(self.class_ids) < 0 or len(set(self.class_ids)) != len(self.class_ids):
-            raise BdganError(f"class_ids came as {list(self.class_ids)}; give one or more, each once, from 0")
-        for name, least in (("images_per_class", 1), ("batch_size", 1), ("shard_size", 1), ("first_seed", 0)):
-            if getattr(self, name) < least:
-                raise BdganError(f"{name} is {getattr(self, name)}; give {least} or more")
-
-    @property
-    def count(self) -> int:
-        """Images in all."""
-        return len(self.class_ids) * self.images_per_class
-
-    @property
-    def num_shards(self) -> int:
-        return -(-self.count // self.shard_size)
-
-    def to_json(self) -> dict[str, Any]:
-        """As a JSON object."""
-        return asdict(self)
-
-    def hash(self) -> str:
-        """sha256 of the specification, in hexadecimal."""
-        return sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
+Advance = Callable[[int, int], object]  # told after each batch how many were drawn and kept
+T = TypeVar("T")
 
 
 def make_shard(
     spec: SynthesisSpec,
     k: int,
-    generator: Generator,
-    head: Labeller,
+    models: Models,
     folder: str | os.PathLike[str],
-    advance: Callable[[int], object] = lambda images: None,
+    advance: Advance = lambda drawn, kept: None,
 ) -> dict[str, Any]:
-    """Write shard k of a data set, 0 <= k < spec.num_shards: {"name", "sha256", "count"}.
+    """Write shard k of a data set, 0 <= k < spec.num_shards: {"name", "sha256", "count", "dropped" ...}.
 
-    A function of spec and k alone: any worker, in any order, writes the same bytes. Memory is that of one
-    batch. advance: called with the number of images after each batch. BdganError for another generator or
-    head than the specification's, for an unknown class and for masks of the wrong kind.
+    A function of spec and k alone: any worker, in any order, writes the same bytes. What filters drop is
+    listed in `<shard>.dropped.jsonl`, with the reason; without filters there is no such file. Memory is that
+    of two batches. BdganError for models
+    that are not the specification's, for an unknown class and for masks of the wrong kind.
     """
     if not 0 <= k < spec.num_shards:
         raise BdganError(f"shard {k} was asked for; this data set has 0..{spec.num_shards - 1}")
-    _check(spec, generator, head)
-    return write_shard(Path(folder) / _shard_name(k), _samples(spec, k, generator, head, advance))
+    check(spec, models)
+    dropped: list[dict[str, Any]] = []
+    path = Path(folder) / shard_name(k)
+    with one_thread():
+        entry = write_shard(path, _kept(spec, k, models, dropped, advance))
+    if spec.filters == Filters():
+        return entry
+    list_path = path.with_suffix(DROPPED)
+    write_atomic(list_path, "".join(json.dumps(d, sort_keys=True) + "\n" for d in dropped).encode())
+    why = Counter(d["dropped"] for d in dropped)
+    counts = {reason: why[reason] for reason in REASONS if why[reason]}
+    return {**entry, "dropped": counts, "dropped_sha256": sha256_of(list_path)}
 
 
 def synthesize(
     spec: SynthesisSpec,
-    generator: Generator,
-    head: Labeller,
+    models: Models,
     folder: str | os.PathLike[str],
+    workers: int = 1,
     progress: bool = True,
 ) -> ShardedSet:
     """Make the whole data set in `folder`, or the rest of one that was interrupted.
 
+    workers: processes beside this one, each with one thread; 1: this one alone. Their number changes no byte.
     Each finished shard has a record beside it; a shard whose bytes still have the recorded sha256 is kept.
     The manifest is written last and is the one commit point. progress: print the estimate, show images per
-    second. BdganError if the folder holds another data set; OSError (no space left) leaves the finished
-    shards readable.
+    second and the kept share. BdganError if the folder holds another data set; OSError (no space left) leaves
+    the finished shards readable.
     """
-    _check(spec, generator, head)
-    folder = Path(folder)
-    recorded = _recorded(spec, folder)  # before anything is written
-    folder.mkdir(parents=True, exist_ok=True)
-    if progress:
-        print(_estimate(spec, generator, folder), flush=True)
+    from bdgan_lib.synthesis.workers import shards_by_processes
 
-    about = {"spec": spec.to_json(), "spec_sha256": spec.hash(), "classes": list(generator.classes)}
-    shards = {name: shard for name, shard in recorded.items() if _is_whole(folder / name, shard)}
-    kept = sum(shard["count"] for shard in shards.values())
-    with tqdm(total=spec.count, initial=kept, unit="image", disable=not progress, mininterval=1.0) as bar:
-        for k, name in enumerate(_shard_names(spec)):
-            if name not in shards:
-                shards[name] = make_shard(spec, k, generator, head, folder, bar.update)
-                write_manifest(_record_path(folder, name), [shards[name]], about)
-    write_manifest(folder / MANIFEST, [shards[name] for name in _shard_names(spec)], about)
-    for name in shards:  # the manifest says now what their records said
-        _record_path(folder, name).unlink(missing_ok=True)
-    return ShardedSet(folder)
+    with Run(spec, models, Path(folder), progress, max(1, workers)) as run:
+        if workers > 1:
+            made: Iterable[dict[str, Any]] = shards_by_processes(run, workers)
+        else:
+            made = (make_shard(spec, k, models, run.folder, run.advance) for k in run.missing)
+        for entry in made:
+            run.finish(entry)
+    return described(run)
 
 
-def _samples(
-    spec: SynthesisSpec, k: int, generator: Generator, head: Labeller, advance: Callable[[int], object]
-) -> Iterator[Labelled]:
-    """The samples of shard k with their provenance, one batch in memory at a time."""
-    start, end = k * spec.shard_size, min((k + 1) * spec.shard_size, spec.count)
-    for first in range(start // spec.batch_size * spec.batch_size, end, spec.batch_size):
-        # whole batches, even where one reaches over an end of the shard: what is too much is dropped
-        numbers = range(first, first + spec.batch_size)
-        class_ids = [spec.class_ids[n % len(spec.class_ids)] for n in numbers]
-        seeds = [spec.first_seed + n for n in numbers]
-        sample = generator.sample(torch.tensor(class_ids), torch.tensor(seeds), spec.sampling)
-        images, masks = to_uint8(sample.images), np.asarray(head.predict(sample))
-        if masks.dtype != np.uint8 or masks.shape != images.shape[:3]:
-            raise BdganError(
-                f"the head's masks came as {masks.dtype} {list(masks.shape)}; "
-                f"wanted uint8 {list(images.shape[:3])}, one label id per pixel"
-            )
-        inside = [i for i, n in enumerate(numbers) if start <= n < end]
-        for i in inside:
-            class_name = generator.classes[class_ids[i]]
-            id = sample_id(class_name, seeds[i])
-            yield (
-                LabelledSample(images[i], masks[i], class_ids[i], seeds[i], id),
-                {
-                    "id": id,
-                    "class_id": class_ids[i],
-                    "class_name": class_name,
-                    "seed": seeds[i],
-                    "sampling": spec.sampling.to_json(),
-                    "batch_size": spec.batch_size,
-                    "generator_sha256": spec.generator_sha256,
-                    "head_sha256": spec.head_sha256,
-                    "bdgan_lib": __version__,
-                },
-            )
-        advance(len(inside))
+def described(run: "Run") -> ShardedSet:
+    """The finished set, with data card and Croissant file."""
+    if run.missing or not (run.folder / CARD).exists():
+        describe(run.folder, progress=False)
+    return ShardedSet(run.folder)
 
 
-def _check(spec: SynthesisSpec, generator: Generator, head: Labeller) -> None:
+class Run:
+    """A data set under way: which shards are missing, the bar, the log, and the commit at the end."""
+
+    def __init__(
+        self, spec: SynthesisSpec, models: Models, folder: Path, progress: bool, workers: int
+    ) -> None:
+        check(spec, models)
+        self.spec, self.models, self.folder = spec, models, folder
+        recorded = _recorded(spec, folder)  # before anything is written
+        folder.mkdir(parents=True, exist_ok=True)
+        if progress:
+            print(_estimate(spec, models.generator, folder, workers), flush=True)
+        self._about = {
+            "spec": spec.to_json(),
+            "spec_sha256": spec.hash(),
+            "classes": list(models.generator.classes),
+            "labels": list(models.head.labels),
+            "image_size": models.generator.image_size,
+        }
+        self._done = {name: entry for name, entry in recorded.items() if _is_whole(folder, entry)}
+        self.missing = [k for k in range(spec.num_shards) if shard_name(k) not in self._done]
+        self._kept = self._drawn = 0
+        before = spec.count - sum(len(spec.numbers(k)) for k in self.missing)
+        self._bar = tqdm(
+            total=spec.count, initial=before, unit="image", disable=not progress, mininterval=1.0
+        )
+        self._began = time.monotonic()
+
+    def __enter__(self) -> "Run":
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._bar.close()
+        if kind is not None:
+            return
+        names = [shard_name(k) for k in range(self.spec.num_shards)]
+        if self.missing or not (self.folder / MANIFEST).exists():
+            why = sum((Counter(self._done[name].get("dropped", {})) for name in names), Counter())
+            kept = sum(self._done[name]["count"] for name in names)
+            about = {
+                **self._about,
+                "licence": self.spec.licence or "not stated",
+                "counts": {"made": self.spec.count, "kept": kept, **dict(sorted(why.items()))},
+            }
+            write_manifest(self.folder / MANIFEST, [self._done[name] for name in names], about)
+        # the manifest says now what their records said; what a killed writer left is nobody's
+        for left in [*(record_path(self.folder, name) for name in names), *self.folder.glob(".*.tmp")]:
+            left.unlink(missing_ok=True)
+
+    def advance(self, drawn: int, kept: int) -> None:
+        """Move the bar."""
+        self._drawn, self._kept = self._drawn + drawn, self._kept + kept
+        self._bar.update(drawn)
+        if self._drawn:
+            self._bar.set_postfix(kept=f"{self._kept / self._drawn:.0%}", refresh=False)
+
+    def finish(self, entry: dict[str, Any]) -> None:
+        """Record a shard that stands."""
+        self._done[entry["name"]] = entry
+        write_manifest(record_path(self.folder, entry["name"]), [entry], self._about)
+        line = {
+            "shard": entry["name"],
+            "kept": entry["count"],
+            "dropped": entry.get("dropped", {}),
+            "seconds": round(time.monotonic() - self._began, 2),
+            "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        }
+        with (self.folder / LOG).open("a") as log:
+            log.write(json.dumps(line) + "\n")
+
+
+def check(spec: SynthesisSpec, models: Models) -> None:
+    """BdganError unless these are the models of the specification, and know its classes."""
+    asked = spec.filters.min_confidence is not None
     for what, came, wanted in (
-        ("generator", generator.sha256, spec.generator_sha256),
-        ("head", head.sha256, spec.head_sha256),
+        ("generator", models.generator.sha256, spec.generator_sha256),
+        ("head", models.head.sha256, spec.head_sha256),
+        ("judge", models.judge.sha256 if models.judge and asked else "", spec.judge_sha256 if asked else ""),
     ):
         if came != wanted:
-            raise BdganError(f"the {what} has sha256 {came}, the specification wants {wanted}; pass that one")
-    if max(spec.class_ids) >= len(generator.classes):
+            raise BdganError(
+                f"the {what} has sha256 {came or 'none'}, the specification wants {wanted}; pass that one"
+            )
+    if max(spec.class_ids) >= len(models.generator.classes):
         raise BdganError(
-            f"class id {max(spec.class_ids)} is unknown to {generator.name}; "
-            f"it has 0..{len(generator.classes) - 1}"
+            f"class id {max(spec.class_ids)} is unknown to {models.generator.name}; "
+            f"it has 0..{len(models.generator.classes) - 1}"
         )
+
+
+def _kept(
+    spec: SynthesisSpec, k: int, models: Models, dropped: list[dict[str, Any]], advance: Advance
+) -> Iterator[Labelled]:
+    """The samples of shard k that the filters keep, with their provenance; the others go to `dropped`."""
+    shared = {
+        "sampling": spec.sampling.to_json(),
+        "batch_size": spec.batch_size,
+        "generator_sha256": spec.generator_sha256,
+        "head_sha256": spec.head_sha256,
+        "device": spec.device,
+        "bdgan_lib": __version__,
+    }
+    for numbers, found in ahead(_batches(spec, k, models)):
+        why, kept = reasons(found, spec.filters), 0
+        for i, n in enumerate(numbers):
+            if n not in spec.numbers(k):
+                continue
+            class_id, seed = spec.class_ids[n % len(spec.class_ids)], spec.first_seed + n
+            class_name = models.generator.classes[class_id]
+            told: dict[str, Any] = {
+                "id": sample_id(class_name, seed),
+                "class_id": class_id,
+                "class_name": class_name,
+                "seed": seed,
+                "divergence": round(float(found.divergence[i]), 6),
+            }
+            if found.confidence is not None:
+                told["confidence"] = round(float(found.confidence[i]), 6)
+            if why[i]:
+                dropped.append({**told, "dropped": why[i]})
+            else:
+                kept += 1
+                image, mask = found.images[i], found.masks[i]
+                yield LabelledSample(image, mask, class_id, seed, told["id"]), {**told, **shared}
+        advance(sum(n in spec.numbers(k) for n in numbers), kept)
+
+
+def _batches(spec: SynthesisSpec, k: int, models: Models) -> Iterator[tuple[range, Judged]]:
+    own = spec.numbers(k)
+    for first in range(own.start // spec.batch_size * spec.batch_size, own.stop, spec.batch_size):
+        # whole batches, even where one reaches over an end of the shard: what is too much is left out
+        numbers = range(first, first + spec.batch_size)
+        class_ids = torch.tensor([spec.class_ids[n % len(spec.class_ids)] for n in numbers])
+        seeds = torch.tensor([spec.first_seed + n for n in numbers])
+        yield numbers, judged(models, class_ids, seeds, spec.sampling)
+
+
+def ahead(items: Iterator[T]) -> Iterator[T]:
+    """The same items, the next one computed while this one is worked on."""
+    end: Any = object()
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, items, end)
+        while (item := coming.result()) is not end:
+            coming = pool.submit(next, items, end)
+            yield item
 
 
 def _recorded(spec: SynthesisSpec, folder: Path) -> dict[str, dict[str, Any]]:
     """Shards that earlier calls finished in this folder, by name; BdganError if it serves another purpose."""
     recorded = {}
-    names = list(_shard_names(spec))
-    for path in [folder / MANIFEST, *(_record_path(folder, name) for name in names)]:
+    names = [shard_name(k) for k in range(spec.num_shards)]
+    for path in [folder / MANIFEST, *(record_path(folder, name) for name in names)]:
         if path.exists():
             record = read_manifest(path)
             if record.get("spec_sha256") != spec.hash():
@@ -206,31 +262,31 @@ def _recorded(spec: SynthesisSpec, folder: Path) -> dict[str, dict[str, Any]]:
     return recorded
 
 
-def _is_whole(path: Path, shard: dict[str, Any]) -> bool:
-    return path.is_file() and sha256_of(path) == shard["sha256"]
+def _is_whole(folder: Path, entry: dict[str, Any]) -> bool:
+    path = folder / entry["name"]
+    files = {path: entry["sha256"]}
+    if "dropped" in entry:
+        files[path.with_suffix(DROPPED)] = entry["dropped_sha256"]
+    return all(file.is_file() and sha256_of(file) == digest for file, digest in files.items())
 
 
-def _estimate(spec: SynthesisSpec, generator: Generator, folder: Path) -> str:
+def _estimate(spec: SynthesisSpec, generator: Generator, folder: Path, workers: int) -> str:
     """One line: what it will cost at most."""
     size = generator.image_size
     # as if PNG saved nothing; then headers and records of a sample, and tar's last block
     disk = spec.count * (4 * size * size + 6 * 1024) + spec.num_shards * 10 * 1024
     features = sum(channels * side * side for channels, side in generator.blocks.values())
-    memory = 4 * spec.batch_size * (features + 3 * size * size)  # float32
+    memory = 4 * spec.batch_size * (features + 3 * size * size) * workers  # float32
     return (
         f"{spec.count:,} images of {size} × {size} in {spec.num_shards} shards to {folder.name}: "
-        f"at most {disk / 1e6:,.0f} MB on the disk, "
-        f"{memory / 1e6:,.0f} MB in memory for a batch of {spec.batch_size} and its features"
+        f"at most {disk / 1e6:,.0f} MB on the disk, {memory / 1e6:,.0f} MB in memory for "
+        f"{workers} {'batch' if workers == 1 else 'batches'} of {spec.batch_size} and their features"
     )
 
 
-def _shard_names(spec: SynthesisSpec) -> Iterator[str]:
-    return map(_shard_name, range(spec.num_shards))
-
-
-def _shard_name(k: int) -> str:
+def shard_name(k: int) -> str:
     return f"shard_{k:05d}.tar"
 
 
-def _record_path(folder: Path, name: str) -> Path:
+def record_path(folder: Path, name: str) -> Path:
     return (folder / name).with_suffix(".json")

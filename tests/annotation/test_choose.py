@@ -2,15 +2,21 @@
 
 import numpy as np
 import pytest
-import torch
 
-from bdgan_lib.annotation.choose import annotate
+from bdgan_lib.annotation.choose import annotate, candidates, pictures
 from bdgan_lib.types import BdganError, Sample, Sampling
 
 NAMES = ("robin", "blue jay")
 PARTS = {"robin": ("body", "wing"), "blue jay": ("body", "wing")}
 SEEDS = (3, 5, 8, 9)
 SCORES = {3: 0.2, 5: 0.9, 8: 0.9, 9: 0.95}
+
+
+class Generator:
+    classes, sha256, blocks = NAMES, "f" * 64, {"a": (1, 4)}
+
+    def sample(self, class_ids, seeds, sampling, features, z=None):
+        return sample(class_ids, seeds, sampling, features)
 
 
 def sample(class_ids, seeds, sampling, features):
@@ -30,9 +36,8 @@ def label(images, class_ids):
 
 
 def run(keep=2):
-    return list(
-        annotate(sample, "f" * 64, NAMES, confidence, label, "oracle", PARTS, Sampling(0.9), SEEDS, keep)
-    )
+    chosen = candidates(Generator(), range(2), confidence, Sampling(0.9), SEEDS, keep)
+    return list(annotate(chosen, label, "oracle", PARTS))
 
 
 def test_the_most_recognisable_samples_are_kept_and_named():
@@ -57,9 +62,19 @@ def test_more_than_there_are_is_refused(keep):
         run(keep)
 
 
-def test_torch_and_numpy_ids_agree():
+def test_the_judge_sees_all_samples_of_a_class_at_once():
     seen = []
-    list(annotate(sample, "f" * 64, NAMES, lambda i, c: seen.append(c) or confidence(i, c), label, "x", PARTS,
-                  Sampling(0.9), SEEDS, 1))  # fmt: skip
-    assert [c.tolist() for c in seen] == [[0] * 4, [1] * 4]
-    assert torch.tensor(SEEDS).dtype == torch.int64
+    list(
+        candidates(
+            Generator(), [1, 0], lambda i, c: seen.append(c) or confidence(i, c), Sampling(0.9), SEEDS, 1
+        )
+    )
+    assert [c.tolist() for c in seen] == [[1] * 4, [0] * 4]
+
+
+def test_what_is_chosen_has_no_label_and_its_picture_comes_back():
+    picture = pictures(Generator())
+    for found, images in candidates(Generator(), range(2), confidence, Sampling(0.9), SEEDS, 2):
+        for annotation, image in zip(found, images, strict=True):
+            assert not annotation.mask.any() and annotation.classes == ("background", "foreground")
+            assert np.array_equal(picture(annotation), image)

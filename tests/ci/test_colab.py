@@ -61,7 +61,7 @@ def test_torch_is_held_at_the_version_that_is_there_and_widgets_are_allowed(pip,
     colab.prepare(tmp_path)
     ((command, held),) = pip
     assert f"torch=={version('torch')}" in held.splitlines()
-    assert command[-2:] == ["--editable", str(tmp_path)]
+    assert command[-2:] == ["--editable", f"{tmp_path}[vqgan,widget]"]
     assert allowed == [True] and sys.path[0] == str(tmp_path) and Path.cwd() == tmp_path / "notebooks"
 
 

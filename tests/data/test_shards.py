@@ -46,6 +46,13 @@ def folder(tmp_path) -> Path:
     return tmp_path
 
 
+def sealed(manifest: dict) -> str:
+    """The text of a manifest whose sha256 fits its content, whatever it says."""
+    rest = {key: value for key, value in manifest.items() if key != "sha256"}
+    text = lambda record: json.dumps(record, indent=1, ensure_ascii=False) + "\n"
+    return text({**rest, "sha256": sha256(text(rest).encode()).hexdigest()})
+
+
 def rewrite(path: Path, change) -> None:
     """Write the tar anew with its list of (TarInfo, bytes) changed."""
     with tarfile.open(path) as tar:
@@ -244,16 +251,26 @@ def test_a_set_without_a_manifest_is_not_finished(folder):
 def test_a_damaged_manifest_is_named(folder, change):
     manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     change(manifest)
-    (folder / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
-    with pytest.raises(BdganError, match=r"manifest\.json is damaged"):
-        ShardedSet(folder)
+    for text in (json.dumps(manifest), sealed(manifest)):
+        (folder / MANIFEST).write_text(text, encoding="utf-8")
+        with pytest.raises(BdganError, match=r"manifest\.json is damaged"):
+            ShardedSet(folder)
+
+
+def test_a_manifest_of_the_same_values_in_other_bytes_is_damaged(folder):
+    text = (folder / MANIFEST).read_text(encoding="utf-8")
+    assert text == sealed(json.loads(text))
+    for other in (text.replace("\n", "\r\n"), text.rstrip(), text.replace('"any"', '"\\u0061ny"')):
+        (folder / MANIFEST).write_bytes(other.encode())
+        with pytest.raises(BdganError, match=r"manifest\.json is damaged"):
+            ShardedSet(folder)
 
 
 def test_a_wrong_count_with_the_right_sum_is_found(folder):
     manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     manifest["shards"][0]["count"] += 1
     manifest["shards"][1]["count"] -= 1
-    (folder / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+    (folder / MANIFEST).write_text(sealed(manifest), encoding="utf-8")
     with pytest.raises(BdganError, match=r"shard_0\.tar holds 4 samples, the manifest says 5"):
         ShardedSet(folder).arrays()
 

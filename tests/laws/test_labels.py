@@ -9,7 +9,9 @@ from bdgan_lib.generators.biggan_deep import BigGANDeep
 from bdgan_lib.heads.base import Architecture
 from bdgan_lib.heads.examples import collect
 from bdgan_lib.heads.training import HeadTraining, train_head
-from bdgan_lib.synthesis.run import SynthesisSpec, synthesize
+from bdgan_lib.synthesis.filters import Models
+from bdgan_lib.synthesis.run import synthesize
+from bdgan_lib.synthesis.spec import SynthesisSpec
 from bdgan_lib.types import Sampling, sample_id
 
 NAMES = tuple(f"class {i}" for i in range(12))
@@ -49,7 +51,9 @@ def test_synthetic_labels_are_the_head_s_own_answer_on_that_very_image(biggan, t
         generator, annotations(generator, AnnotationStore(tmp_path / "a")), QUICK, SMALL, progress=None
     )
     spec = SynthesisSpec(generator.sha256, head.sha256, (0, 2), 3, Sampling(), batch_size=4, shard_size=4)
-    images, masks, class_ids = synthesize(spec, generator, head, tmp_path / "data", progress=False).arrays()
+    images, masks, class_ids = synthesize(
+        spec, Models(generator, head), tmp_path / "data", progress=False
+    ).arrays()
     assert len(images) == len(masks) == 6
     for first in (0, 4):
         seeds = torch.arange(first, first + 4)

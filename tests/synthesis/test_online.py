@@ -16,10 +16,10 @@ from bdgan_lib.types import BdganError, Sampling
 class Threshold:
     """A labeller: what is brighter than grey."""
 
-    sha256 = "h"
+    sha256, labels = "h", ("background", "foreground")
 
-    def predict(self, sample):
-        return (sample.images.mean(1) > 0).to(torch.uint8).numpy()
+    def assess(self, sample):
+        return (sample.images.mean(1) > 0).to(torch.uint8).numpy(), np.zeros(len(sample.images), np.float32)
 
 
 def stream(generator, **settings):
@@ -41,7 +41,7 @@ def test_samples_are_the_generators_of_ascending_seeds(vqgan):
         seeds = torch.arange(50 + k, 56 + k)
         sample = vqgan.sample(torch.tensor([0, 2] * 3), seeds, Sampling(top_p=0.9))
         assert np.array_equal(images[k : k + 6], to_uint8(sample.images))
-        assert np.array_equal(masks[k : k + 6], Threshold().predict(sample))
+        assert np.array_equal(masks[k : k + 6], Threshold().assess(sample)[0])
 
 
 @pytest.mark.parametrize("workers", [1, 2])

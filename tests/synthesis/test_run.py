@@ -10,11 +10,15 @@ import numpy as np
 import pytest
 import torch
 
-from bdgan_lib.data.shards import MANIFEST, ShardedSet, read_shard
+from bdgan_lib.data.datasheet import CARD, CROISSANT
+from bdgan_lib.data.shards import LOG, MANIFEST, ShardedSet, read_shard
+from bdgan_lib.data.validate import validate
 from bdgan_lib.generators.base import Generator
 from bdgan_lib.generators.latents import latents
 from bdgan_lib.images import to_uint8
-from bdgan_lib.synthesis.run import SynthesisSpec, make_shard, synthesize
+from bdgan_lib.synthesis.filters import Models
+from bdgan_lib.synthesis.run import make_shard, synthesize
+from bdgan_lib.synthesis.spec import SynthesisSpec
 from bdgan_lib.types import BdganError, Sample, Sampling
 
 
@@ -35,25 +39,26 @@ class TinyGenerator:
 
 
 class TinyHead:
-    sha256 = "h"
+    sha256, labels = "h", ("background", "foreground")
 
-    def predict(self, sample: Sample) -> np.ndarray:
-        return (sample.features["low"].mean(1) > 0).to(torch.uint8).numpy()
+    def assess(self, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
+        x = sample.features["low"].mean(1)
+        return (x > 0).to(torch.uint8).numpy(), x.mean((1, 2)).abs().numpy()
 
 
 class BrokenHead(TinyHead):
     def __init__(self, masks) -> None:
         self.masks = masks
 
-    def predict(self, sample: Sample) -> np.ndarray:
-        return self.masks
+    def assess(self, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
+        return self.masks, np.zeros(len(self.masks), np.float32)
 
 
 SPEC = SynthesisSpec("g", "h", (0, 2), 7, Sampling(truncation=0.8), batch_size=4, shard_size=6)  # 14 samples
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != LOG}
 
 
 def pixels(samples) -> dict[str, tuple[bytes, bytes]]:
@@ -62,7 +67,7 @@ def pixels(samples) -> dict[str, tuple[bytes, bytes]]:
 
 @pytest.fixture
 def whole(tmp_path) -> ShardedSet:
-    return synthesize(SPEC, TinyGenerator(), TinyHead(), tmp_path / "whole", progress=False)
+    return synthesize(SPEC, Models(TinyGenerator(), TinyHead()), tmp_path / "whole", progress=False)
 
 
 def test_the_stand_in_is_a_generator():
@@ -74,7 +79,11 @@ def test_a_set_has_every_class_equally_often_and_seeds_from_a_counter(whole):
     assert len(whole) == SPEC.count == 14 and whole.manifest["spec_sha256"] == SPEC.hash()
     found = [(sample.class_id, sample.seed) for sample, _ in whole]
     assert found == [((0, 2)[n % 2], 1_000_000 + n) for n in range(14)]
-    assert sorted(content(whole.folder)) == [MANIFEST, *(f"shard_{k:05d}.tar" for k in range(3))]
+    shards = {f"shard_{k:05d}.tar" for k in range(3)}
+    assert (
+        set(content(whole.folder)) == {MANIFEST, CARD, CROISSANT, *shards}
+        and validate(whole.folder, False) == []
+    )
 
 
 def test_every_sample_tells_its_origin(whole):
@@ -95,12 +104,12 @@ def test_its_origin_brings_a_sample_back(whole):
             Sampling.from_json(told["sampling"]),
         )
         assert np.array_equal(to_uint8(made.images)[n % 4], sample.image)
-        assert np.array_equal(TinyHead().predict(made)[n % 4], sample.mask)
+        assert np.array_equal(TinyHead().assess(made)[0][n % 4], sample.mask)
 
 
 def test_order_and_repetition_of_shards_do_not_matter(whole, tmp_path):
     for k in (2, 0, 1, 2):
-        entry = make_shard(SPEC, k, TinyGenerator(), TinyHead(), tmp_path)
+        entry = make_shard(SPEC, k, Models(TinyGenerator(), TinyHead()), tmp_path)
         assert entry == whole.shards[k]
         assert (tmp_path / entry["name"]).read_bytes() == (whole.folder / entry["name"]).read_bytes()
 
@@ -108,13 +117,13 @@ def test_order_and_repetition_of_shards_do_not_matter(whole, tmp_path):
 @pytest.mark.parametrize("change", [{"shard_size": 5}, {"shard_size": 100}, {"images_per_class": 9}], ids=str)
 def test_neither_shard_size_nor_the_size_of_the_whole_changes_a_pixel(whole, tmp_path, change):
     spec = replace(SPEC, **change)
-    found = pixels(synthesize(spec, TinyGenerator(), TinyHead(), tmp_path / "other", progress=False))
+    found = pixels(synthesize(spec, Models(TinyGenerator(), TinyHead()), tmp_path / "other", progress=False))
     assert all(found[id] == data for id, data in pixels(whole).items())
 
 
 def test_every_batch_is_whole(tmp_path):
     generator = TinyGenerator()
-    synthesize(SPEC, generator, TinyHead(), tmp_path, progress=False)
+    synthesize(SPEC, Models(generator, TinyHead()), tmp_path, progress=False)
     assert set(generator.batches) == {SPEC.batch_size}
 
 
@@ -123,22 +132,22 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(whole, tmp_path, stop_
     class Stopped(TinyHead):
         calls = 0
 
-        def predict(self, sample):
+        def assess(self, sample):
             Stopped.calls += 1
             if Stopped.calls > stop_after:
                 raise KeyboardInterrupt
-            return super().predict(sample)
+            return super().assess(sample)
 
     folder = tmp_path / "stopped"
     with pytest.raises(KeyboardInterrupt):
-        synthesize(SPEC, TinyGenerator(), Stopped(), folder, progress=False)
+        synthesize(SPEC, Models(TinyGenerator(), Stopped()), folder, progress=False)
     finished = len(list(folder.glob("*.tar")))
     assert not any(path.suffix == ".tmp" for path in folder.iterdir())
     with pytest.raises(BdganError, match="not finished"):
         ShardedSet(folder)
 
     generator = TinyGenerator()
-    synthesize(SPEC, generator, TinyHead(), folder, progress=False)
+    synthesize(SPEC, Models(generator, TinyHead()), folder, progress=False)
     assert content(folder) == content(whole.folder)
     assert len(generator.batches) == 5 - 2 * finished  # shards take 2, 2 and 1 batches
 
@@ -146,7 +155,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(whole, tmp_path, stop_
 def test_a_finished_set_is_not_made_again(whole):
     generator = TinyGenerator()
     before = content(whole.folder)
-    synthesize(SPEC, generator, TinyHead(), whole.folder, progress=False)
+    synthesize(SPEC, Models(generator, TinyHead()), whole.folder, progress=False)
     assert generator.batches == [] and content(whole.folder) == before
 
 
@@ -161,7 +170,7 @@ def test_a_damaged_shard_alone_is_made_again(whole, damage):
     else:
         path.write_bytes(data if damage == "flip" else data[:600])
     generator = TinyGenerator()
-    synthesize(SPEC, generator, TinyHead(), whole.folder, progress=False)
+    synthesize(SPEC, Models(generator, TinyHead()), whole.folder, progress=False)
     assert content(whole.folder) == before
     assert len(generator.batches) == 2  # samples 6..11 lie in two batches of four
 
@@ -177,26 +186,28 @@ def test_a_full_disk_keeps_what_was_finished(whole, tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
-        synthesize(SPEC, TinyGenerator(), TinyHead(), folder, progress=False)
+        synthesize(SPEC, Models(TinyGenerator(), TinyHead()), folder, progress=False)
     monkeypatch.undo()
     found = content(folder)
     assert MANIFEST not in found and not any(name.endswith(".tmp") for name in found)
     assert len(list(read_shard(folder / "shard_00000.tar"))) == 6
-    synthesize(SPEC, TinyGenerator(), TinyHead(), folder, progress=False)
+    synthesize(SPEC, Models(TinyGenerator(), TinyHead()), folder, progress=False)
     assert content(folder) == content(whole.folder)
 
 
 def test_a_folder_of_another_set_is_left_alone(whole):
     before = content(whole.folder)
     with pytest.raises(BdganError, match="other settings; choose another folder"):
-        synthesize(replace(SPEC, first_seed=0), TinyGenerator(), TinyHead(), whole.folder, progress=False)
+        synthesize(
+            replace(SPEC, first_seed=0), Models(TinyGenerator(), TinyHead()), whole.folder, progress=False
+        )
     assert content(whole.folder) == before
 
 
 def test_a_foreign_shard_in_the_folder_is_named_before_anything_is_written(tmp_path):
     (tmp_path / "mine.tar").write_bytes(b"x")
     with pytest.raises(BdganError, match=r"mine\.tar is no shard of this data set"):
-        synthesize(SPEC, TinyGenerator(), TinyHead(), tmp_path, progress=False)
+        synthesize(SPEC, Models(TinyGenerator(), TinyHead()), tmp_path, progress=False)
     assert list(content(tmp_path)) == ["mine.tar"]
 
 
@@ -210,7 +221,9 @@ def test_a_foreign_shard_in_the_folder_is_named_before_anything_is_written(tmp_p
 )
 def test_the_wrong_generator_head_or_class_stops_before_anything_is_written(tmp_path, change, names_it):
     with pytest.raises(BdganError, match=names_it):
-        synthesize(replace(SPEC, **change), TinyGenerator(), TinyHead(), tmp_path / "new", progress=False)
+        synthesize(
+            replace(SPEC, **change), Models(TinyGenerator(), TinyHead()), tmp_path / "new", progress=False
+        )
     assert not (tmp_path / "new").exists()
 
 
@@ -234,7 +247,7 @@ def test_a_specification_of_nothing_is_refused(change):
 
 def test_a_shard_beyond_the_end_is_named(tmp_path):
     with pytest.raises(BdganError, match=r"shard 3.*0\.\.2"):
-        make_shard(SPEC, 3, TinyGenerator(), TinyHead(), tmp_path)
+        make_shard(SPEC, 3, Models(TinyGenerator(), TinyHead()), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -242,7 +255,7 @@ def test_a_shard_beyond_the_end_is_named(tmp_path):
 )
 def test_masks_of_the_wrong_kind_are_refused(tmp_path, masks):
     with pytest.raises(BdganError, match="the head's masks"):
-        make_shard(SPEC, 0, TinyGenerator(), BrokenHead(masks), tmp_path)
+        make_shard(SPEC, 0, Models(TinyGenerator(), BrokenHead(masks)), tmp_path)
     assert content(tmp_path) == {}
 
 
@@ -257,9 +270,15 @@ def test_each_setting_changes_the_hash():
 
 
 def test_a_long_job_says_first_what_it_costs(tmp_path, capsys):
-    synthesize(SPEC, TinyGenerator(), TinyHead(), tmp_path, progress=True)
+    synthesize(SPEC, Models(TinyGenerator(), TinyHead()), tmp_path, progress=True)
     out, err = capsys.readouterr()
     assert "14 images of 8 × 8 in 3 shards" in out and "MB on the disk" in out
     assert "14/14" in err and "image/s" in err
     promised = float(re.search(r"at most ([\d.]+) MB on the disk", out).group(1))
     assert sum(map(len, content(tmp_path).values())) <= promised * 1e6 + 5e5  # it is rounded to whole MB
+
+
+def test_a_finished_set_is_not_even_touched(whole):
+    before = {path.name: path.stat().st_mtime_ns for path in whole.folder.iterdir()}
+    synthesize(SPEC, Models(TinyGenerator(), TinyHead()), whole.folder, progress=False)
+    assert {path.name: path.stat().st_mtime_ns for path in whole.folder.iterdir()} == before

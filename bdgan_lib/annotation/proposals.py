@@ -1,0 +1,124 @@
+"""Masks proposed by a small ensemble that learns from what has been labelled so far."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bdgan_lib.annotation.assist import snapped
+from bdgan_lib.data.annotations import Annotation
+from bdgan_lib.heads.base import Architecture, HeadConfig, largest
+from bdgan_lib.heads.ensemble import image_divergence, mean_and_divergence
+from bdgan_lib.heads.examples import Examples, Sampler, collect, in_runs, samples_of
+from bdgan_lib.heads.label_head import build_head
+from bdgan_lib.heads.training import HeadTraining, fit_head
+from bdgan_lib.images import to_uint8
+from bdgan_lib.types import UNLABELLED, BdganError
+
+
+class Proposer:
+    """An ensemble of label heads on the features of samples that are being labelled.
+
+    The features of all candidates are sampled once and kept, in memory or in `folder` (see `collect`). The
+    first `fit` starts from noise, each later one from the last weights, with fewer steps. The same fits in
+    the same order give the same proposals.
+    """
+
+    def __init__(
+        self,
+        generator: Sampler,
+        candidates: Iterable[Annotation],
+        parts: bool = False,
+        members: int = 4,
+        steps: int = 120,  # of the first fit
+        warm_steps: int = 60,  # of each later one
+        folder: Path | None = None,
+        seed: int = 0,
+    ) -> None:
+        """A proposer that has learnt nothing yet.
+
+        Args:
+            candidates: all that may come to be labelled; of their masks only the size counts here.
+            parts: propose every label of a sample's `classes`; else foreground against ground.
+        """
+        self._generator, self._parts, self._seed = generator, parts, seed
+        self._steps, self._warm_steps = steps, warm_steps
+        self._candidates = [replace(a, mask=np.zeros_like(a.mask)) for a in in_runs(candidates)]
+        self._index = {a.id: i for i, a in enumerate(self._candidates)}
+        self._pool = collect(generator, self._candidates, parts, folder=folder)
+        self._images: dict[str, NDArray[np.uint8]] = {}  # of the candidates proposed for
+        blocks = tuple((name, channels, side) for name, (channels, side) in generator.blocks.items())
+        names = ("background", *(f"part {k}" for k in range(1, max(map(self._labels, self._candidates)))))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            architecture = Architecture(members=members)
+            self._head = build_head(HeadConfig(blocks, len(generator.classes), names, architecture))
+        self._fits = 0
+        self.labels = 0  # how many masks it has learnt from
+
+    def fit(self, annotations: Iterable[Annotation]) -> int:
+        """Learn from those that are labelled (not skipped, some pixel drawn); returns how many those were.
+
+        BdganError if none is, for one that is no candidate and for a mask of another size.
+        """
+        found = [a for a in annotations if not a.skipped and ((a.mask > 0) & (a.mask != UNLABELLED)).any()]
+        if not found:
+            raise BdganError("nothing is labelled yet; label one sample or more, then ask for proposals")
+        chosen, shape = self._rows([a.id for a in found]), self._pool.masks.shape[1:]
+        for a in found:
+            if a.mask.shape != shape:
+                raise BdganError(
+                    f"annotation {a.id}: its mask is {list(a.mask.shape)}, the candidates' are "
+                    f"{list(shape)}; annotate again"
+                )
+        wanted = torch.from_numpy(np.stack([a.mask for a in found]))
+        if not self._parts:
+            wanted = torch.where(wanted == UNLABELLED, UNLABELLED, (wanted > 0).to(torch.uint8))
+        examples = Examples(lambda i: self._pool.batch(chosen[i]), self._pool.class_ids[chosen], wanted)
+        steps = self._warm_steps if self._fits else self._steps
+        seed = self._seed + self._fits  # each fit sees an order of its own
+        fit_head(self._head, examples, HeadTraining(steps=steps, parts=self._parts, seed=seed))
+        self._fits += 1
+        self.labels = len(found)
+        return self.labels
+
+    def propose(self, id: str) -> NDArray[np.uint8]:
+        """A candidate's mask [H, W]: the ensemble says what is where, the image's edges where it ends."""
+        ((rows, mean, _),) = self._read([id])
+        candidate = self._candidates[int(rows[0])]
+        if id not in self._images:
+            (sample,) = samples_of(self._generator, [candidate], features=False)
+            self._images[id] = to_uint8(sample.images)[0]
+        own = mean[0, : self._labels(candidate)]  # [K, H, W]; other classes may have more
+        foreground = 1 - own[0] / own.sum(0)
+        found = snapped(self._images[id], foreground.numpy())
+        return np.where(found, 1 + largest(own[None, 1:])[0].numpy(), 0).astype(np.uint8)
+
+    def divergence(self, ids: Sequence[str]) -> NDArray[np.float32]:
+        """The members' mean JS divergence over each candidate's pixels, [N], in nats, in [0, ln members]."""
+        found = [image_divergence(divergence.numpy()) for _, _, divergence in self._read(ids)]
+        return np.concatenate([np.zeros(0, np.float32), *found])
+
+    @torch.inference_mode()
+    def _read(self, ids: Sequence[str]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Rows [B] in the pool, mean probabilities [B, K, H, W] and divergence [B, H, W], in batches."""
+        if not self._fits:
+            raise BdganError("nothing has been learnt yet; label one sample or more and call `fit` first")
+        for rows in self._rows(ids).split(20):
+            yield rows, *mean_and_divergence(self._head(self._pool.batch(rows), self._pool.class_ids[rows]))
+
+    def _labels(self, candidate: Annotation) -> int:
+        """How many labels its mask may hold."""
+        return len(candidate.classes) if self._parts else 2
+
+    def _rows(self, ids: Sequence[str]) -> Tensor:
+        strangers = [id for id in ids if id not in self._index]
+        if strangers:
+            raise BdganError(
+                f"{strangers[0]} is none of the {len(self._index)} candidates; add it to them first"
+            )
+        return torch.tensor([self._index[id] for id in ids], dtype=torch.int64)

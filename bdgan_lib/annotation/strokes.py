@@ -1,0 +1,122 @@
+"""Strokes: what an annotator draws, as plain JSON, and the pixels each one covers.
+
+    {"op": "polygon", "rings": [[[x, y], ...], ...], "label": 1, "instance": 1, "replace": false}
+    {"op": "brush", "points": [[x, y], ...], "radius": 4, "label": 1, "instance": 1}
+    {"op": "fill", "point": [x, y], "label": 1, "instance": 1}
+    {"op": "mask", "regions": [{"label": 1, "instance": 1, "rle": "..."}, ...], "whole": false, "tool": "..."}
+
+Numbers are pixels; pixel (i, j) covers x in [j, j + 1] and y in [i, i + 1]. Label 0 erases, 255 takes the
+label away ("unlabelled"). `replace`: the polygon stands for all that its label and instance had, as when a
+vertex is dragged. `whole`: what the regions leave out becomes ground. `tool`: who made the mask; only told.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bdgan_lib.data import rle
+from bdgan_lib.data.polygons import fill
+from bdgan_lib.types import UNLABELLED, BdganError
+
+Stroke = Mapping[str, Any]
+Region = tuple[NDArray[np.bool_], int, int]  # pixels [H, W], the label and the instance they get
+MOST_POINTS = 20_000  # of one stroke
+_KEYS = {
+    "polygon": {"rings", "label", "instance", "replace"},
+    "brush": {"points", "radius", "label", "instance"},
+    "fill": {"point", "label", "instance"},
+    "mask": {"regions", "whole", "tool"},
+}
+
+
+def regions(
+    stroke: Stroke, labels: NDArray[np.uint8], instances: NDArray[np.uint8], num_labels: int
+) -> Iterator[Region]:
+    """What a stroke does to a drawing [H, W], region after region; BdganError for one that is malformed."""
+    shape = labels.shape
+    op = stroke.get("op")
+    if not isinstance(op, str) or op not in _KEYS:
+        raise BdganError(f"a stroke of kind {op!r:.40} came; wanted one of {', '.join(_KEYS)}")
+    if strangers := set(stroke) - _KEYS[op] - {"op"}:
+        raise BdganError(
+            f"a {op} came with {sorted(map(str, strangers))[0]!r:.40}; it has {sorted(_KEYS[op])}"
+        )
+    if op == "mask":
+        if stroke.get("whole"):
+            yield np.ones(shape, bool), 0, 0
+        for region in _listed(stroke.get("regions"), "regions"):
+            if not isinstance(region, Mapping) or not isinstance(region.get("rle"), str):
+                raise BdganError("a region of a mask came without `rle`; wanted label, instance and rle")
+            yield rle.decode(region["rle"], *shape), *_target(region, num_labels)
+        return
+    label, instance = _target(stroke, num_labels)
+    if op == "polygon":
+        rings = [_points(ring) for ring in _listed(stroke.get("rings"), "rings")]
+        if sum(map(len, rings)) > MOST_POINTS or any(len(ring) < 3 for ring in rings):
+            raise BdganError(f"a polygon needs three points a ring and at most {MOST_POINTS} in all")
+        if stroke.get("replace"):
+            yield (labels == label) & (instances == instance), 0, 0
+        yield fill(rings, *shape), label, instance
+    elif op == "brush":
+        radius: Any = stroke.get("radius")
+        if not _number(radius) or not 0 < radius <= max(shape):
+            raise BdganError(f"a brush of radius {radius!r:.40} came; wanted above 0, at most {max(shape)}")
+        yield brush(_points(stroke.get("points")), radius, *shape), label, instance
+    else:
+        ((x, y),) = _points([stroke.get("point")])
+        if not (0 <= x < shape[1] and 0 <= y < shape[0]):
+            raise BdganError(f"a fill began at {x:.0f}, {y:.0f}, outside the image; click inside")
+        yield _connected(labels, instances, int(y), int(x)), label, instance
+
+
+def brush(points: ArrayLike, radius: float, height: int, width: int) -> NDArray[np.bool_]:
+    """Pixels whose centre lies within `radius` of a line through the points, [height, width]."""
+    path = np.asarray(points, float).reshape(-1, 2)
+    covered = np.zeros((height, width), bool)
+    for a, b in zip(path, path[1:] if len(path) > 1 else path, strict=False):
+        low, high = np.minimum(a, b) - radius, np.maximum(a, b) + radius
+        x0, y0 = np.clip(np.floor(low), 0, (width, height)).astype(int)
+        x1, y1 = np.clip(np.ceil(high), 0, (width, height)).astype(int)
+        x, y = np.arange(x0, x1) + 0.5 - a[0], np.arange(y0, y1)[:, None] + 0.5 - a[1]
+        dx, dy = b - a
+        t = np.clip((x * dx + y * dy) / max(dx * dx + dy * dy, 1e-12), 0, 1)
+        covered[y0:y1, x0:x1] |= (x - t * dx) ** 2 + (y - t * dy) ** 2 <= radius**2
+    return covered
+
+
+def _connected(labels: NDArray[np.uint8], instances: NDArray[np.uint8], y: int, x: int) -> NDArray[np.bool_]:
+    """The pixels of this one's label and instance that touch it, side by side."""
+    same = (labels == labels[y, x]) & (instances == instances[y, x])
+    parts = cv2.connectedComponents(same.astype(np.uint8), connectivity=4)[1]
+    return parts == parts[y, x]
+
+
+def _target(record: Mapping[str, Any], num_labels: int) -> tuple[int, int]:
+    label, instance = record.get("label"), record.get("instance", 1)
+    if type(label) is not int or not (0 <= label < num_labels or label == UNLABELLED):
+        raise BdganError(f"label {label!r:.40} came; wanted 0 to {num_labels - 1}, or {UNLABELLED}")
+    if type(instance) is not int or not 0 <= instance <= 255:
+        raise BdganError(f"instance {instance!r:.40} came; wanted 0 to 255")
+    return label, 0 if label in (0, UNLABELLED) else instance
+
+
+def _points(points: Any) -> NDArray[np.float64]:
+    listed = _listed(points, "points")
+    whole = all(isinstance(p, list | tuple) and len(p) == 2 and all(map(_number, p)) for p in listed)
+    if not listed or len(listed) > MOST_POINTS or not whole:
+        raise BdganError(f"points came as {str(points)[:60]}; wanted 1 to {MOST_POINTS} pairs of numbers")
+    return np.array(listed, float)
+
+
+def _listed(value: Any, what: str) -> Sequence[Any]:
+    if not isinstance(value, list | tuple):
+        raise BdganError(f"{what} came as {str(value)[:40]!r}; wanted a list")
+    return value
+
+
+def _number(value: Any) -> bool:
+    """Finite, and no farther than any screen; bool is no number here."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e6

@@ -1,0 +1,107 @@
+"""Members: a shard's samples as bytes, from headers that are plain to the last byte; nothing is unpacked."""
+
+import json
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bdgan_lib.images import decode_png
+from bdgan_lib.types import BdganError, checked_id
+
+_LARGEST = {".png": 1 << 28, ".mask.png": 1 << 28, ".json": 1 << 20}  # bytes of the members of one sample
+_KINDS = {
+    tarfile.LNKTYPE: "a hard link", tarfile.SYMTYPE: "a symbolic link", tarfile.CHRTYPE: "a device",
+    tarfile.BLKTYPE: "a device", tarfile.DIRTYPE: "a folder", tarfile.FIFOTYPE: "a pipe",
+    tarfile.GNUTYPE_SPARSE: "a sparse file", tarfile.XHDTYPE: "an extended header",
+    tarfile.XGLTYPE: "an extended header", tarfile.SOLARIS_XHDTYPE: "an extended header",
+    tarfile.GNUTYPE_LONGNAME: "a long name", tarfile.GNUTYPE_LONGLINK: "a long link",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One sample as it lies in a shard."""
+
+    id: str
+    image: bytes  # `<id>.png`
+    mask: bytes  # `<id>.mask.png`
+    record: bytes  # `<id>.json`
+
+    def labels(self) -> tuple[NDArray[np.uint8], dict[str, Any]]:
+        """Its mask [H, W] of label ids and its provenance; BdganError when they are no such thing."""
+        try:
+            mask, record = decode_png(self.mask), json.loads(self.record)
+            if mask.ndim != 2 or type(record["class_id"]) is not int:
+                raise BdganError(f"mask {list(mask.shape)}, class_id {record['class_id']!r:.20}")
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            raise BdganError(f"sample {self.id} is damaged ({error}); `bdgan validate` says more") from error
+        return mask, record
+
+
+def again(path: Path) -> str:
+    """How to mend a shard."""
+    return f"remove {path.name} and run the same command: only it is made again"
+
+
+def stored_samples(path: Path) -> Iterator[Stored]:
+    """The samples of a shard, undecoded, one in memory at a time.
+
+    Stricter than `read_shard`: a header must be the very one that `write_shard` makes of its name and size.
+    BdganError naming the file and the member for anything else: links, devices, sparse files, paths, members
+    that are huge, missing or surplus, and bytes that lie between or behind them.
+    """
+    with path.open("rb") as file:
+        members = _members(path, file)
+        for name, data in members:
+            try:
+                id = checked_id(name.removesuffix(".png"))
+            except BdganError as error:
+                raise _bad(path, name, "came where `<id>.png` was wanted") from error
+            parts = [data]
+            for suffix in list(_LARGEST)[1:]:
+                came, data = next(members, ("the end", b""))
+                if came != id + suffix:
+                    raise _bad(path, id + suffix, f"is missing, {came} came instead")
+                parts.append(data)
+            yield Stored(id, *parts)
+
+
+def _members(path: Path, file: BinaryIO) -> Iterator[tuple[str, bytes]]:
+    size, block = path.stat().st_size, tarfile.BLOCKSIZE
+    while any(header := file.read(block)):
+        place = f"at byte {file.tell() - len(header)}"
+        try:
+            member = tarfile.TarInfo.frombuf(header, "ascii", "strict")
+        except (tarfile.TarError, ValueError) as error:
+            raise _bad(path, place, f"has a damaged header ({error})") from error
+        name, suffix = member.name, member.name[member.name.find(".") :]
+        if member.type in _KINDS:
+            raise _bad(path, name, f"is {_KINDS[member.type]}, refused")
+        if suffix not in _LARGEST or "/" in name or "\\" in name:
+            raise _bad(path, name, "is surplus or unsafe, refused")
+        if not 0 <= member.size <= _LARGEST[suffix]:
+            raise _bad(path, name, f"claims {member.size:,} bytes, above {_LARGEST[suffix]:,}, refused")
+        plain = tarfile.TarInfo(name)
+        plain.size, plain.mode = member.size, 0o644
+        if header != plain.tobuf(tarfile.USTAR_FORMAT):
+            raise _bad(path, name, "has a header that is not plain, refused")
+        padding = -member.size % block
+        if file.tell() + member.size + padding > size:
+            raise _bad(path, name, "is cut off")
+        data = file.read(member.size)
+        if any(file.read(padding)):
+            raise _bad(path, name, "is followed by strange bytes")
+        yield name, data
+    content = file.tell() - len(header)
+    end = -(-(content + 2 * block) // tarfile.RECORDSIZE) * tarfile.RECORDSIZE
+    if size != end or any(file.read()):
+        raise BdganError(f"{path} does not end as it should behind byte {content}; {again(path)}")
+
+
+def _bad(path: Path, member: str, why: str) -> BdganError:
+    return BdganError(f"{path}: member {member[:120]!r} {why}; {again(path)}")

@@ -1,0 +1,82 @@
+"""Masks and polygons: one filling rule, outlines that fill to the very mask, and their simplification.
+
+A ring is an array [N, 2] of (x, y) in pixels, closed by itself; pixel (i, j) covers x in [j, j + 1] and y in
+[i, i + 1]. Several rings fill by the even-odd rule, so a ring inside another is a hole.
+"""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Ring = NDArray[np.float64]
+
+
+def fill(rings: Sequence[Ring], height: int, width: int) -> NDArray[np.bool_]:
+    """Pixels whose centre lies inside the rings, [height, width]; on an edge, to one side of it."""
+    turns = np.zeros((height, width + 1), np.int64)
+    for ring in rings:
+        start = np.asarray(ring, float).reshape(-1, 2)
+        end = np.roll(start, -1, 0)
+        low, high = np.minimum(start[:, 1], end[:, 1]), np.maximum(start[:, 1], end[:, 1])
+        # rows whose centre the edge crosses: low <= row + 0.5 < high
+        first = np.clip(np.ceil(low - 0.5), 0, height).astype(int)
+        count = np.clip(np.ceil(high - 0.5), 0, height).astype(int) - first
+        edge = np.repeat(np.arange(len(start)), count)
+        row = first[edge] + np.arange(len(edge)) - np.repeat(np.cumsum(count) - count, count)
+        (x0, y0), (x1, y1) = start[edge].T, end[edge].T
+        with np.errstate(all="ignore"):
+            x = x0 + (row + 0.5 - y0) / (y1 - y0) * (x1 - x0)
+        column = np.clip(np.ceil(x - 0.5), 0, width).astype(int)
+        np.add.at(turns, (row, column), 1)
+    return np.cumsum(turns, 1)[:, :width] % 2 == 1
+
+
+def outline(mask: NDArray[np.bool_]) -> list[Ring]:
+    """Rings along the pixels' edges, a hole's the other way round; `fill` makes the very mask of them."""
+    m = np.pad(np.asarray(mask, bool), 1)
+    below, above = m[1:, 1:-1], m[:-1, 1:-1]
+    right, left = m[1:-1, 1:], m[1:-1, :-1]
+    steps: dict[tuple[int, int], list[tuple[int, int]]] = {}  # corner -> directions of edges that begin there
+    for edges, shift, step in (
+        (below & ~above, (0, 0), (1, 0)),
+        (above & ~below, (1, 0), (-1, 0)),
+        (left & ~right, (0, 0), (0, 1)),
+        (right & ~left, (0, 1), (0, -1)),
+    ):
+        for y, x in np.argwhere(edges).tolist():
+            steps.setdefault((x + shift[0], y + shift[1]), []).append(step)
+    rings = []
+    while steps:
+        corner = first = next(iter(steps))
+        step, ring = (0, 0), list[tuple[int, int]]()
+        while not ring or corner != first:
+            choices = steps[corner]
+            turn = (-step[1], step[0])  # where two pixels touch at a corner, each keeps its own ring
+            new = turn if turn in choices else choices[0]
+            choices.remove(new)
+            if not choices:
+                del steps[corner]
+            if new != step:
+                ring.append(corner)
+            step, corner = new, (corner[0] + new[0], corner[1] + new[1])
+        rings.append(np.array(ring, float))
+    return rings
+
+
+def smooth(ring: Ring) -> Ring:
+    """An outline's ring through the middles of the pixels' edges: the same pixels, and no stairs."""
+    steps = np.roll(ring, -1, 0) - ring
+    count = np.abs(steps).sum(1).astype(int)  # unit edges of each side
+    along = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count) + 0.5
+    return np.repeat(ring, count, 0) + along[:, None] * np.repeat(np.sign(steps), count, 0)
+
+
+def simplified(rings: Sequence[Ring], tolerance: float) -> list[Ring]:
+    """Douglas-Peucker: fewer vertices, none of the left-out farther than `tolerance` pixels from the ring.
+
+    A ring that falls below three vertices is gone: it enclosed less than the tolerance shows.
+    """
+    found = [cv2.approxPolyDP(ring.astype(np.float32), tolerance, True)[:, 0].astype(float) for ring in rings]
+    return [ring for ring in found if len(ring) >= 3]

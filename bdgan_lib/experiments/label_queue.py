@@ -1,0 +1,132 @@
+"""Does it matter which samples are labelled? A head's mIoU against the labels, by the queue and at random."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from bdgan_lib.annotation.proposals import Proposer
+from bdgan_lib.annotation.queue import balanced_random_order, next_ids, random_order
+from bdgan_lib.data.annotations import Annotation
+from bdgan_lib.downstream.metrics import confusion, iou, mean_iou
+from bdgan_lib.experiments.cells import Row, run_cells
+from bdgan_lib.heads.base import HeadConfig
+from bdgan_lib.heads.examples import Examples, collect
+from bdgan_lib.heads.label_head import build_head
+from bdgan_lib.heads.training import HeadTraining, fit_head
+from bdgan_lib.profiles import Profile
+
+POOL_SEED = 10_200_000  # of the samples that may be labelled
+FIRST_SEED = 10_300_000  # of the test samples: nothing else uses them, nothing was chosen on them
+ARMS = ("queue", "random", "balanced random")
+TARGETS = ("parts", "fgbg")  # what a head is trained to label
+POINTS = (12, 24, 48)  # labels at which a head is trained
+ROUND = 12  # labels between two fits of the queue's ensemble
+
+
+@dataclass(frozen=True)
+class QueueBench:
+    """A pool of samples to label, and fresh samples to test on, all with the oracle's labels."""
+
+    profile: Profile
+    candidates: int = 240
+    fresh: int = 1_008  # test samples; as many of each class
+
+    @cached_property
+    def generator(self) -> Any:
+        return self.profile.generator()
+
+    @cached_property
+    def labels(self) -> list[Annotation]:
+        """What is seen of a candidate when it is labelled."""
+        return self.profile.test_annotations(self.generator, self.candidates, POOL_SEED)
+
+    @cached_property
+    def pool(self) -> Examples:
+        return collect(self.generator, self.labels, parts=True, keep="memory")
+
+    @cached_property
+    def test(self) -> Examples:
+        found = self.profile.test_annotations(self.generator, self.fresh, FIRST_SEED)
+        return collect(self.generator, found, parts=True, keep="memory")
+
+    @cached_property
+    def num_labels(self) -> dict[int, int]:
+        """Of each class, with its ground."""
+        return {a.class_id: len(a.classes) for a in self.labels}
+
+    def order(self, arm: str, target: str, seed: int, count: int) -> list[str]:
+        """The first ids in the order in which this arm has them labelled."""
+        if arm == "random":
+            return random_order(self.labels, seed)[:count]
+        balanced = balanced_random_order(self.labels, seed)
+        if arm == "balanced random":
+            return balanced[:count]
+        found = balanced[: len(self.profile.classes)]  # the queue too begins at random
+        proposer = Proposer(self.generator, self.labels, parts=target == "parts", seed=seed)
+        by_id = {a.id: a for a in self.labels}
+        while len(found) < count:
+            proposer.fit(by_id[id] for id in found)
+            doubt = dict(zip(by_id, proposer.divergence(list(by_id)).tolist(), strict=True))
+            found += next_ids(self.labels, found, doubt, min(ROUND, count - len(found)))
+        return found
+
+    def score(self, ids: list[str], target: str, seed: int, steps: int) -> float:
+        """mIoU on the fresh samples of a head trained from scratch on these labels.
+
+        Of parts: the mean over a class's labels, then over the classes.
+        """
+        index = {a.id: i for i, a in enumerate(self.labels)}
+        chosen, parts = torch.tensor([index[id] for id in ids]), target == "parts"
+        wanted, num_labels = self.test.masks.numpy(), max(self.num_labels.values()) if parts else 2
+        masks = self.pool.masks[chosen] if parts else (self.pool.masks[chosen] > 0).to(torch.uint8)
+        examples = Examples(self.pool.batch(chosen), self.pool.class_ids[chosen], masks)
+        blocks = tuple((name, channels, side) for name, (channels, side) in self.generator.blocks.items())
+        torch.manual_seed(seed)
+        names = tuple(f"label {k}" for k in range(num_labels))
+        head = build_head(HeadConfig(blocks, len(self.profile.classes), names))
+        fit_head(head, examples, HeadTraining(steps=steps, parts=parts, seed=seed))
+        batches = zip(self.test.batches(50, self.fresh), self.test.class_ids.split(50), strict=True)
+        found = np.concatenate([head.label(features, ids)[0] for features, ids in batches])
+        if not parts:
+            return mean_iou(found, (wanted > 0).astype(np.uint8), 2)
+        classes = self.test.class_ids.numpy()
+        own = [
+            iou(confusion(found[classes == k], wanted[classes == k], num_labels))[:n]
+            for k, n in self.num_labels.items()
+        ]
+        return float(np.mean([np.nanmean(scores) for scores in own]))
+
+    def measure(self, settings: Mapping[str, Any]) -> Row:
+        """The curve of one arm with one seed."""
+        points, target, seed = settings["labels"], settings["target"], settings["seed"]
+        ids = self.order(settings["arm"], target, seed, max(points))
+        scores = [self.score(ids[:count], target, seed, settings["steps"]) for count in points]
+        return {"miou": scores, "order": ids}
+
+
+def run(
+    profile: Profile,
+    folder: Path,
+    seeds: int = 5,
+    points: Sequence[int] = POINTS,
+    targets: Sequence[str] = TARGETS,
+    steps: int = HeadTraining.steps,
+    candidates: int = 240,
+    fresh: int = 1_008,
+) -> Row:
+    """Every arm with every seed, for parts and for foreground; see `run_cells` for the result."""
+    bench = QueueBench(profile, candidates, fresh)
+    settings = {"labels": list(points), "steps": steps, "candidates": candidates, "fresh": fresh}
+    cells = {
+        f"{target} / {arm} / {s}": {"target": target, "arm": arm, "seed": s, **settings}
+        for target in targets
+        for s in range(seeds)
+        for arm in ARMS
+    }
+    about = {"profile": profile.name, "generator_sha256": bench.generator.sha256}
+    return run_cells("label-queue", cells, bench.measure, folder, about)

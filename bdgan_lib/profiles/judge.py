@@ -1,0 +1,40 @@
+"""A classifier as a judge: how sure it is of each image's own class."""
+
+from collections.abc import Callable
+from functools import cached_property
+from hashlib import sha256
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+
+class NetworkJudge:
+    """A classification network and what its input must look like.
+
+    prepare: images [B, H, W, 3] uint8 -> the network's input [B, 3, h, w]; a function that can be pickled.
+    """
+
+    def __init__(
+        self, network: nn.Module, prepare: Callable[[NDArray[np.uint8]], Tensor], batch_size: int = 100
+    ) -> None:
+        self.network = network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.prepare, self.batch_size = prepare, batch_size
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of the weights."""
+        digest = sha256()
+        for name, value in sorted(self.network.state_dict().items()):
+            digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    @torch.inference_mode()
+    def __call__(self, images: NDArray[np.uint8], class_ids: NDArray[np.integer]) -> NDArray[np.float32]:
+        """The probability of each image's own class, [N]."""
+        found = []
+        for first in range(0, len(images), self.batch_size):
+            x = self.prepare(images[first : first + self.batch_size])
+            found.append(self.network(x.contiguous(memory_format=torch.channels_last)).softmax(1))
+        return torch.cat(found).numpy()[np.arange(len(images)), class_ids]

@@ -1,0 +1,164 @@
+"""What is left out of a data set, and the thresholds that leave out a wanted share (paper section 3.3)."""
+
+import json
+from dataclasses import asdict
+from hashlib import sha256
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from bdgan_lib.data.shards import CALIBRATION
+from bdgan_lib.generators.base import Generator
+from bdgan_lib.images import to_uint8, write_atomic
+from bdgan_lib.precision import one_thread
+from bdgan_lib.synthesis.spec import Filters
+from bdgan_lib.types import BdganError, Sample, Sampling
+
+REASONS = ("confidence", "divergence", "empty", "full")  # why a sample is dropped, in the order asked
+
+
+class Labeller(Protocol):
+    """Whatever labels what a generator sampled: a label head, an ensemble, an oracle."""
+
+    @property
+    def sha256(self) -> str:
+        """Of its weights."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the label ids, from 0."""
+
+    def assess(self, sample: Sample) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """B samples -> masks [B, H, W] of label ids, and the JS divergence [B] of whoever votes, in nats."""
+
+
+class Judge(Protocol):
+    """A classifier that says how recognisable a sample is."""
+
+    @property
+    def sha256(self) -> str:
+        """Of its weights."""
+
+    def __call__(self, images: NDArray[np.uint8], class_ids: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Images [B, H, W, 3] and their classes -> the probability of each one's own class, [B]."""
+
+
+class Models(NamedTuple):
+    """Who makes a data set."""
+
+    generator: Generator
+    head: Labeller
+    judge: Judge | None = None
+
+
+class Judged(NamedTuple):
+    """B labelled samples and what the filters ask of them."""
+
+    images: NDArray[np.uint8]  # [B, H, W, 3]
+    masks: NDArray[np.uint8]  # [B, H, W]
+    confidence: NDArray[np.float32] | None  # [B], where a classifier was asked
+    divergence: NDArray[np.float32]  # [B] nats
+    area: NDArray[np.float64]  # [B] share of pixels that are not ground
+
+
+def judged(models: Models, class_ids: torch.Tensor, seeds: torch.Tensor, sampling: Sampling) -> Judged:
+    """Draw samples, label them, and ask the classifier if there is one."""
+    sample = models.generator.sample(class_ids, seeds, sampling)
+    images = to_uint8(sample.images)
+    masks, divergence = models.head.assess(sample)
+    if masks.dtype != np.uint8 or masks.shape != images.shape[:3]:
+        raise BdganError(
+            f"the head's masks came as {masks.dtype} {list(masks.shape)}; "
+            f"wanted uint8 {list(images.shape[:3])}, one label id per pixel"
+        )
+    confidence = models.judge(images, class_ids.numpy()) if models.judge else None
+    return Judged(images, masks, confidence, divergence, (masks > 0).mean((1, 2)))
+
+
+def reasons(found: Judged, filters: Filters) -> list[str]:
+    """For each sample why it is dropped, "" if it is kept: the first filter that it fails."""
+    fails = np.zeros((len(REASONS), len(found.masks)), bool)
+    if filters.min_confidence is not None:
+        if found.confidence is None:
+            raise BdganError("min_confidence came without a classifier; pass a judge, or leave it out")
+        fails[0] = found.confidence < filters.min_confidence
+    if filters.max_divergence is not None:
+        fails[1] = found.divergence > filters.max_divergence
+    if not filters.whole_masks:
+        fails[2], fails[3] = found.area == 0, found.area == 1
+    return [REASONS[f.argmax()] if f.any() else "" for f in fails.T]
+
+
+def calibrated(
+    models: Models,
+    class_ids: tuple[int, ...],
+    sampling: Sampling,
+    keep_confident: float = 0.9,  # paper
+    keep_agreed: float = 0.9,  # paper
+    samples: int = 1_000,
+    batch_size: int = 50,
+    first_seed: int = 900_000_000,  # of samples that go to no data set
+) -> Filters:
+    """Thresholds that keep these shares of fresh samples: the surest, and of them the least disputed.
+
+    A share of 1 asks nothing. Empty and full masks are dropped as well.
+    """
+    for name, share in (("keep_confident", keep_confident), ("keep_agreed", keep_agreed)):
+        if not 0 < share <= 1:
+            raise BdganError(f"{name} is {share}; give a share above 0 and at most 1")
+    if keep_confident < 1 and models.judge is None:
+        raise BdganError(f"keep_confident {keep_confident} came without a classifier; pass a judge")
+    confidence, divergence = [], []
+    numbers = torch.arange(-(-samples // batch_size) * batch_size)  # whole batches
+    with one_thread():
+        for batch in tqdm(numbers.split(batch_size), "thresholds", leave=False):
+            ids = torch.tensor(class_ids)[batch % len(class_ids)]
+            found = judged(models, ids, first_seed + batch, sampling)
+            divergence.append(found.divergence)
+            confidence.append(found.divergence * 0 + 1 if found.confidence is None else found.confidence)
+    sure, doubt = np.concatenate(confidence), np.concatenate(divergence)
+    least = float(np.quantile(sure, 1 - keep_confident)) if keep_confident < 1 else None
+    doubt = doubt if least is None else doubt[sure >= least]
+    most = float(np.quantile(doubt, keep_agreed)) if keep_agreed < 1 else None
+    return Filters(least, most, whole_masks=False)
+
+
+def calibration(
+    folder: Path,
+    models: Models,
+    class_ids: tuple[int, ...],
+    sampling: Sampling,
+    keep_confident: float = 0.9,
+    keep_agreed: float = 0.9,
+    samples: int = 1_000,
+) -> Filters:
+    """`calibrated`, once: the thresholds stand in `folder/calibration.json` for whoever goes on later.
+
+    Two shares of 1 ask nothing at all.
+    """
+    judge = models.judge.sha256 if models.judge else ""
+    asked = {
+        "generator_sha256": models.generator.sha256,
+        "head_sha256": models.head.sha256,
+        "judge_sha256": judge,
+        "class_ids": list(class_ids),
+        "sampling": sampling.to_json(),
+        "shares": [keep_confident, keep_agreed],
+        "samples": samples,
+    }
+    digest, path = sha256(json.dumps(asked).encode()).hexdigest(), folder / CALIBRATION
+    if path.exists():
+        found = json.loads(path.read_bytes())
+        if found["asked_sha256"] == digest:
+            return Filters(**found["filters"])
+    if keep_confident == keep_agreed == 1:
+        return Filters()
+    filters = calibrated(models, class_ids, sampling, keep_confident, keep_agreed, samples)
+    folder.mkdir(parents=True, exist_ok=True)
+    record = {"asked_sha256": digest, **asked, "filters": asdict(filters)}
+    write_atomic(path, (json.dumps(record, indent=1) + "\n").encode())
+    return filters

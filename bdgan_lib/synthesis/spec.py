@@ -1,0 +1,80 @@
+"""The specification of a synthetic data set: all that its bytes depend on, and nothing else."""
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from typing import Any
+
+from bdgan_lib.types import BdganError, Sampling
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Which samples are left out, asked in this order (paper section 3.3); None = not asked.
+
+    Thresholds, not shares: a sample's fate depends on itself alone, whichever shard it is in. `calibrated` in
+    `filters` finds them from shares.
+    """
+
+    min_confidence: float | None = None  # a classifier's probability of the sample's own class
+    max_divergence: float | None = None  # mean JS divergence of the ensemble, nats
+    whole_masks: bool = True  # keep masks without any ground or any object
+
+    def __post_init__(self) -> None:
+        for name in ("min_confidence", "max_divergence"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value >= 0):
+                raise BdganError(f"{name} is {value}; give a finite number from 0, or None")
+
+
+@dataclass(frozen=True)
+class SynthesisSpec:
+    """All that a synthetic data set depends on.
+
+    Sample n, counted from 0, is of class class_ids[n % len(class_ids)] and has seed first_seed + n. It is
+    computed in the batch of samples with the same n // batch_size, whichever shard it goes to, so neither
+    shard_size nor the size of the whole ever changes a pixel. What the filters drop is not made up for.
+    """
+
+    generator_sha256: str
+    head_sha256: str
+    class_ids: tuple[int, ...]
+    images_per_class: int  # drawn; paper: 100k images in all
+    sampling: Sampling  # paper: truncation 0.9, which in its release is z_std 0.9
+    batch_size: int = 50
+    shard_size: int = 500  # samples drawn per file
+    first_seed: int = 1_000_000  # far from the seeds people annotate
+    filters: Filters = Filters()
+    judge_sha256: str = ""  # of the classifier, where the filters ask it
+    device: str = "cpu"  # its kind; another kind rounds otherwise
+    licence: str = ""  # of the images and labels
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "class_ids", tuple(self.class_ids))
+        if not self.class_ids or min(self.class_ids) < 0 or len(set(self.class_ids)) != len(self.class_ids):
+            raise BdganError(f"class_ids came as {list(self.class_ids)}; give one or more, each once, from 0")
+        for name, least in (("images_per_class", 1), ("batch_size", 1), ("shard_size", 1), ("first_seed", 0)):
+            if getattr(self, name) < least:
+                raise BdganError(f"{name} is {getattr(self, name)}; give {least} or more")
+
+    @property
+    def count(self) -> int:
+        """Images drawn in all."""
+        return len(self.class_ids) * self.images_per_class
+
+    @property
+    def num_shards(self) -> int:
+        return -(-self.count // self.shard_size)
+
+    def numbers(self, k: int) -> range:
+        """The samples of shard k."""
+        return range(k * self.shard_size, min((k + 1) * self.shard_size, self.count))
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON object."""
+        return {**asdict(self), "sampling": self.sampling.to_json()}
+
+    def hash(self) -> str:
+        """sha256 of the specification, in hexadecimal."""
+        return sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,95 @@
+"""How long a stroke takes from its arrival in Python until it is on the disk and ready to be shown.
+
+    python -m benchmarks.annotation            400 strokes at 512 pixels; writes results/annotation.json
+    python -m benchmarks.annotation --quick    60 strokes, a few seconds; writes annotation_quick.json
+
+Beside it, in turns, the same strokes on a drawing in memory: what no disk can change.
+"""
+
+import argparse
+import json
+import os
+import platform
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from bdgan_lib.annotation.drawing import Drawing
+from bdgan_lib.annotation.session import Session
+from bdgan_lib.annotation.widget import Annotator
+from bdgan_lib.data.annotations import Annotation, AnnotationStore
+from bdgan_lib.images import write_atomic
+from bdgan_lib.types import Sampling
+
+SIDE = 512
+
+
+def strokes(count: int) -> list[dict]:
+    """Brushes, erasers, polygons with a hole and fills, as large as a hand draws them."""
+    noise, found = np.random.default_rng(0), []
+    for k in range(count):
+        centre, turn = noise.uniform(100, SIDE - 100, 2), np.linspace(0, 2 * np.pi, 40, endpoint=False)
+        circle = np.stack([np.cos(turn), np.sin(turn)], 1) * noise.uniform(0.8, 1.2, (40, 1))
+        target = {"label": int(k % 5 > 0) * (1 + k % 3), "instance": 1 + k % 4}
+        if k % 4 == 3:
+            stroke = {"op": "fill", "point": centre.tolist()}
+        elif k % 2:
+            stroke = {"op": "polygon", "rings": [(centre + s * circle).tolist() for s in (90, 30)]}
+        else:
+            stroke = {"op": "brush", "points": (centre + 80 * circle).tolist(), "radius": 12}
+        found.append({**stroke, **target})
+    return found
+
+
+def measure(count: int) -> dict[str, float]:
+    classes = ("background", "a", "b", "c")
+    item = Annotation(
+        "robin_00000000", "robin", 0, 0, Sampling(), "0" * 64, np.zeros((SIDE, SIDE), np.uint8), "", classes
+    )
+    image = np.random.default_rng(0).integers(0, 255, (SIDE, SIDE, 3), np.uint8)
+    memory, saved, drawn = Drawing(np.zeros((2, SIDE, SIDE), np.uint8), len(classes)), [], []
+    with tempfile.TemporaryDirectory() as folder:
+        with Session(AnnotationStore(folder), [item], lambda _: image, "bench") as session:
+            widget = Annotator(session)
+            for n, stroke in enumerate(strokes(count)):
+                message = {"view": "v", "n": n, "command": {"do": "stroke", "stroke": stroke}}
+                start = time.perf_counter()
+                widget._take(widget, message, [])
+                saved.append(time.perf_counter() - start)
+                assert session.saved and widget.state["acks"] == {"v": n}
+                start = time.perf_counter()
+                memory.draw(stroke)
+                drawn.append(time.perf_counter() - start)
+            assert np.array_equal(session.store.load(item.id).mask, memory.labels)
+        start = time.perf_counter()
+        Session(AnnotationStore(folder), [item], lambda _: image, "bench").close()
+        opened = time.perf_counter() - start
+    result = {}
+    for name, seconds in (("stroke", saved), ("drawing", drawn)):
+        for share in (50, 95):
+            result[f"{name}_ms_p{share}"] = round(1e3 * float(np.percentile(seconds, share)), 2)
+    return {**result, "strokes": count, "resume_seconds": round(opened, 2)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="a few strokes")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
+    options = parser.parse_args()
+    result = {
+        **measure(60 if options.quick else 400),
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
+    }
+    text = json.dumps(result, indent=1)
+    print(text)
+    name = "annotation_quick.json" if options.quick else "annotation.json"
+    options.out.mkdir(parents=True, exist_ok=True)
+    write_atomic(options.out / name, (text + "\n").encode())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""What labels, filters and files cost beside the generator alone, on the pocket profile.
+
+    python -m benchmarks.synthesis            writes benchmarks/results/synthesis.json
+    python -m benchmarks.synthesis --quick    within 50 s, without the run of 50,000; synthesis_quick.json
+
+`labelled_over_unlabelled`: images per second of a data set (ensemble of 16, both filters, PNG shards) by one
+worker, divided by those of the generator alone, in turns in one process with one thread of computation each.
+`two_workers_speedup`: time of one worker / of two, their start included and, as `_running`, left out.
+`memory_growth`: peak memory at 50,000 images / at 1,000, each in a process of its own.
+"""
+
+import argparse
+import json
+import os
+import platform
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+import torch
+
+from bdgan_lib.heads.base import Architecture
+from bdgan_lib.heads.training import HeadTraining, train_head
+from bdgan_lib.images import to_uint8, write_atomic
+from bdgan_lib.precision import one_thread
+from bdgan_lib.profiles import load_profile
+from bdgan_lib.synthesis.filters import Models, calibrated
+from bdgan_lib.synthesis.run import LOG, synthesize
+from bdgan_lib.synthesis.spec import SynthesisSpec
+from benchmarks.memory import peak_bytes
+
+SIZES = {
+    "full": (2_000, 3, 6_000, 50_000),
+    "quick": (400, 1, 800, 0),
+}  # images, rounds, of two workers, of memory
+
+
+def world() -> tuple[Models, SynthesisSpec]:
+    """The pocket's models with sixteen heads, and a specification with both filters."""
+    profile = load_profile("pocket")
+    torch.manual_seed(0)
+    head, _ = train_head(
+        *profile.annotated(), HeadTraining(steps=30), Architecture(members=16), progress=None
+    )
+    models, classes = Models(profile.generator(), head, profile.judge), tuple(range(len(profile.classes)))
+    filters = calibrated(models, classes, profile.sampling, samples=200)
+    return models, SynthesisSpec(
+        models.generator.sha256, head.sha256, classes, 1, profile.sampling,
+        filters=filters, judge_sha256=profile.judge.sha256,
+    )  # fmt: skip
+
+
+def sized(spec: SynthesisSpec, images: int) -> SynthesisSpec:
+    from dataclasses import replace
+
+    return replace(spec, images_per_class=-(-images // len(spec.class_ids)))
+
+
+def labelled(models: Models, spec: SynthesisSpec, workers: int = 1) -> tuple[float, float]:
+    """Seconds that a data set takes, and of them those from the first finished shard to the last."""
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        synthesize(spec, models, folder, workers, progress=False)
+        seconds = time.perf_counter() - start
+        stamps = [json.loads(line)["seconds"] for line in (Path(folder) / LOG).open()]
+    return seconds, stamps[-1] - stamps[0]
+
+
+def unlabelled(models: Models, spec: SynthesisSpec) -> float:
+    """Seconds that the generator alone takes for as many images, without features."""
+    start = time.perf_counter()
+    with one_thread():
+        for numbers in torch.arange(spec.count).split(spec.batch_size):
+            ids = torch.tensor(spec.class_ids)[numbers % len(spec.class_ids)]
+            to_uint8(
+                models.generator.sample(ids, spec.first_seed + numbers, spec.sampling, features=False).images
+            )
+    return time.perf_counter() - start
+
+
+def write_many(images: int) -> None:
+    """One data set, for its memory."""
+    models, spec = world()
+    labelled(models, sized(spec, images))
+
+
+def measure(size: str) -> dict[str, float]:
+    images, rounds, shared, most = SIZES[size]
+    models, spec = world()
+    spec = sized(spec, images)
+    ratios, rates = [], []
+    for _ in range(rounds):
+        alone, (whole, _) = unlabelled(models, spec), labelled(models, spec)
+        ratios.append(alone / whole)
+        rates.append(spec.count / whole)
+    spec = sized(spec, shared)
+    (one, one_running), (two, two_running) = labelled(models, spec), labelled(models, spec, 2)
+    result = {
+        "labelled_over_unlabelled": round(median(ratios), 3),
+        "labelled_images_per_second": round(median(rates), 1),
+        "two_workers_speedup": round(one / two, 2),
+        "two_workers_speedup_running": round(one_running / two_running, 2),
+    }
+    if most:
+        peaks = [peak_bytes(write_many, n) for n in (1_000, most)]
+        result |= {"memory_growth": round(peaks[1] / peaks[0], 3), "peak_mb": round(peaks[1] / 1e6)}
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="a smaller size, within 50 s")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
+    options = parser.parse_args()
+    size, start = "quick" if options.quick else "full", time.perf_counter()
+    result = {
+        **measure(size),
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, torch {torch.__version__}",
+        "seconds": round(time.perf_counter() - start, 1),
+    }
+    text = json.dumps(result, indent=1)
+    print(text)
+    options.out.mkdir(parents=True, exist_ok=True)
+    name = "synthesis_quick.json" if options.quick else "synthesis.json"
+    write_atomic(options.out / name, (text + "\n").encode())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,299 @@
+"""Laws of a labelling session: what is acknowledged is on disk, and a later session finds it so."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bdgan_lib.annotation.session import LONGEST_PAUSE, Session
+from bdgan_lib.data import journal as journal_module
+from bdgan_lib.data.annotations import AnnotationStore
+from bdgan_lib.data.journal import Journal
+from bdgan_lib.types import BdganError
+
+from .conftest import SIDE, SQUARE, dab, item, picture, polygon
+
+ITEMS = [item(0), item(1), item(2, 1)]
+HOLE = [[8, 8], [12, 8], [12, 12], [8, 12]]
+WORK = [
+    polygon(rings=[SQUARE, HOLE]),
+    dab(25, 25, instance=2),
+    {"do": "undo"},
+    {"do": "redo"},
+    dab(10, 10, label=2),
+    {"do": "next"},
+    polygon(label=2),
+    {"do": "undo"},
+    dab(16, 16, 6),
+    {"do": "skip"},
+    {"do": "next"},
+    polygon(instance=3),
+    dab(5, 5, 2, label=0),
+    {"do": "open", "id": "robin_00000000"},
+    {"do": "stroke", "stroke": {"op": "fill", "point": [9, 9], "label": 255}},
+    {"do": "undo"},
+]
+
+
+def opened(folder: Path, **more) -> Session:
+    return Session(
+        AnnotationStore(folder), more.pop("items", ITEMS), picture, more.pop("annotator", "ann"), **more
+    )
+
+
+def maps(session: Session) -> dict[str, bytes]:
+    """Every image's labels and instances, as a session shows them."""
+    found = {}
+    for id in session.items:
+        session.handle({"do": "open", "id": id})
+        found[id] = session.work.drawing.maps.tobytes()
+    return found
+
+
+def test_every_stroke_is_in_the_store_when_it_is_acknowledged(session, folder):
+    for command in WORK:
+        session.handle(command)
+        assert session.saved
+        on_disk = AnnotationStore(folder)
+        if not session.work.skipped and session.work.drawing.labels.any():
+            found = on_disk.load(session.id)
+            assert np.array_equal(found.mask, session.work.drawing.labels)
+            assert np.array_equal(found.instances, session.work.drawing.instances)
+    assert session.status == {
+        "robin_00000000": "labelled",
+        "robin_00000001": "skipped",
+        "mug_00000002": "labelled",
+    }
+    assert [a.id for a in on_disk] == ["mug_00000002", "robin_00000000"], "a skipped one is no label"
+    assert on_disk.load("robin_00000001").skipped and (on_disk.load("robin_00000001").mask == 255).all()
+
+
+def test_a_later_session_goes_on_at_the_same_image_with_every_undo(folder):
+    with opened(folder) as first:
+        for command in WORK:
+            first.handle(command)
+        id, drawing = first.id, first.work.drawing
+    with opened(folder) as second:
+        assert second.id == id and second.work.drawing.undone == drawing.undone
+        assert np.array_equal(second.work.drawing.maps, drawing.maps)
+        while second.work.drawing.strokes:
+            second.handle({"do": "undo"})
+        assert not second.work.drawing.labels.any() and id not in second.status
+        assert id not in AnnotationStore(folder).ids(), "nothing drawn is no annotation"
+
+
+def test_a_log_replays_to_the_same_masks_and_costs(folder, tmp_path):
+    ticks = iter(range(0, 10_000, 7))
+    with opened(folder, clock=lambda: float(next(ticks))) as first:
+        for command in WORK:
+            first.handle(command)
+        log = first.log()
+    with opened(tmp_path / "again") as second:
+        second.replay(log)
+        assert second.log() == log
+    for a, b in zip(AnnotationStore(folder), AnnotationStore(tmp_path / "again"), strict=True):
+        assert np.array_equal(a.mask, b.mask) and np.array_equal(a.instances, b.instances)
+        assert a.extra == b.extra and a.extra["seconds"] > 0
+
+
+def test_cost_is_kept_and_a_long_pause_is_no_work(folder):
+    now = [0.0]
+    with opened(folder, clock=lambda: now[0]) as session:
+        now[0] = 5.0
+        session.handle({**polygon(), "clicks": 5})
+        now[0] = 10_000.0
+        session.handle({**dab(3, 3), "clicks": 2})
+        found = session.labelled()[0]
+    assert found.extra == {
+        "seconds": 5.0 + LONGEST_PAUSE, "clicks": 7, "tools": {"polygon": 1, "brush": 1}, "entries": 2
+    }  # fmt: skip
+    assert found.annotator == "ann" and found.sampling == ITEMS[0].sampling
+
+
+def test_labels_from_elsewhere_are_a_beginning_and_are_never_lost(folder):
+    drawn = np.zeros((SIDE, SIDE), np.uint8)
+    drawn[3:9, 4:7] = 2
+    store = AnnotationStore(folder)
+    store.add(replace(ITEMS[0], mask=drawn, annotator="oracle"))
+    with opened(folder) as session:
+        assert np.array_equal(session.work.drawing.labels, drawn)
+        session.handle(dab(20, 20))
+    store.add(replace(store.load(ITEMS[0].id), mask=drawn))  # another tool brings its own back
+    with opened(folder) as session:
+        assert np.array_equal(session.work.drawing.labels, drawn) and not session.work.drawing.strokes
+        assert store.load(ITEMS[0].id).annotator == "ann"
+
+
+def test_two_sessions_never_write_in_one_folder(session, folder, tmp_path):
+    session.handle(polygon())
+    pid = os.fork()
+    if not pid:  # another process
+        try:
+            opened(folder)
+            os._exit(1)
+        except BdganError as error:
+            os._exit(0 if "open in another session" in str(error) else 2)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    with opened(folder) as newer:  # the notebook's cell was run again
+        assert session.closed and newer.saved
+        with pytest.raises(BdganError, match="newer one"):
+            session.handle(polygon())
+        newer.handle(dab(9, 9))
+    assert len(AnnotationStore(folder)) == 1
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        {}, {"do": "__init__"}, {"do": ["undo"]}, {"do": "stroke"}, {"do": "stroke", "stroke": [1]},
+        {"do": "undo"}, {"do": "redo"}, {"do": "open"}, {"do": "open", "id": "../x"}, {"do": "previous"},
+        {"do": "open", "id": "\0"}, {"do": "open", "id": "x" * 4096}, {"do": "propose"}, {"do": "learn"},
+        {"do": "open", "id": ["x"]}, {"do": "grabcut", "box": [1, 2]}, {"do": "grabcut", "box": ["a"] * 4},
+        {"do": "superpixel", "point": ["a", 1]}, {"do": "superpixel", "point": "<script>"},
+        {"do": "grabcut"}, {"do": "outline"},
+        {**dab(3, 3), "clicks": -1}, {**dab(3, 3), "seconds": float("nan")}, dab(3, 3, label=9),
+        {"do": "grabcut", "box": [9, 9, 9, 9]},
+    ],
+    ids=lambda c: str(c)[:40],
+)  # fmt: skip
+def test_a_command_that_cannot_be_done_changes_nothing(session, folder, command):
+    before = (folder / "journal.jsonl").read_bytes()
+    with pytest.raises(BdganError):
+        session.handle(command)
+    assert session.saved and (folder / "journal.jsonl").read_bytes() == before
+    assert not session.work.drawing.maps.any() and session.id == ITEMS[0].id
+
+
+def test_help_of_the_image_is_one_stroke(session):
+    session.handle({"do": "grabcut", "box": [2, 2, 22, 22]})
+    truth = np.zeros((SIDE, SIDE), bool)
+    truth[4:20, 4:20] = True
+    assert ((session.work.drawing.labels == 1) == truth).mean() > 0.97
+    session.handle({"do": "outline", "label": 1, "instance": 1})
+    assert len(session.rings) == 1 and len(session.rings[0]) <= 12
+    session.handle({"do": "undo"})
+    session.handle({"do": "superpixel", "point": [10, 10]})
+    assert session.work.drawing.labels[10, 10] == 1
+
+
+@pytest.mark.slow
+def test_a_session_that_is_killed_has_lost_nothing_it_acknowledged(tmp_path):
+    times = os.environ.get("BDGAN_KILLS", "40")  # 500: see killed.py
+    command = [sys.executable, str(Path(__file__).with_name("killed.py")), str(tmp_path), times]
+    told = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+    assert told["kills"] == int(times) and told["acknowledged"] > 0
+    assert told["lost"] == told["unreadable"] == 0
+
+
+class Disk:
+    """Counts the calls that reach the disk; the one of number `fails` raises."""
+
+    def __init__(self, monkeypatch) -> None:
+        self.calls, self.fails = 0, -1
+        for owner, name in (
+            (os, "pwrite"), (os, "fsync"), (os, "open"), (os, "ftruncate"),
+            (Path, "replace"), (Path, "unlink"), (Path, "open"),
+        ):  # fmt: skip
+            monkeypatch.setattr(owner, name, self._counted(getattr(owner, name), name))
+
+    def _counted(self, call, name):
+        def counted(*args, **kwargs):
+            if "rb" in (*args[1:2], kwargs.get("mode")):
+                return call(*args, **kwargs)
+            self.calls += 1
+            if self.calls - 1 == self.fails:
+                raise OSError(28, f"No space left on device ({name})")
+            return call(*args, **kwargs)
+
+        return counted
+
+
+def test_whatever_the_disk_refuses_is_told_and_nothing_is_lost(tmp_path, monkeypatch):
+    stages = [_after(n, tmp_path / f"plain{n}") for n in range(len(WORK) + 1)]
+    disk = Disk(monkeypatch)
+    with opened(tmp_path / "counted") as session:
+        first = disk.calls
+        for command in WORK:
+            session.handle(command)
+        total = disk.calls
+    assert total - first > 100
+    for k in range(first, total):
+        folder, told = tmp_path / str(k), False
+        disk.calls, disk.fails = 0, k
+        with opened(folder) as session:
+            for n, command in enumerate(WORK):
+                session.handle(command)
+                if disk.calls > k and not told:
+                    told = True
+                    if not session.saved:
+                        assert "No space left" in session.error
+                        # if the machine stopped now: all that was acknowledged before, and this or not
+                        shutil.copytree(folder, tmp_path / f"{k}-crash")
+                        with opened(tmp_path / f"{k}-crash") as other:
+                            assert maps(other) in stages[n : n + 2]
+            session.handle({"do": "save"})
+            assert told and session.saved and not session.error
+        disk.fails = -1
+        with opened(folder) as again:
+            assert maps(again) == stages[-1], k
+
+
+def _after(count: int, folder: Path) -> dict[str, bytes]:
+    """What stands after that many commands on a good disk."""
+    with opened(folder) as session:
+        for command in WORK[:count]:
+            session.handle(command)
+        return maps(session)
+
+
+def test_a_disk_that_cannot_be_read_is_told(session, monkeypatch):
+    session.handle(polygon())
+    session.handle({"do": "next"})
+    with monkeypatch.context() as broken:
+        broken.setattr(
+            Path, "read_bytes", lambda path: (_ for _ in ()).throw(OSError(5, "Input/output error"))
+        )
+        with pytest.raises(BdganError, match="Input/output error; try again"):
+            session.handle({"do": "previous"})
+    assert session.id == ITEMS[1].id
+    session.handle({"do": "previous"})
+    assert session.work.drawing.labels.any()
+
+
+def test_a_short_write_is_completed(tmp_path, monkeypatch):
+    whole = os.pwrite
+    monkeypatch.setattr(journal_module.os, "pwrite", lambda f, data, at: whole(f, data[:7], at))
+    journal = Journal(tmp_path / "j")
+    journal.append({"do": "a", "x": [1.5, "é\n"]})
+    journal.close()
+    assert Journal(tmp_path / "j").entries == [{"do": "a", "x": [1.5, "é\n"]}]
+
+
+def test_a_torn_end_is_dropped_and_damage_before_it_is_named(tmp_path):
+    path = tmp_path / "j"
+    journal = Journal(path)
+    for k in range(5):
+        journal.append({"k": k})
+    journal.close()
+    whole = path.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    for cut in range(len(whole) + 1):
+        path.write_bytes(whole[:cut])
+        found = Journal(path)
+        assert [e["k"] for e in found.entries] == list(range(whole[:cut].count(b"\n")))
+        found.append({"k": "new"})
+        found.close()
+        assert [e["k"] for e in Journal(path).entries][-1] == "new"
+    for line in range(4):
+        for at in range(len(lines[line])):
+            spoilt = bytearray(lines[line])
+            spoilt[at] ^= 1
+            path.write_bytes(b"".join([*lines[:line], bytes(spoilt), *lines[line + 1 :]]))
+            with pytest.raises(BdganError, match=rf"damaged in line {line + 1}"):
+                Journal(path)

@@ -1,0 +1,127 @@
+"""Records the session that notebook 02 replays, and the picture of the annotator in the docs.
+
+    python tests/browser/record.py
+
+A robot's hand labels ten samples in a real browser: it knows the oracle's masks, clicks polygons round four
+of them, and then takes the model's proposals and brushes them right. Writes assets/pocket/session.json and
+assets/figures/annotator.jpg; then `bdgan record-assets`.
+"""
+
+import io
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+import nbformat
+import numpy as np
+from PIL import Image
+
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
+
+from lab import Hand, browser, jupyter_lab, run_all  # noqa: E402
+
+from bdgan_lib.annotation.choose import pictures  # noqa: E402
+from bdgan_lib.annotation.simulate import draw_polygon, draw_proposal  # noqa: E402
+from bdgan_lib.data.annotations import AnnotationStore  # noqa: E402
+from bdgan_lib.profiles import load_profile  # noqa: E402
+
+CLASSES = ["mug", "robin"]
+BY_HAND = 4  # samples before the model helps
+CELL = f"""
+from bdgan_lib.annotation.choose import pictures
+from bdgan_lib.annotation.proposals import Proposer
+from bdgan_lib.annotation.session import Session
+from bdgan_lib.annotation.widget import Annotator
+from bdgan_lib.data.annotations import AnnotationStore
+from bdgan_lib.profiles import load_profile
+
+profile = load_profile("pocket")
+generator = profile.generator()
+items = profile.candidates(generator, classes={CLASSES})
+session = Session(
+    AnnotationStore("labels"), items, pictures(generator), "recorded robot", Proposer(generator, items)
+)
+Annotator(session)
+"""
+
+
+def main() -> None:
+    profile = load_profile("pocket")
+    generator = profile.generator()
+    items, picture = profile.candidates(generator, classes=CLASSES), pictures(generator)
+    truth = {a.id: profile.oracle.annotate(picture(a)[None], np.array([a.class_id]))[0] > 0 for a in items}
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(CELL.strip(), metadata={"jupyter": {"source_hidden": True}})],
+        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        root, work = Path(folder) / "root", Path(folder) / "work"
+        root.mkdir()
+        work.mkdir()
+        nbformat.write(notebook, root / "record.ipynb")
+        with jupyter_lab(root, work) as address, browser(work) as page:
+            run_all(page, address, "record.ipynb")
+            hand = Hand(page, profile.image_size)
+            for k, item in enumerate(items):
+                if k:
+                    hand.key(".")
+                    hand.done()
+                assert hand.id() == item.id
+                if k < BY_HAND:
+                    _by_hand(hand, truth[item.id])
+                else:
+                    _with_the_model(
+                        hand, AnnotationStore(root / "labels"), truth[item.id], first=k == BY_HAND
+                    )
+                if k == BY_HAND + 2:
+                    shot = page.screenshot(clip=hand.root.bounding_box())
+        store = AnnotationStore(root / "labels")
+        lines = (root / "labels" / "journal.jsonl").read_text().splitlines()
+        entries = [json.loads(line)["entry"] for line in lines]
+        for a in store:
+            both, either = ((a.mask > 0) & truth[a.id]).sum(), ((a.mask > 0) | truth[a.id]).sum()
+            print(a.id, a.extra["clicks"], "clicks", a.extra["tools"], f"IoU {both / either:.3f}")
+    log = [entry for entry in entries if entry["do"] != "open"]
+    (ROOT / "assets/pocket/session.json").write_text(json.dumps(log, indent=0) + "\n", "utf-8")
+    Image.open(io.BytesIO(shot)).convert("RGB").save(ROOT / "assets/figures/annotator.jpg", quality=88)
+
+
+def _by_hand(hand: Hand, truth: np.ndarray) -> None:
+    """A polygon, with one corner too many taken back; where it has several rings, one after the other."""
+    hand.key("p")
+    for ring in draw_polygon(truth, 0.95)[0].stroke["rings"]:
+        hand.click(*ring[:-1], [3, 3])
+        hand.key("Backspace")
+        hand.click(ring[-1])
+        hand.key("Enter")
+        hand.done()
+    hand.key("b")
+    hand.drag([2, 2], [6, 6])  # a slip, undone
+    hand.done()
+    hand.key("z")
+    hand.done()
+
+
+def _with_the_model(hand: Hand, store: AnnotationStore, truth: np.ndarray, first: bool) -> None:
+    """The model's proposal, then dabs where it is wrong."""
+    if first:
+        hand.key("l")
+        hand.done()
+    hand.key("m")
+    hand.done()
+    proposal = store.load(hand.id()).mask > 0
+    for move in draw_proposal(proposal, truth, 0.92)[1:7]:
+        if move.stroke["op"] != "brush":
+            break  # good enough
+        radius = min(16.0, max(0.5, round(2 * move.stroke["radius"]) / 2))
+        hand.page.get_by_label("brush", exact=True).fill(str(radius))
+        hand.root.focus()
+        hand.key("b" if move.stroke["label"] else "e")
+        hand.drag(*move.stroke["points"])
+        hand.done()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""Laws of the filters: each drop has a reason, in the paper's order, and depends on the sample alone."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from bdgan_lib.data.shards import ShardedSet
+from bdgan_lib.synthesis.filters import Judged, Models, calibrated, calibration, reasons
+from bdgan_lib.synthesis.run import synthesize
+from bdgan_lib.synthesis.spec import Filters, SynthesisSpec
+from bdgan_lib.types import BdganError, Sampling
+
+from .test_run import SPEC, TinyGenerator, TinyHead
+
+
+class TinyJudge:
+    sha256 = "j"
+
+    def __call__(self, images, class_ids):
+        return (images.mean((1, 2, 3)) / 255).astype(np.float32)
+
+
+MODELS = Models(TinyGenerator(), TinyHead(), TinyJudge())
+
+
+def found(**changes) -> Judged:
+    plain = Judged(
+        np.zeros((4, 8, 8, 3), np.uint8), np.zeros((4, 8, 8), np.uint8),
+        np.array([0.9, 0.1, 0.9, 0.9], np.float32), np.array([0.1, 0.9, 0.9, 0.1], np.float32),
+        np.array([0.5, 0.5, 0.0, 0.0]),
+    )  # fmt: skip
+    return plain._replace(**changes)
+
+
+def test_the_first_filter_that_fails_is_the_reason():
+    strict = Filters(min_confidence=0.5, max_divergence=0.5, whole_masks=False)
+    assert reasons(found(), strict) == ["", "confidence", "divergence", "empty"]
+    assert reasons(found(area=np.ones(4)), strict) == ["full", "confidence", "divergence", "full"]
+    assert reasons(found(), Filters()) == [""] * 4
+    assert reasons(found(), Filters(max_divergence=0.5)) == ["", "divergence", "divergence", ""]
+
+
+def test_a_threshold_without_a_classifier_is_refused():
+    with pytest.raises(BdganError, match="without a classifier"):
+        reasons(found(confidence=None), Filters(min_confidence=0.5))
+    with pytest.raises(BdganError, match="without a classifier"):
+        calibrated(MODELS._replace(judge=None), (0,), Sampling())
+    with pytest.raises(BdganError, match="keep_agreed is 0"):
+        calibrated(MODELS, (0,), Sampling(), keep_agreed=0)
+
+
+def test_thresholds_keep_the_shares_that_were_asked_for():
+    filters = calibrated(MODELS, (0, 2), SPEC.sampling, 0.8, 0.7, samples=2_000)
+    spec = replace(
+        SPEC, images_per_class=1_000, filters=filters, judge_sha256="j", batch_size=50, shard_size=500
+    )
+    kept = why_of(spec)
+    assert abs(1 - kept.count("confidence") / 2_000 - 0.8) < 0.03
+    assert abs(kept.count("") / (2_000 - kept.count("confidence")) - 0.7) < 0.04
+
+
+def why_of(spec: SynthesisSpec) -> list[str]:
+    from bdgan_lib.synthesis.run import _batches
+
+    batches = (b for k in range(spec.num_shards) for _, b in _batches(spec, k, MODELS))
+    return [why for batch in batches for why in reasons(batch, spec.filters)]
+
+
+def test_every_sample_is_kept_or_listed_with_its_reason(tmp_path):
+    filters = calibrated(MODELS, (0, 2), SPEC.sampling, 0.7, 0.7, samples=200)
+    spec = replace(SPEC, images_per_class=60, filters=filters, judge_sha256="j", shard_size=50)
+    data = synthesize(spec, MODELS, tmp_path / "a", progress=False)
+    dropped = [
+        json.loads(line) for path in sorted(data.folder.glob("*.dropped.jsonl")) for line in path.open()
+    ]
+    kept = [told for _, told in data]
+    assert 0 < len(kept) < 120 and len(kept) + len(dropped) == 120
+    assert {r["seed"] for r in kept} | {r["seed"] for r in dropped} == set(range(1_000_000, 1_000_120))
+    for record in dropped:
+        sure, doubt = (
+            record["confidence"] >= filters.min_confidence,
+            record["divergence"] <= filters.max_divergence,
+        )
+        assert record["dropped"] in (
+            "confidence" if not sure else "divergence" if not doubt else "empty",
+            "full",
+        )
+    assert all(r["confidence"] >= filters.min_confidence - 1e-6 for r in kept)
+    counts = [shard["dropped"] for shard in data.shards]
+    assert sum(sum(c.values()) for c in counts) == len(dropped)
+    # a filter changes nobody else's pixels
+    plain = {
+        s.id: s
+        for s, _ in synthesize(replace(spec, filters=Filters()), MODELS, tmp_path / "b", progress=False)
+    }
+    assert all(np.array_equal(s.image, plain[s.id].image) for s, _ in ShardedSet(data.folder))
+
+
+def test_thresholds_are_found_once(tmp_path):
+    generator = TinyGenerator()
+    models = MODELS._replace(generator=generator)
+    first = calibration(tmp_path, models, (0, 2), Sampling(), samples=100)
+    batches = len(generator.batches)
+    assert calibration(tmp_path, models, (0, 2), Sampling(), samples=100) == first
+    assert len(generator.batches) == batches
+    assert calibration(tmp_path, models, (0,), Sampling(), samples=100) != first
+    assert calibration(tmp_path / "no", models, (0,), Sampling(), 1, 1) == Filters()
+
+
+def test_a_dropped_list_that_changed_is_made_again(tmp_path):
+    spec = replace(SPEC, filters=Filters(max_divergence=0.05))
+    data = synthesize(spec, MODELS, tmp_path, progress=False)
+    path = next(data.folder.glob("*.dropped.jsonl"))
+    before = path.read_bytes()
+    path.write_bytes(before[:-5])
+    synthesize(spec, MODELS, tmp_path, progress=False)
+    assert path.read_bytes() == before
+
+
+def test_another_judge_is_refused(tmp_path):
+    spec = replace(SPEC, filters=Filters(min_confidence=0.1), judge_sha256="other")
+    with pytest.raises(BdganError, match="the judge has sha256 j, the specification wants other"):
+        synthesize(spec, MODELS, tmp_path / "new", progress=False)
+    assert torch.get_num_threads() > 0 and not (tmp_path / "new").exists()

@@ -1,0 +1,47 @@
+"""A cluster makes the same bytes, and loses a worker without losing a shard."""
+
+import logging
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from bdgan_lib.synthesis.run import synthesize
+from bdgan_lib.synthesis.run_ray import synthesize_on_ray
+
+from .test_workers import models, spec, tree_hash  # noqa: F401 (fixtures)
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not os.environ.get("BDGAN_RAY"), reason="starts a cluster; ask for it with BDGAN_RAY=1"
+    ),
+]
+
+
+def test_a_cluster_that_loses_a_worker_makes_the_same_bytes(models, spec, tmp_path):  # noqa: F811
+    ray = pytest.importorskip("ray")
+    wanted = tree_hash(synthesize(spec, models, tmp_path / "here", progress=False).folder)
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    killed: list[int] = []
+
+    def kill() -> None:
+        import psutil
+
+        while not killed:
+            for process in psutil.process_iter(["name"]):
+                if process.info["name"].startswith("ray::_make"):
+                    os.kill(process.pid, signal.SIGKILL)
+                    killed.append(process.pid)
+                    return
+            time.sleep(0.02)
+
+    hunter = threading.Thread(target=kill, daemon=True)
+    hunter.start()
+    try:
+        found = synthesize_on_ray(spec, models, tmp_path / "ray", workers=2, progress=False)
+    finally:
+        ray.shutdown()
+    assert killed and tree_hash(found.folder) == wanted
