@@ -13,7 +13,7 @@ import torch
 from tqdm import tqdm
 
 from bdgan_lib import __version__
-from bdgan_lib.data.datasheet import CARD, describe
+from bdgan_lib.data.datasheet import CARD, CROISSANT, describe
 from bdgan_lib.data.shards import (
     DROPPED,
     LOG,
@@ -94,7 +94,7 @@ def synthesize(
 
 def described(run: "Run") -> ShardedSet:
     """The finished set, with data card and Croissant file."""
-    if run.missing or not (run.folder / CARD).exists():
+    if run.missing or not all((run.folder / name).exists() for name in (CARD, CROISSANT)):
         describe(run.folder, progress=False)
     return ShardedSet(run.folder)
 
