@@ -80,7 +80,7 @@ def sample(
 ) -> None:
     """Draw samples into one PNG, a row per class; with --head their labels are laid over."""
     world = load_profile(profile)
-    names = [name.strip() for name in classes.split(",") if name.strip()] or _dozen(world.classes)
+    names = _names(classes) or _dozen(world.classes)
     ids = torch.tensor([world.class_id(name) for name in names]).repeat_interleave(count)
     seeds = torch.arange(first_seed, first_seed + count).repeat(len(names))
     labeller = load_head(head).to(device) if head else None
@@ -98,6 +98,10 @@ def sample(
     out.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(out, encode_png(grid(images, count)))
     print(out)
+
+
+def _names(classes: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in classes.split(",") if name.strip())
 
 
 def _dozen(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -166,7 +170,7 @@ def synthesize_command(
 ) -> None:
     """Write a labelled data set: shards of PNG images and masks with a manifest. The same command goes on."""
     world = load_profile(profile)
-    names = [name.strip() for name in classes.split(",") if name.strip()] or world.classes
+    names = _names(classes) or world.classes
     ids = tuple(world.class_id(name) for name in names)
     generator, sampling = world.generator(device), _sampling(world, truncation, top_k, top_p, temperature)
     labeller = load_head(head) if head else train_head(*world.annotated(device))[0]

@@ -6,13 +6,8 @@
 Beside it, in turns, the same strokes on a drawing in memory: what no disk can change.
 """
 
-import argparse
-import json
-import os
-import platform
 import tempfile
 import time
-from pathlib import Path
 
 import numpy as np
 
@@ -20,10 +15,11 @@ from bdgan_lib.annotation.drawing import Drawing
 from bdgan_lib.annotation.session import Session
 from bdgan_lib.annotation.widget import Annotator
 from bdgan_lib.data.annotations import Annotation, AnnotationStore
-from bdgan_lib.images import write_atomic
 from bdgan_lib.types import Sampling
+from benchmarks.command import command
 
 SIDE = 512
+STROKES = {"full": 400, "quick": 60}
 
 
 def strokes(count: int) -> list[dict]:
@@ -43,7 +39,8 @@ def strokes(count: int) -> list[dict]:
     return found
 
 
-def measure(count: int) -> dict[str, float]:
+def measure(size: str) -> dict[str, float]:
+    count = STROKES[size]
     classes = ("background", "a", "b", "c")
     item = Annotation(
         "robin_00000000", "robin", 0, 0, Sampling(), "0" * 64, np.zeros((SIDE, SIDE), np.uint8), "", classes
@@ -73,23 +70,5 @@ def measure(count: int) -> dict[str, float]:
     return {**result, "strokes": count, "resume_seconds": round(opened, 2)}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--quick", action="store_true", help="a few strokes")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
-    options = parser.parse_args()
-    result = {
-        **measure(60 if options.quick else 400),
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
-    }
-    text = json.dumps(result, indent=1)
-    print(text)
-    name = "annotation_quick.json" if options.quick else "annotation.json"
-    options.out.mkdir(parents=True, exist_ok=True)
-    write_atomic(options.out / name, (text + "\n").encode())
-
-
 if __name__ == "__main__":
-    main()
+    command("annotation", __doc__, measure, "a few seconds")

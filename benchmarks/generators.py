@@ -7,13 +7,7 @@ Speed: contestants take turns in one process on this machine's CPU; a ratio is t
 Memory: the peak of a process of its own, one image of 512 pixels (--quick: 128).
 """
 
-import argparse
-import json
-import os
-import platform
-import time
 from copy import deepcopy
-from pathlib import Path
 from statistics import median
 
 import torch
@@ -21,7 +15,7 @@ from pytorch_pretrained_biggan import BigGAN
 from torch import Tensor
 
 from bdgan_lib.generators.biggan_deep import BigGANDeep, deep_config
-from bdgan_lib.images import write_atomic
+from benchmarks.command import command
 from benchmarks.label_head import in_turns
 from benchmarks.memory import peak_bytes
 
@@ -102,24 +96,5 @@ def measure(size: str) -> dict[str, object]:
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--quick", action="store_true", help="a smaller size, within 50 s")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
-    options = parser.parse_args()
-    size, start = "quick" if options.quick else "full", time.perf_counter()
-    result = {
-        **measure(size),
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, torch {torch.__version__}",
-        "seconds": round(time.perf_counter() - start, 1),
-    }
-    text = json.dumps(result, indent=1)
-    print(text)
-    options.out.mkdir(parents=True, exist_ok=True)
-    write_atomic(options.out / f"generators{'_quick' if options.quick else ''}.json", (text + "\n").encode())
-
-
 if __name__ == "__main__":
-    main()
+    command("generators", __doc__, measure)

@@ -9,10 +9,7 @@ worker, divided by those of the generator alone, in turns in one process with on
 `memory_growth`: peak memory at 50,000 images / at 1,000, each in a process of its own.
 """
 
-import argparse
 import json
-import os
-import platform
 import tempfile
 import time
 from pathlib import Path
@@ -22,12 +19,13 @@ import torch
 
 from bdgan_lib.heads.base import Architecture
 from bdgan_lib.heads.training import HeadTraining, train_head
-from bdgan_lib.images import to_uint8, write_atomic
+from bdgan_lib.images import to_uint8
 from bdgan_lib.precision import one_thread
 from bdgan_lib.profiles import load_profile
 from bdgan_lib.synthesis.filters import Models, calibrated
 from bdgan_lib.synthesis.run import LOG, synthesize
 from bdgan_lib.synthesis.spec import SynthesisSpec
+from benchmarks.command import command
 from benchmarks.memory import peak_bytes
 
 SIZES = {
@@ -108,25 +106,5 @@ def measure(size: str) -> dict[str, float]:
     return result
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--quick", action="store_true", help="a smaller size, within 50 s")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
-    options = parser.parse_args()
-    size, start = "quick" if options.quick else "full", time.perf_counter()
-    result = {
-        **measure(size),
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, torch {torch.__version__}",
-        "seconds": round(time.perf_counter() - start, 1),
-    }
-    text = json.dumps(result, indent=1)
-    print(text)
-    options.out.mkdir(parents=True, exist_ok=True)
-    name = "synthesis_quick.json" if options.quick else "synthesis.json"
-    write_atomic(options.out / name, (text + "\n").encode())
-
-
 if __name__ == "__main__":
-    main()
+    command("synthesis", __doc__, measure)

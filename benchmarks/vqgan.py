@@ -7,15 +7,10 @@ The published way (taming-transformers' repository; its package has no cache at 
 layers anew for every token. Contestants take turns in one process; a ratio is the median over the rounds.
 """
 
-import argparse
-import json
-import os
-import platform
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import cycle, islice
-from pathlib import Path
 from statistics import median
 
 import psutil
@@ -31,12 +26,12 @@ from bdgan_lib.generators.vqgan_checkpoint import IMAGENET
 from bdgan_lib.generators.vqgan_network import VQGANNetwork
 from bdgan_lib.heads.base import HeadConfig
 from bdgan_lib.heads.label_head import build_head
-from bdgan_lib.images import write_atomic
 from bdgan_lib.pocket.networks import UNet
 from bdgan_lib.precision import bf16_is_fast
 from bdgan_lib.profiles import load_profile
 from bdgan_lib.synthesis.online import Batch, OnlineSynthesis
 from bdgan_lib.types import Sampling
+from benchmarks.command import command
 from benchmarks.label_head import in_turns
 
 BATCH, CODES, TOP_K = 8, 16384, 100
@@ -195,26 +190,14 @@ def paper_scale(batch: int = 4) -> dict[str, object]:
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--quick", action="store_true", help="shorter sequences, within 50 s")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
-    options = parser.parse_args()
-    size, start = "quick" if options.quick else "full", time.perf_counter()
-    result = {
+def everything(size: str) -> dict[str, object]:
+    """Sampling, training on live samples and, at full size, the published model."""
+    return {
         **measure(size),
         **training_on_live_samples(40 if size == "full" else 8, deeplab=size == "full"),
         **({"paper_scale": paper_scale()} if size == "full" else {}),
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, torch {torch.__version__}",
-        "seconds": round(time.perf_counter() - start, 1),
     }
-    text = json.dumps(result, indent=1)
-    print(text)
-    options.out.mkdir(parents=True, exist_ok=True)
-    write_atomic(options.out / f"vqgan{'_quick' if options.quick else ''}.json", (text + "\n").encode())
 
 
 if __name__ == "__main__":
-    main()
+    command("vqgan", __doc__, everything)

@@ -1,7 +1,6 @@
 """An ensemble of label heads: light outputs on one trunk, and how much they disagree (paper section 3.3)."""
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -38,8 +37,6 @@ def mean_and_divergence(logits: Tensor) -> tuple[Tensor, Tensor]:
     The Jensen-Shannon divergence of a pixel is H(mean P) - mean H(P), in nats, in [0, ln min(M, K)]; the
     paper drops the tenth of the samples where it is largest.
     """
-    if logits.shape[2] == 2:
-        return _of_two_labels(logits.float())
     log_p = logits.float().log_softmax(2)
     p = log_p.exp()
     mean = p.mean(1)
@@ -48,19 +45,6 @@ def mean_and_divergence(logits: Tensor) -> tuple[Tensor, Tensor]:
     entropy_of_mean = -(mean * mean.clamp_min(1e-12).log()).sum(1)
     mean_entropy = -(p * log_p).sum(2).mean(1)
     return mean, (entropy_of_mean - mean_entropy).clamp_min(0)
-
-
-def _of_two_labels(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """The same for foreground and ground, by the difference of their logits: a third of the work."""
-    d = logits[:, :, 1] - logits[:, :, 0]
-    p = d.sigmoid()
-    mean = p.mean(1)
-    both = torch.stack([1 - mean, mean], 1)
-    if logits.shape[1] == 1:
-        return both, torch.zeros_like(mean)
-    entropy_of_mean = -(both * both.clamp_min(1e-12).log()).sum(1)
-    mean_entropy = (F.softplus(d) - d * p).mean(1)
-    return both, (entropy_of_mean - mean_entropy).clamp_min(0)
 
 
 def image_divergence(divergence: NDArray[np.floating]) -> NDArray[np.float32]:
