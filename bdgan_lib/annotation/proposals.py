@@ -109,7 +109,8 @@ class Proposer:
         if not self._fits:
             raise BdganError("nothing has been learnt yet; label one sample or more and call `fit` first")
         for rows in self._rows(ids).split(20):
-            yield rows, *mean_and_divergence(self._head(self._pool.batch(rows), self._pool.class_ids[rows]))
+            odds = self._head.log_odds(self._pool.batch(rows), self._pool.class_ids[rows])
+            yield rows, *mean_and_divergence(odds)
 
     def _labels(self, candidate: Annotation) -> int:
         """How many labels its mask may hold."""

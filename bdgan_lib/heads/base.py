@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bdgan_lib.features import groups
-from bdgan_lib.heads.ensemble import image_divergence, mean_and_divergence
+from bdgan_lib.heads.ensemble import image_divergence, log_odds, mean_and_divergence
 from bdgan_lib.types import BdganError, Sample
 
 GROUPS = ("low", "mid", "high")  # of blocks, by resolution
@@ -93,17 +93,27 @@ class Head(nn.Module, ABC):
     def logits(self, features: Mapping[str, Tensor], class_ids: Tensor) -> Tensor:
         """Features {block: [B, C, H, W]} and class ids [B] -> [B, members, K, side, side]."""
 
+    def log_odds(self, features: Mapping[str, Tensor], class_ids: Tensor) -> Tensor:
+        """As `forward`, but the logits of labels 1 to K - 1 above label 0's: [B, members, K - 1, side, side].
+
+        All that the labels' probabilities depend on; a variant may have a cheaper way to it.
+        """
+        return log_odds(self(features, class_ids))
+
     def forward(self, features: Mapping[str, Tensor], class_ids: Tensor) -> Tensor:
         """Features {block: [B, C, H, W]} and class ids [B] -> logits [B, members, K, side, side].
 
         BdganError names the blocks whose features are missing.
         """
+        self._require(features)
+        return self.logits(features, class_ids)
+
+    def _require(self, features: Mapping[str, Tensor]) -> None:
         missing = [name for name in self.projections if name not in features]
         if missing:
             raise BdganError(
                 f"features of {', '.join(missing)} are missing; sample the generator with features=True"
             )
-        return self.logits(features, class_ids)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -128,8 +138,8 @@ class Head(nn.Module, ABC):
         agree, and everywhere for a single one.
         """
         self.eval()
-        logits = self(features, class_ids.to(next(self.parameters()).device))
-        mean, divergence = mean_and_divergence(logits)
+        odds = self.log_odds(features, class_ids.to(next(self.parameters()).device))
+        mean, divergence = mean_and_divergence(odds)
         return largest(mean).cpu().numpy(), divergence.cpu().numpy()
 
     def assess(self, sample: Sample) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:

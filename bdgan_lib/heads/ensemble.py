@@ -1,6 +1,9 @@
 """An ensemble of label heads: light outputs on one trunk, and how much they disagree (paper section 3.3)."""
 
+from math import gcd
+
 import numpy as np
+import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -26,25 +29,56 @@ class Members(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.write(F.relu(self.read(x)) if self.members > 1 else x)
-        logits = F.pixel_shuffle(h, self.scale) if self.scale > 1 else h
-        return logits.unflatten(1, (self.members, -1))
+        return self._placed(self.write(self._read(x)))
+
+    def log_odds(self, x: Tensor) -> Tensor:
+        """As `log_odds` of the logits, [B, M, K - 1, sH, sW]; cheaper than to compute those first."""
+        weight, bias = (self._differences(p) for p in (self.write.weight, self.write.bias))
+        wide = gcd(self.members, 4)  # members to a group: convolutions of very few channels are slow
+        blocks = weight.unflatten(0, (self.members // wide, wide, -1))
+        eye = torch.eye(wide, device=x.device, dtype=weight.dtype)
+        weight = torch.einsum("gaochw,ab->gaobchw", blocks, eye).flatten(3, 4).flatten(0, 2)
+        odds = F.conv2d(self._read(x), weight, bias, padding=1, groups=self.members // wide)
+        return self._placed(odds)
+
+    def _read(self, x: Tensor) -> Tensor:
+        return F.relu(self.read(x), inplace=True) if self.members > 1 else x
+
+    def _differences(self, of_labels: Tensor) -> Tensor:
+        apart = of_labels.unflatten(0, (self.members, -1, self.scale**2))
+        return (apart[:, 1:] - apart[:, :1]).flatten(0, 2)
+
+    def _placed(self, h: Tensor) -> Tensor:
+        placed = F.pixel_shuffle(h, self.scale) if self.scale > 1 else h
+        return placed.unflatten(1, (self.members, -1))
 
 
-def mean_and_divergence(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits [B, M, K, H, W] -> the members' mean probability [B, K, H, W], their JS divergence [B, H, W].
+def log_odds(logits: Tensor) -> Tensor:
+    """Logits [B, M, K, H, W] -> those of labels 1 to K - 1 above label 0's, [B, M, K - 1, H, W]."""
+    return logits[:, :, 1:] - logits[:, :, :1]
+
+
+def mean_and_divergence(odds: Tensor) -> tuple[Tensor, Tensor]:
+    """Log-odds [B, M, K - 1, H, W] -> the members' mean probability [B, K, H, W] and divergence [B, H, W].
 
     The Jensen-Shannon divergence of a pixel is H(mean P) - mean H(P), in nats, in [0, ln min(M, K)]; the
     paper drops the tenth of the samples where it is largest.
     """
-    log_p = logits.float().log_softmax(2)
-    p = log_p.exp()
-    mean = p.mean(1)
-    if logits.shape[1] == 1:
-        return mean, mean.new_zeros((len(mean), *mean.shape[2:]))
-    entropy_of_mean = -(mean * mean.clamp_min(1e-12).log()).sum(1)
-    mean_entropy = -(p * log_p).sum(2).mean(1)
-    return mean, (entropy_of_mean - mean_entropy).clamp_min(0)
+    odds = odds.float()
+    if odds.shape[2] == 1:
+        odds = odds[:, :, 0]
+        mean = odds.sigmoid().mean(1)
+        mean, size = torch.stack([1 - mean, mean], 1), odds.abs()
+        # H(p) of log-odds x is log(1 + e^|x|) - |x| sigmoid(|x|)
+        entropy = size * (-size).sigmoid() - size.sigmoid().log()
+    else:
+        log_p = torch.cat([torch.zeros_like(odds[:, :, :1]), odds], 2).log_softmax(2)
+        p = log_p.exp()
+        mean, entropy = p.mean(1), -(p * log_p).sum(2)
+    if entropy.shape[1] == 1:
+        return mean, torch.zeros_like(mean[:, 0])
+    entropy_of_mean = torch.special.entr(mean).sum(1)
+    return mean, (entropy_of_mean - entropy.mean(1)).clamp_min(0)
 
 
 def image_divergence(divergence: NDArray[np.floating]) -> NDArray[np.float32]:

@@ -75,6 +75,13 @@ class FastHead(Head):
         self.out = Members(inputs, kind.members, len(config.labels), kind.stride)
 
     def logits(self, features: Mapping[str, Tensor], class_ids: Tensor) -> Tensor:
+        return self.out(self._trunk(features, class_ids))
+
+    def log_odds(self, features: Mapping[str, Tensor], class_ids: Tensor) -> Tensor:
+        self._require(features)
+        return self.out.log_odds(self._trunk(features, class_ids))
+
+    def _trunk(self, features: Mapping[str, Tensor], class_ids: Tensor) -> Tensor:
         fused: list[Tensor] = []  # what the coarser groups gave, if any
         for group, mix in self.mixes.items():
             side = self.mix_sides[group]
@@ -82,7 +89,7 @@ class FastHead(Head):
             if group in self.groups:
                 found.append(self.project(self.groups[group], features, side))
             fused = [mix(torch.cat(found, 1), class_ids)]
-        return self.out(F.relu(fused[0]))
+        return F.relu(fused[0], inplace=True)
 
 
 VARIANTS: dict[str, type[Head]] = {

@@ -41,5 +41,5 @@ class MixConv(nn.Module):
         self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
 
     def forward(self, x: Tensor, class_ids: Tensor) -> Tensor:
-        h = self.conv1(F.relu(self.norm1(x, class_ids)))
-        return self.skip(x) + self.conv2(F.relu(self.norm2(h, class_ids)))
+        h = self.conv1(F.relu(self.norm1(x, class_ids), inplace=True))
+        return self.conv2(F.relu(self.norm2(h, class_ids), inplace=True)).add_(self.skip(x))

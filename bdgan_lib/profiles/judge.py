@@ -36,5 +36,5 @@ class NetworkJudge:
         found = []
         for first in range(0, len(images), self.batch_size):
             x = self.prepare(images[first : first + self.batch_size])
-            found.append(self.network(x.contiguous(memory_format=torch.channels_last)).softmax(1))
+            found.append(self.network(x.contiguous(memory_format=torch.channels_last)).float().softmax(1))
         return torch.cat(found).numpy()[np.arange(len(images)), class_ids]

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.special import rel_entr
 
-from bdgan_lib.heads.ensemble import Members, image_divergence, mean_and_divergence
+from bdgan_lib.heads.ensemble import Members, image_divergence, log_odds, mean_and_divergence
 
 
 def random_logits(members=5, labels=3, scale=3.0):
@@ -13,18 +13,21 @@ def random_logits(members=5, labels=3, scale=3.0):
 
 
 def js_divergence(logits):
-    return mean_and_divergence(logits)[1]
+    return mean_and_divergence(log_odds(logits))[1]
 
 
-def test_it_is_the_mean_relative_entropy_to_the_mean():
+@pytest.mark.parametrize("labels", [2, 3])
+def test_it_is_the_mean_relative_entropy_to_the_mean(labels):
     """Entropies' difference equals mean KL(P_m || mean P), here by scipy in float64."""
-    p = random_logits().double().softmax(2).numpy()
+    logits = random_logits(labels=labels)
+    p = logits.double().softmax(2).numpy()
     wanted = rel_entr(p, p.mean(1, keepdims=True)).sum(2).mean(1)
-    np.testing.assert_allclose(js_divergence(random_logits()).numpy(), wanted, atol=1e-6)
+    np.testing.assert_allclose(js_divergence(logits).numpy(), wanted, atol=1e-6)
 
 
 @pytest.mark.parametrize(
-    ("members", "labels", "bound"), [(2, 5, np.log(2)), (4, 4, np.log(4)), (8, 3, np.log(3))]
+    ("members", "labels", "bound"),
+    [(2, 5, np.log(2)), (6, 2, np.log(2)), (4, 4, np.log(4)), (8, 3, np.log(3))],
 )
 def test_members_that_disagree_for_sure_reach_its_bound(members, labels, bound):
     certain = torch.eye(labels)[torch.arange(members) % labels] * 80
@@ -48,9 +51,17 @@ def test_neither_the_members_order_nor_a_constant_on_the_logits_matters():
     torch.testing.assert_close(js_divergence(logits + 40), found, atol=1e-5, rtol=0)
 
 
-def test_the_mean_is_that_of_the_members_probabilities():
-    mean, _ = mean_and_divergence(random_logits())
-    torch.testing.assert_close(mean, random_logits().softmax(2).mean(1))
+@pytest.mark.parametrize("labels", [2, 3])
+def test_the_mean_is_that_of_the_members_probabilities(labels):
+    logits = random_logits(labels=labels)
+    mean, _ = mean_and_divergence(log_odds(logits))
+    torch.testing.assert_close(mean, logits.softmax(2).mean(1))
+
+
+@pytest.mark.parametrize(("members", "labels", "scale"), [(1, 2, 2), (3, 2, 1), (6, 4, 2), (16, 2, 2)])
+def test_the_short_way_to_the_log_odds_leads_to_the_same(members, labels, scale):
+    outputs, x = Members(5, members, labels, scale), torch.randn(2, 5, 4, 6)
+    torch.testing.assert_close(outputs.log_odds(x), log_odds(outputs(x)), atol=1e-5, rtol=1e-5)
 
 
 def test_an_image_s_divergence_is_its_pixels_mean():
