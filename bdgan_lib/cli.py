@@ -27,7 +27,7 @@ from bdgan_lib.heads.base import Architecture
 from bdgan_lib.heads.examples import samples_of
 from bdgan_lib.heads.files import load_head, save_head
 from bdgan_lib.heads.training import HeadTraining, launched, train_head
-from bdgan_lib.images import decode_image, encode_png, grid, overlay, to_uint8, write_atomic
+from bdgan_lib.images import decode_image, encode_png, grid, located, overlay, to_uint8, write_atomic
 from bdgan_lib.profiles import PROFILES, Profile, assets_folder, load_profile, record_assets
 from bdgan_lib.profiles.imagenet import ImageNetProfile
 from bdgan_lib.profiles.pocket import PocketProfile
@@ -148,7 +148,7 @@ def train_head_command(
 
 @app.command("synthesize")
 def synthesize_command(
-    out: Out,
+    out: Annotated[str, typer.Option(help="A folder, or an address such as s3://bucket/folder.")],
     images: Annotated[int, typer.Option(min=1, help="Images drawn per class; filters drop some.")] = 100,
     classes: Annotated[str, typer.Option(help="Class names, by comma; all if empty.")] = "",
     head: Head = None,
@@ -165,6 +165,9 @@ def synthesize_command(
     ] = SynthesisSpec.shard_size,
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0: one per core (cuda: one).")] = 0,
     engine: Annotated[str, typer.Option(help="local, or ray for a cluster.")] = "local",
+    gpus: Annotated[float, typer.Option(min=0, help="ray: share of a GPU each task takes.")] = 0.0,
+    bf16: Annotated[bool, typer.Option(help="Label and judge in bfloat16, where that is fast.")] = False,
+    jpeg: Annotated[int, typer.Option(min=0, max=100, help="Images as JPEG of this quality; 0: PNG.")] = 0,
     device: Device = "cpu",
     profile: ProfileName = "pocket",
 ) -> None:
@@ -176,15 +179,16 @@ def synthesize_command(
     labeller = load_head(head) if head else train_head(*world.annotated(device))[0]
     agreed = keep_agreed if labeller.config.architecture.members > 1 else 1.0  # one alone never disagrees
     models = Models(generator, labeller.to(device), world.judge if keep_confident < 1 else None)
-    filters = calibration(out, models, ids, sampling, keep_confident, agreed)
+    filters = calibration(located(out), models, ids, sampling, keep_confident, agreed, bf16=bf16)
     spec = SynthesisSpec(
         generator.sha256, labeller.sha256, ids, images, sampling, batch_size, shard_size, first_seed, filters,
         models.judge.sha256 if models.judge else "", torch.device(device).type, world.licence,
+        bf16, jpeg,
     )  # fmt: skip
     if engine == "ray":
         from bdgan_lib.synthesis.run_ray import synthesize_on_ray
 
-        synthesize_on_ray(spec, models, out, workers)
+        synthesize_on_ray(spec, models, out, workers, gpus)
     elif engine == "local":
         alone = 1 if device != "cpu" else os.cpu_count() or 1
         synthesize(spec, models, out, workers or alone)
@@ -193,7 +197,7 @@ def synthesize_command(
     print(out)
 
 
-DataSet = Annotated[Path, typer.Argument(help="A folder of `bdgan synthesize`.")]
+DataSet = Annotated[str, typer.Argument(help="What `bdgan synthesize` was given as --out.")]
 
 
 @app.command("export")
@@ -211,7 +215,7 @@ def export_command(
 @app.command("validate")
 def validate_command(folder: DataSet) -> None:
     """Check every file of a data set; exit code 2 if one is damaged, strange or missing."""
-    if findings := validate(folder):
+    if findings := validate(located(folder)):
         print(*findings, sep="\n")
         raise typer.Exit(2)
     print(f"{folder}: whole")
@@ -220,7 +224,7 @@ def validate_command(folder: DataSet) -> None:
 @app.command("describe")
 def describe_command(folder: DataSet) -> None:
     """Write a data set's data card and its Croissant metadata."""
-    describe(folder)
+    describe(located(folder))
     print(f"{folder}: {CARD}, {CROISSANT}")
 
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from bdgan_lib.data.members import IMAGE, JPEG, MASK, RECORD
 from bdgan_lib.data.shards import MANIFEST
 
 _OWN = (
@@ -33,6 +34,8 @@ def croissant(manifest: Mapping[str, Any], manifest_sha256: str, licence: str) -
     Record sets `images`, `masks` and `records` pair by the id in the file's name. The package mlcroissant
     unpacks shards into its cache by their names alone: give each data set a CROISSANT_CACHE of its own.
     """
+    jpeg = manifest.get("spec", {}).get("jpeg")
+    image = JPEG if jpeg else IMAGE
     shards = [_file(s["name"], "application/x-tar", s["sha256"]) for s in manifest["shards"]]
     return {
         "@context": _CONTEXT,
@@ -47,14 +50,14 @@ def croissant(manifest: Mapping[str, Any], manifest_sha256: str, licence: str) -
         "distribution": [
             _file(MANIFEST, "application/json", manifest_sha256),
             *shards,
-            _files("image-files", "image/png", "*[0-9].png", shards),
-            _files("mask-files", "image/png", "*.mask.png", shards),
-            _files("record-files", "application/json", "*.json", shards),
+            _files("image-files", f"image/{'jpeg' if jpeg else 'png'}", f"*[0-9]{image}", shards),
+            _files("mask-files", "image/png", f"*{MASK}", shards),
+            _files("record-files", "application/json", f"*{RECORD}", shards),
         ],
         "recordSet": [
-            _contents("images", "image-files", ".png", "sc:ImageObject", "RGB"),
-            _contents("masks", "mask-files", ".mask.png", "sc:ImageObject", "label ids, 255 = unlabelled"),
-            _contents("records", "record-files", ".json", "sc:Text", "JSON: class_id, class_name, seed ..."),
+            _contents("images", "image-files", image, "sc:ImageObject", "RGB"),
+            _contents("masks", "mask-files", MASK, "sc:ImageObject", "label ids, 255 = unlabelled"),
+            _contents("records", "record-files", RECORD, "sc:Text", "JSON: class_id, class_name, seed ..."),
         ],
     }
 

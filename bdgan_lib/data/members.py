@@ -10,10 +10,16 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from bdgan_lib.images import decode_png
+from bdgan_lib.images import decode_image, decode_png
 from bdgan_lib.types import BdganError, checked_id
 
-_LARGEST = {".png": 1 << 28, ".mask.png": 1 << 28, ".json": 1 << 20}  # bytes of the members of one sample
+IMAGE, JPEG, MASK, RECORD = (
+    ".png",
+    ".jpg",
+    ".mask.png",
+    ".json",
+)  # suffixes; an image is either of the first two
+_LARGEST = {IMAGE: 1 << 28, JPEG: 1 << 28, MASK: 1 << 28, RECORD: 1 << 20}  # bytes
 _KINDS = {
     tarfile.LNKTYPE: "a hard link", tarfile.SYMTYPE: "a symbolic link", tarfile.CHRTYPE: "a device",
     tarfile.BLKTYPE: "a device", tarfile.DIRTYPE: "a folder", tarfile.FIFOTYPE: "a pipe",
@@ -28,9 +34,18 @@ class Stored:
     """One sample as it lies in a shard."""
 
     id: str
-    image: bytes  # `<id>.png`
+    image: bytes  # `<id>.png`, or `<id>.jpg`
     mask: bytes  # `<id>.mask.png`
     record: bytes  # `<id>.json`
+    suffix: str = IMAGE  # of the image
+
+    @property
+    def image_name(self) -> str:
+        return self.id + self.suffix
+
+    def pixels(self) -> NDArray[np.uint8]:
+        """Its image [H, W, 3]; BdganError when that is damaged."""
+        return decode_png(self.image) if self.suffix == IMAGE else decode_image(self.image)
 
     def labels(self) -> tuple[NDArray[np.uint8], dict[str, Any]]:
         """Its mask [H, W] of label ids and its provenance; BdganError when they are no such thing."""
@@ -51,24 +66,29 @@ def again(path: Path) -> str:
 def stored_samples(path: Path) -> Iterator[Stored]:
     """The samples of a shard, undecoded, one in memory at a time.
 
-    Stricter than `read_shard`: a header must be the very one that `write_shard` makes of its name and size.
-    BdganError naming the file and the member for anything else: links, devices, sparse files, paths, members
-    that are huge, missing or surplus, and bytes that lie between or behind them.
+    A header must be the very one that `write_shard` makes of its name and size. BdganError naming the file
+    and the member for anything else: links, devices, sparse files, paths, members that are huge, missing or
+    surplus, and bytes that lie between or behind them.
     """
+    if not path.is_file():
+        raise BdganError(f"{path} is missing; run the same command: only it is made again")
     with path.open("rb") as file:
         members = _members(path, file)
         for name, data in members:
+            id, dot, rest = name.partition(".")
             try:
-                id = checked_id(name.removesuffix(".png"))
+                if dot + rest not in (IMAGE, JPEG):
+                    raise BdganError("no image")
+                checked_id(id)
             except BdganError as error:
                 raise _bad(path, name, "came where `<id>.png` was wanted") from error
-            parts = [data]
-            for suffix in list(_LARGEST)[1:]:
-                came, data = next(members, ("the end", b""))
+            others = []
+            for suffix in (MASK, RECORD):
+                came, other = next(members, ("the end", b""))
                 if came != id + suffix:
                     raise _bad(path, id + suffix, f"is missing, {came} came instead")
-                parts.append(data)
-            yield Stored(id, *parts)
+                others.append(other)
+            yield Stored(id, data, others[0], others[1], dot + rest)
 
 
 def _members(path: Path, file: BinaryIO) -> Iterator[tuple[str, bytes]]:

@@ -13,14 +13,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bdgan_lib.images import atomic_file, decode_png, encode_png, sha256_of, write_atomic
+from bdgan_lib.data.members import IMAGE, JPEG, MASK, RECORD, again, stored_samples
+from bdgan_lib.images import (
+    atomic_file,
+    encode_jpeg,
+    encode_png,
+    located,
+    sha256_of,
+    sha256_of_open,
+    write_atomic,
+)
 from bdgan_lib.types import BdganError, LabelledSample, checked_id
 
 MANIFEST = "manifest.json"
 DROPPED = ".dropped.jsonl"  # in place of .tar: what filters left out of a shard
 LOG, CALIBRATION = "log.jsonl", "calibration.json"  # of the making; no part of the set's bytes
-_SUFFIXES = (".png", ".mask.png", ".json")  # image, mask, record: the members of one sample, in this order
-_LARGEST_MEMBER = 1 << 28  # bytes; a damaged header must not ask for all the memory
 _AGAIN = "make the data set again, finished shards are kept"
 _REMAKE = "remove it and run the same command, which makes the same bytes"
 _SHARD_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*\.tar")
@@ -28,25 +35,28 @@ _SHARD_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*\.tar")
 Labelled = tuple[LabelledSample, dict[str, Any]]  # a sample and its provenance
 
 
-def write_shard(path: str | os.PathLike[str], samples: Iterable[Labelled]) -> dict[str, Any]:
+def write_shard(path: str | os.PathLike[str], samples: Iterable[Labelled], jpeg: int = 0) -> dict[str, Any]:
     """Write samples and their provenance to a tar file, whole or not at all: {"name", "sha256", "count"}.
 
-    Members, in the samples' order: `<id>.png` (RGB), `<id>.mask.png` (grey, label ids) and `<id>.json` (the
-    provenance with id, class_id and seed). No times, owners or compression: equal samples make equal bytes.
-    Memory is that of one sample. BdganError for an unsafe or repeated id, or a mask of another size.
+    Members, in the samples' order: `<id>.png` (RGB; with a quality `jpeg` from 1 to 100 it is `<id>.jpg`),
+    `<id>.mask.png` (grey, label ids) and `<id>.json` (the provenance with id, class_id and seed). No times,
+    owners or compression: equal samples make equal bytes. Memory is that of one sample. BdganError for an
+    unsafe or repeated id, or a mask of another size.
     """
-    path = Path(path)
+    path = located(path)
     ids: set[str] = set()
-    with atomic_file(path) as file, tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-        for sample, provenance in samples:
-            if checked_id(sample.id) in ids:
-                raise BdganError(f"id {sample.id} came twice for {path}; each sample needs its own")
-            ids.add(sample.id)
-            for suffix, data in zip(_SUFFIXES, _encode(sample, provenance)):
-                member = tarfile.TarInfo(sample.id + suffix)  # time, owner and group are 0 and empty
-                member.size, member.mode = len(data), 0o644
-                tar.addfile(member, io.BytesIO(data))
-    return {"name": path.name, "sha256": sha256_of(path), "count": len(ids)}
+    with atomic_file(path) as file:
+        with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+            for sample, provenance in samples:
+                if checked_id(sample.id) in ids:
+                    raise BdganError(f"id {sample.id} came twice for {path}; each sample needs its own")
+                ids.add(sample.id)
+                for suffix, data in _encode(sample, provenance, jpeg):
+                    member = tarfile.TarInfo(sample.id + suffix)  # time, owner and group are 0 and empty
+                    member.size, member.mode = len(data), 0o644
+                    tar.addfile(member, io.BytesIO(data))
+        entry = {"name": path.name, "sha256": sha256_of_open(file), "count": len(ids)}
+    return entry
 
 
 def read_shard(path: str | os.PathLike[str]) -> Iterator[Labelled]:
@@ -55,22 +65,17 @@ def read_shard(path: str | os.PathLike[str]) -> Iterator[Labelled]:
     Nothing is unpacked to the disk. BdganError naming the file and the member when one is missing, surplus,
     unsafe or damaged, and when the file ends too early.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise BdganError(f"{path} is missing; {_AGAIN}")
-    with path.open("rb") as file:
+    path = located(path)
+    for stored in stored_samples(path):
         try:
-            with tarfile.open(fileobj=file, mode="r:") as tar:
-                members = iter(tar)
-                for first in members:
-                    yield _read_sample(path, tar, first, members)
-                file.seek(tar.offset)
-                rest = file.read()
-        except (tarfile.TarError, OSError, EOFError) as error:
-            raise BdganError(f"{path} is damaged: {error}; {_AGAIN}") from error
-    # tarfile takes a damaged header for the end of the file; the true end is two blocks of zeros or more
-    if len(rest) < 2 * tarfile.BLOCKSIZE or any(rest):
-        raise BdganError(f"{path} is damaged or cut off at byte {tar.offset}; {_AGAIN}")
+            image, (mask, provenance) = stored.pixels(), stored.labels()
+            _check_pair(stored.id, image, mask)
+            if provenance["id"] != stored.id:
+                raise BdganError(f"its record is that of {provenance['id']}")
+            sample = LabelledSample(image, mask, provenance["class_id"], provenance["seed"], stored.id)
+        except (ValueError, KeyError) as error:
+            raise BdganError(f"{path}: sample {stored.id} is damaged ({error}); {again(path)}") from error
+        yield sample, provenance
 
 
 def write_manifest(
@@ -87,7 +92,7 @@ def write_manifest(
 
 def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
     """What `write_manifest` wrote; BdganError when it is missing, damaged or names an unsafe file."""
-    path = Path(path)
+    path = located(path)
     try:
         data = path.read_bytes()
         record = json.loads(data)
@@ -125,7 +130,7 @@ class ShardedSet:
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         """BdganError when the manifest or a shard is missing, or a shard is there that it does not name."""
-        self.folder = Path(folder)
+        self.folder = located(folder)
         self.manifest = read_manifest(self.folder / MANIFEST)
         self.shards: list[dict[str, Any]] = self.manifest["shards"]
         named, found = {s["name"] for s in self.shards}, {p.name for p in self.folder.glob("*.tar")}
@@ -187,45 +192,16 @@ class ShardedSet:
         return path
 
 
-def _encode(sample: LabelledSample, provenance: Mapping[str, Any]) -> tuple[bytes, bytes, bytes]:
+def _encode(sample: LabelledSample, provenance: Mapping[str, Any], jpeg: int) -> Iterator[tuple[str, bytes]]:
+    """Suffix and bytes of each member."""
     _check_pair(sample.id, sample.image, sample.mask)
     own = {"id": sample.id, "class_id": int(sample.class_id), "seed": int(sample.seed)}
     for key, value in own.items():
         if provenance.get(key, value) != value:
             raise BdganError(f"sample {sample.id} has {key} {value}, its provenance says {provenance[key]}")
-    record = json.dumps({**provenance, **own}, sort_keys=True, ensure_ascii=False)
-    return encode_png(sample.image), encode_png(sample.mask), record.encode()
-
-
-def _read_sample(
-    path: Path, tar: tarfile.TarFile, first: tarfile.TarInfo, others: Iterator[tarfile.TarInfo]
-) -> Labelled:
-    """Read the three members of a sample: the first is at hand, the other two come next."""
-    try:
-        id = checked_id(first.name.removesuffix(_SUFFIXES[0]))
-    except BdganError as error:
-        raise BdganError(
-            f"{path}: member {first.name!r} came where `<id>.png` was wanted: "
-            f"it is surplus or unsafe, or its image is missing; {_AGAIN}"
-        ) from error
-    parts = []
-    for suffix in _SUFFIXES:
-        member = first if suffix == _SUFFIXES[0] else next(others, None)
-        if member is None or member.name != id + suffix:
-            came = "the end" if member is None else member.name
-            raise BdganError(f"{path}: member {id + suffix} is missing, {came} came instead; {_AGAIN}")
-        file = tar.extractfile(member) if member.isreg() and member.size <= _LARGEST_MEMBER else None
-        if file is None:
-            raise BdganError(f"{path}: member {member.name} is a link or too large, refused; {_AGAIN}")
-        parts.append(file.read())
-    try:
-        image, mask, provenance = decode_png(parts[0]), decode_png(parts[1]), json.loads(parts[2])
-        _check_pair(id, image, mask)
-        if provenance["id"] != id:
-            raise BdganError(f"its record is that of {provenance['id']}")
-        return LabelledSample(image, mask, provenance["class_id"], provenance["seed"], id), provenance
-    except (ValueError, TypeError, KeyError) as error:
-        raise BdganError(f"{path}: sample {id} is damaged ({error}); {_AGAIN}") from error
+    yield (JPEG, encode_jpeg(sample.image, jpeg)) if jpeg else (IMAGE, encode_png(sample.image))
+    yield MASK, encode_png(sample.mask)
+    yield RECORD, json.dumps({**provenance, **own}, sort_keys=True, ensure_ascii=False).encode()
 
 
 def _check_pair(id: str, image: NDArray[np.uint8], mask: NDArray[np.uint8]) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from bdgan_lib.data.datasheet import CARD, CROISSANT, Figures, trust_files
-from bdgan_lib.data.members import Stored, again, stored_samples
+from bdgan_lib.data.members import MASK, RECORD, Stored, again, stored_samples
 from bdgan_lib.data.shards import CALIBRATION, DROPPED, LOG, MANIFEST, read_manifest
 from bdgan_lib.images import decode_png, sha256_of
 from bdgan_lib.types import UNLABELLED, BdganError
@@ -84,36 +84,38 @@ def _wrong(
 ) -> Iterator[tuple[str, str]]:
     """(a member's suffix, what is wrong with it) of one sample; its id and figures are added to the rest."""
     if stored.id in homes:
-        yield ".png", f"has an id that {homes[stored.id]} has as well"
+        yield stored.suffix, f"has an id that {homes[stored.id]} has as well"
     homes[stored.id] = shard
     try:
         record = json.loads(stored.record)
         if record["id"] != stored.id or type(record["seed"]) is not int:
-            yield ".json", f"is the record of {record['id']!r:.100}, seed {record['seed']!r:.20}"
-        yield from ((".json", why) for why in _wrong_class(record, manifest))
+            yield RECORD, f"is the record of {record['id']!r:.100}, seed {record['seed']!r:.20}"
+        yield from ((RECORD, why) for why in _wrong_class(record, manifest))
     except (ValueError, TypeError, KeyError, RecursionError) as error:
-        yield ".json", f"is no record with id, class_id and seed ({error!r:.200})"
+        yield RECORD, f"is no record with id, class_id and seed ({error!r:.200})"
         return
-    arrays = {}
-    for suffix, data, dimensions in ((".png", stored.image, 3), (".mask.png", stored.mask, 2)):
+    arrays = []
+    for suffix, decoded, dimensions in (
+        (stored.suffix, stored.pixels, 3), (MASK, lambda: decode_png(stored.mask), 2)
+    ):  # fmt: skip
         try:
-            arrays[suffix] = decode_png(data)
+            arrays.append(decoded())
         except BdganError as error:
             yield suffix, f"is damaged: {error}"
             return
-        if arrays[suffix].ndim != dimensions:
+        if arrays[-1].ndim != dimensions:
             yield suffix, f"has the wrong kind of pixels; wanted {'RGB' if dimensions == 3 else 'grey'}"
             return
-    image, mask = arrays[".png"], arrays[".mask.png"]
+    image, mask = arrays
     if mask.shape != image.shape[:2]:
-        yield ".mask.png", f"is {list(mask.shape)}, its image {list(image.shape[:2])}"
+        yield MASK, f"is {list(mask.shape)}, its image {list(image.shape[:2])}"
     declared = manifest.get("image_size")
     if declared is not None and image.shape[:2] != (declared, declared):
-        yield ".png", f"is {list(image.shape[:2])}; {MANIFEST} says {declared} × {declared}"
+        yield stored.suffix, f"is {list(image.shape[:2])}; {MANIFEST} says {declared} × {declared}"
     labels = len(manifest.get("labels") or range(UNLABELLED))
     strange = np.unique(mask[(mask >= labels) & (mask != UNLABELLED)]).tolist()
     if strange:
-        yield ".mask.png", f"holds labels {strange}; wanted 0..{labels - 1} or 255"
+        yield MASK, f"holds labels {strange}; wanted 0..{labels - 1} or 255"
     figures.add(mask, record)
 
 

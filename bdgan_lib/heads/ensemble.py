@@ -33,7 +33,7 @@ class Members(nn.Module):
 
     def log_odds(self, x: Tensor) -> Tensor:
         """As `log_odds` of the logits, [B, M, K - 1, sH, sW]; cheaper than to compute those first."""
-        weight, bias = (self._differences(p) for p in (self.write.weight, self.write.bias))
+        weight, bias = (self._differences(p) for p in self.write.parameters())
         wide = gcd(self.members, 4)  # members to a group: convolutions of very few channels are slow
         blocks = weight.unflatten(0, (self.members // wide, wide, -1))
         eye = torch.eye(wide, device=x.device, dtype=weight.dtype)

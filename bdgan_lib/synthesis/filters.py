@@ -65,17 +65,20 @@ class Judged(NamedTuple):
     area: NDArray[np.float64]  # [B] share of pixels that are not ground
 
 
-def judged(models: Models, class_ids: torch.Tensor, seeds: torch.Tensor, sampling: Sampling) -> Judged:
-    """Draw samples, label them, and ask the classifier if there is one."""
+def judged(
+    models: Models, class_ids: torch.Tensor, seeds: torch.Tensor, sampling: Sampling, bf16: bool = False
+) -> Judged:
+    """Draw samples, label them, and ask the classifier if there is one; these two in bfloat16 if asked to."""
     sample = models.generator.sample(class_ids, seeds, sampling)
     images = to_uint8(sample.images)
-    masks, divergence = models.head.assess(sample)
+    with torch.autocast(sample.images.device.type, torch.bfloat16, enabled=bf16):
+        masks, divergence = models.head.assess(sample)
+        confidence = models.judge(images, class_ids.numpy()) if models.judge else None
     if masks.dtype != np.uint8 or masks.shape != images.shape[:3]:
         raise BdganError(
             f"the head's masks came as {masks.dtype} {list(masks.shape)}; "
             f"wanted uint8 {list(images.shape[:3])}, one label id per pixel"
         )
-    confidence = models.judge(images, class_ids.numpy()) if models.judge else None
     return Judged(images, masks, confidence, divergence, (masks > 0).mean((1, 2)))
 
 
@@ -102,6 +105,7 @@ def calibrated(
     samples: int = 1_000,
     batch_size: int = 50,
     first_seed: int = 900_000_000,  # of samples that go to no data set
+    bf16: bool = False,
 ) -> Filters:
     """Thresholds that keep these shares of fresh samples: the surest, and of them the least disputed.
 
@@ -117,7 +121,7 @@ def calibrated(
     with one_thread():
         for batch in tqdm(numbers.split(batch_size), "thresholds", leave=False):
             ids = torch.tensor(class_ids)[batch % len(class_ids)]
-            found = judged(models, ids, first_seed + batch, sampling)
+            found = judged(models, ids, first_seed + batch, sampling, bf16)
             divergence.append(found.divergence)
             confidence.append(found.divergence * 0 + 1 if found.confidence is None else found.confidence)
     sure, doubt = np.concatenate(confidence), np.concatenate(divergence)
@@ -135,6 +139,7 @@ def calibration(
     keep_confident: float = 0.9,
     keep_agreed: float = 0.9,
     samples: int = 1_000,
+    bf16: bool = False,
 ) -> Filters:
     """`calibrated`, once: the thresholds stand in `folder/calibration.json` for whoever goes on later.
 
@@ -149,6 +154,7 @@ def calibration(
         "sampling": sampling.to_json(),
         "shares": [keep_confident, keep_agreed],
         "samples": samples,
+        "bf16": bf16,
     }
     digest, path = sha256(json.dumps(asked).encode()).hexdigest(), folder / CALIBRATION
     if path.exists():
@@ -157,7 +163,7 @@ def calibration(
             return Filters(**found["filters"])
     if keep_confident == keep_agreed == 1:
         return Filters()
-    filters = calibrated(models, class_ids, sampling, keep_confident, keep_agreed, samples)
+    filters = calibrated(models, class_ids, sampling, keep_confident, keep_agreed, samples, bf16=bf16)
     folder.mkdir(parents=True, exist_ok=True)
     record = {"asked_sha256": digest, **asked, "filters": asdict(filters)}
     write_atomic(path, (json.dumps(record, indent=1) + "\n").encode())

@@ -25,8 +25,8 @@ from bdgan_lib.data.shards import (
     write_shard,
 )
 from bdgan_lib.generators.base import Generator
-from bdgan_lib.images import sha256_of, write_atomic
-from bdgan_lib.precision import one_thread
+from bdgan_lib.images import located, sha256_of, write_atomic
+from bdgan_lib.precision import bf16_is_fast, one_thread
 from bdgan_lib.synthesis.filters import REASONS, Judged, Models, judged, reasons
 from bdgan_lib.synthesis.spec import Filters, SynthesisSpec
 from bdgan_lib.types import BdganError, LabelledSample, sample_id
@@ -46,16 +46,16 @@ def make_shard(
 
     A function of spec and k alone: any worker, in any order, writes the same bytes. What filters drop is
     listed in `<shard>.dropped.jsonl`, with the reason; without filters there is no such file. Memory is that
-    of two batches. BdganError for models
-    that are not the specification's, for an unknown class and for masks of the wrong kind.
+    of two batches. BdganError for models that are not the specification's, for an unknown class, for masks of
+    the wrong kind and for bfloat16 where that is slow.
     """
     if not 0 <= k < spec.num_shards:
         raise BdganError(f"shard {k} was asked for; this data set has 0..{spec.num_shards - 1}")
     check(spec, models)
     dropped: list[dict[str, Any]] = []
-    path = Path(folder) / shard_name(k)
+    path = located(folder) / shard_name(k)
     with one_thread():
-        entry = write_shard(path, _kept(spec, k, models, dropped, advance))
+        entry = write_shard(path, _kept(spec, k, models, dropped, advance), spec.jpeg)
     if spec.filters == Filters():
         return entry
     list_path = path.with_suffix(DROPPED)
@@ -74,6 +74,7 @@ def synthesize(
 ) -> ShardedSet:
     """Make the whole data set in `folder`, or the rest of one that was interrupted.
 
+    folder: on this machine, or on an object store such as "s3://bucket/folder" (see `located` in images).
     workers: processes beside this one, each with one thread; 1: this one alone. Their number changes no byte.
     Each finished shard has a record beside it; a shard whose bytes still have the recorded sha256 is kept.
     The manifest is written last and is the one commit point. progress: print the estimate, show images per
@@ -82,7 +83,7 @@ def synthesize(
     """
     from bdgan_lib.synthesis.workers import shards_by_processes
 
-    with Run(spec, models, Path(folder), progress, max(1, workers)) as run:
+    with Run(spec, models, located(folder), progress, max(1, workers)) as run:
         if workers > 1:
             made: Iterable[dict[str, Any]] = shards_by_processes(run, workers)
         else:
@@ -166,8 +167,9 @@ class Run:
             "seconds": round(time.monotonic() - self._began, 2),
             "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
-        with (self.folder / LOG).open("a") as log:
-            log.write(json.dumps(line) + "\n")
+        if not hasattr(self.folder, "fs"):  # to what lies on an object store nothing can be added
+            with (self.folder / LOG).open("a") as log:
+                log.write(json.dumps(line) + "\n")
 
 
 def check(spec: SynthesisSpec, models: Models) -> None:
@@ -182,6 +184,8 @@ def check(spec: SynthesisSpec, models: Models) -> None:
             raise BdganError(
                 f"the {what} has sha256 {came or 'none'}, the specification wants {wanted}; pass that one"
             )
+    if spec.bf16 and not bf16_is_fast(spec.device):
+        raise BdganError(f"this machine's {spec.device} does not compute in bfloat16; leave bf16 out")
     if max(spec.class_ids) >= len(models.generator.classes):
         raise BdganError(
             f"class id {max(spec.class_ids)} is unknown to {models.generator.name}; "
@@ -199,6 +203,7 @@ def _kept(
         "generator_sha256": spec.generator_sha256,
         "head_sha256": spec.head_sha256,
         "device": spec.device,
+        "bf16": spec.bf16,
         "bdgan_lib": __version__,
     }
     for numbers, found in ahead(_batches(spec, k, models)):
@@ -233,7 +238,7 @@ def _batches(spec: SynthesisSpec, k: int, models: Models) -> Iterator[tuple[rang
         numbers = range(first, first + spec.batch_size)
         class_ids = torch.tensor([spec.class_ids[n % len(spec.class_ids)] for n in numbers])
         seeds = torch.tensor([spec.first_seed + n for n in numbers])
-        yield numbers, judged(models, class_ids, seeds, spec.sampling)
+        yield numbers, judged(models, class_ids, seeds, spec.sampling, spec.bf16)
 
 
 def ahead(items: Iterator[T]) -> Iterator[T]:

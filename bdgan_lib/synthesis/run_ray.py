@@ -2,10 +2,10 @@
 
 import logging
 import os
-from pathlib import Path
 from typing import Any
 
 from bdgan_lib.data.shards import ShardedSet
+from bdgan_lib.images import located
 from bdgan_lib.synthesis.filters import Models
 from bdgan_lib.synthesis.run import Run, described, make_shard
 from bdgan_lib.synthesis.spec import SynthesisSpec
@@ -21,7 +21,7 @@ def synthesize_on_ray(
     address: str | None = None,
     progress: bool = True,
 ) -> ShardedSet:
-    """As `synthesize`, with tasks of a Ray cluster; `folder` is one that all its machines share.
+    """As `synthesize`, with tasks of a Ray cluster; `folder` is one that all its machines reach.
 
     Args:
         workers: shards under way at a time; 0: as many as the cluster has CPUs.
@@ -41,9 +41,9 @@ def synthesize_on_ray(
     try:
         hands = workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
         make: Any = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=-1)(_make)
-        with Run(spec, models, Path(folder), progress, hands) as run:
+        with Run(spec, models, located(folder), progress, hands) as run:
             sent, waiting, pending = ray.put(models), iter(run.missing), dict[Any, int]()
-            path = str(run.folder.resolve())
+            path = str(run.folder.resolve())  # a machine of the cluster may start elsewhere
             while True:
                 while len(pending) < hands and (k := next(waiting, None)) is not None:
                     pending[make.remote(spec, k, sent, path)] = k

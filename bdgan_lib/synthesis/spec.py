@@ -49,6 +49,8 @@ class SynthesisSpec:
     judge_sha256: str = ""  # of the classifier, where the filters ask it
     device: str = "cpu"  # its kind; another kind rounds otherwise
     licence: str = ""  # of the images and labels
+    bf16: bool = False  # label and judge in bfloat16: faster, other labels at 1 pixel in 30,000
+    jpeg: int = 0  # quality of the images, 1 to 100; 0: PNG, which loses nothing
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "class_ids", tuple(self.class_ids))
@@ -57,6 +59,8 @@ class SynthesisSpec:
         for name, least in (("images_per_class", 1), ("batch_size", 1), ("shard_size", 1), ("first_seed", 0)):
             if getattr(self, name) < least:
                 raise BdganError(f"{name} is {getattr(self, name)}; give {least} or more")
+        if not 0 <= self.jpeg <= 100:
+            raise BdganError(f"jpeg is {self.jpeg}; give a quality from 1 to 100, or 0 for PNG")
 
     @property
     def count(self) -> int:

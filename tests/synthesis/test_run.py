@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from bdgan_lib.data.datasheet import CARD, CROISSANT
+from bdgan_lib.data.export import export_set
 from bdgan_lib.data.shards import LOG, MANIFEST, ShardedSet, read_shard
 from bdgan_lib.data.validate import validate
 from bdgan_lib.generators.base import Generator
@@ -282,3 +283,14 @@ def test_a_finished_set_is_not_even_touched(whole):
     before = {path.name: path.stat().st_mtime_ns for path in whole.folder.iterdir()}
     synthesize(SPEC, Models(TinyGenerator(), TinyHead()), whole.folder, progress=False)
     assert {path.name: path.stat().st_mtime_ns for path in whole.folder.iterdir()} == before
+
+
+def test_a_set_of_jpegs_is_whole_read_and_exported(tmp_path):
+    models = Models(TinyGenerator(), TinyHead())
+    found = synthesize(replace(SPEC, jpeg=90), models, tmp_path / "set", progress=False)
+    plain = synthesize(SPEC, models, tmp_path / "plain", progress=False)
+    assert validate(found.folder, progress=False) == []
+    for (sample, _), (wanted, _) in zip(found, plain):
+        assert sample.id == wanted.id and np.array_equal(sample.mask, wanted.mask)
+    export_set(found, tmp_path / "out", "folder", progress=False)
+    assert len(list((tmp_path / "out/images").glob("*.jpg"))) == len(found)

@@ -23,7 +23,7 @@ def write(source: Source, folder: Path) -> Report:
     crowds = False
     for item in source:
         report.images += 1
-        (folder / "images" / f"{item.id}.png").write_bytes(item.stored.image)
+        (folder / "images" / item.stored.image_name).write_bytes(item.stored.image)
         lists.add("images", image_entry(item, report.images))
         for category, pixels in item.regions():
             report.regions += 1
@@ -49,7 +49,7 @@ def image_entry(item: Item, id: int) -> dict[str, Any]:
     """An image in COCO's list of them, with its class and its seed."""
     height, width = item.mask.shape
     told = {key: item.record.get(key) for key in ("class_id", "class_name", "seed")}
-    return {"id": id, "file_name": f"{item.id}.png", "height": height, "width": width, **told}
+    return {"id": id, "file_name": item.stored.image_name, "height": height, "width": width, **told}
 
 
 def extent(pixels: NDArray[np.bool_]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Hugging Face: parquet with its features, images as the PNG bytes they are stored as."""
+"""Hugging Face: parquet with its features, images as the bytes they are stored as."""
 
 import json
 from itertools import islice
@@ -34,7 +34,7 @@ def write(source: Source, folder: Path) -> Report:
     rows = (
         {
             "id": item.id,
-            "image": {"bytes": item.stored.image, "path": f"{item.id}.png"},
+            "image": {"bytes": item.stored.image, "path": item.stored.image_name},
             "mask": {"bytes": item.stored.mask, "path": f"{item.id}.mask.png"},
             "class": item.record["class_id"],
             "provenance": json.dumps(item.record, sort_keys=True, ensure_ascii=False),

@@ -20,7 +20,7 @@ def write(source: Source, folder: Path) -> Report:
     (folder / "panoptic").mkdir()
     for item in source:
         report.images += 1
-        (folder / "images" / f"{item.id}.png").write_bytes(item.stored.image)
+        (folder / "images" / item.stored.image_name).write_bytes(item.stored.image)
         ids = np.where(item.categories == VOID, 0, item.categories + np.uint16(1))
         rgb = np.stack([ids % 256, ids // 256, np.zeros_like(ids)], -1).astype(np.uint8)
         (folder / "panoptic" / f"{item.id}.png").write_bytes(encode_png(rgb))

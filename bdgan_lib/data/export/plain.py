@@ -7,14 +7,14 @@ from bdgan_lib.data.export.source import Report, Source
 
 
 def write(source: Source, folder: Path) -> Report:
-    """Write images and masks as PNGs of one name, and their provenance in order. Nothing is lost."""
+    """Write images as stored, masks as PNGs of that name, their provenance in order. Nothing is lost."""
     report = Report()
     (folder / "images").mkdir()
     (folder / "masks").mkdir()
     with (folder / "records.jsonl").open("w", encoding="utf-8") as records:
         for item in source:
             report.images += 1
-            (folder / "images" / f"{item.id}.png").write_bytes(item.stored.image)
+            (folder / "images" / item.stored.image_name).write_bytes(item.stored.image)
             (folder / "masks" / f"{item.id}.png").write_bytes(item.stored.mask)
             records.write(json.dumps(item.record, sort_keys=True, ensure_ascii=False) + "\n")
     return report

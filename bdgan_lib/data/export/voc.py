@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from bdgan_lib.data.export.source import VOID, Report, Source
-from bdgan_lib.images import decode_image, decode_png
+from bdgan_lib.images import decode_image
 from bdgan_lib.types import UNLABELLED, BdganError
 
 ROOT = Path("VOCdevkit", "VOC2012")  # where readers look
@@ -30,7 +30,7 @@ def write(source: Source, folder: Path) -> Report:
     with (lists / "train.txt").open("w", encoding="ascii") as train:
         for item in source:
             report.images += 1
-            pixels = decode_png(item.stored.image)
+            pixels = item.stored.pixels()
             jpeg = io.BytesIO()
             Image.fromarray(pixels).save(jpeg, "JPEG", quality=QUALITY, subsampling=0)
             error += float(np.abs(decode_image(jpeg.getvalue()).astype(int) - pixels).mean())

@@ -26,7 +26,7 @@ def write(source: Source, folder: Path) -> Report:
     labels.mkdir(parents=True)
     for item in source:
         report.images += 1
-        (images / f"{item.id}.png").write_bytes(item.stored.image)
+        (images / item.stored.image_name).write_bytes(item.stored.image)
         size, lines = np.array(item.mask.shape[::-1]), list[str]()
         for category, pixels in item.regions():
             if category == VOID:
