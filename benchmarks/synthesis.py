@@ -4,7 +4,8 @@
     python -m benchmarks.synthesis --quick    within 50 s, without the run of 50,000; synthesis_quick.json
 
 `labelled_over_unlabelled`: images per second of a data set (ensemble of 16, both filters, PNG shards) by one
-worker, divided by those of the generator alone, in turns in one process with one thread of computation each.
+worker, divided by those of the generator alone, in turns in one process with one thread of computation each;
+`_bf16`: labels and judge in bfloat16, the generator in float32 as before; `_cpu`: in seconds of all CPUs.
 `two_workers_speedup`: time of one worker / of two, their start included and, as `_running`, left out.
 `memory_growth`: peak memory at 50,000 images / at 1,000, each in a process of its own.
 """
@@ -12,15 +13,18 @@ worker, divided by those of the generator alone, in turns in one process with on
 import json
 import tempfile
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
+from typing import TypeVar
 
 import torch
 
 from bdgan_lib.heads.base import Architecture
 from bdgan_lib.heads.training import HeadTraining, train_head
 from bdgan_lib.images import to_uint8
-from bdgan_lib.precision import one_thread
+from bdgan_lib.precision import bf16_is_fast, one_thread
 from bdgan_lib.profiles import load_profile
 from bdgan_lib.synthesis.filters import Models, calibrated
 from bdgan_lib.synthesis.run import LOG, synthesize
@@ -28,9 +32,10 @@ from bdgan_lib.synthesis.spec import SynthesisSpec
 from benchmarks.command import command
 from benchmarks.memory import peak_bytes
 
+T = TypeVar("T")
 SIZES = {
-    "full": (2_000, 3, 6_000, 50_000),
-    "quick": (400, 1, 800, 0),
+    "full": (2_000, 5, 20_000, 50_000),
+    "quick": (500, 1, 1_000, 0),
 }  # images, rounds, of two workers, of memory
 
 
@@ -50,31 +55,31 @@ def world() -> tuple[Models, SynthesisSpec]:
 
 
 def sized(spec: SynthesisSpec, images: int) -> SynthesisSpec:
-    from dataclasses import replace
-
     return replace(spec, images_per_class=-(-images // len(spec.class_ids)))
 
 
-def labelled(models: Models, spec: SynthesisSpec, workers: int = 1) -> tuple[float, float]:
-    """Seconds that a data set takes, and of them those from the first finished shard to the last."""
+def labelled(models: Models, spec: SynthesisSpec, workers: int = 1) -> float:
+    """Seconds from the first finished shard of a data set to the last, as its log has them."""
     with tempfile.TemporaryDirectory() as folder:
-        start = time.perf_counter()
         synthesize(spec, models, folder, workers, progress=False)
-        seconds = time.perf_counter() - start
         stamps = [json.loads(line)["seconds"] for line in (Path(folder) / LOG).open()]
-    return seconds, stamps[-1] - stamps[0]
+    return stamps[-1] - stamps[0]
 
 
-def unlabelled(models: Models, spec: SynthesisSpec) -> float:
-    """Seconds that the generator alone takes for as many images, without features."""
-    start = time.perf_counter()
+def unlabelled(models: Models, spec: SynthesisSpec) -> None:
+    """As many images by the generator alone, without features."""
     with one_thread():
         for numbers in torch.arange(spec.count).split(spec.batch_size):
             ids = torch.tensor(spec.class_ids)[numbers % len(spec.class_ids)]
-            to_uint8(
-                models.generator.sample(ids, spec.first_seed + numbers, spec.sampling, features=False).images
-            )
-    return time.perf_counter() - start
+            sample = models.generator.sample(ids, spec.first_seed + numbers, spec.sampling, features=False)
+            to_uint8(sample.images)
+
+
+def timed(work: Callable[..., T], *arguments: object) -> tuple[float, float, T]:
+    """Seconds on the clock, of all CPUs, and what came out."""
+    clock, cpu = time.perf_counter(), time.process_time()
+    result = work(*arguments)
+    return time.perf_counter() - clock, time.process_time() - cpu, result
 
 
 def write_many(images: int) -> None:
@@ -87,16 +92,22 @@ def measure(size: str) -> dict[str, float]:
     images, rounds, shared, most = SIZES[size]
     models, spec = world()
     spec = sized(spec, images)
-    ratios, rates = [], []
+    kinds = {"": spec} | ({"_bf16": replace(spec, bf16=True)} if bf16_is_fast("cpu") else {})
+    found: dict[str, list[float]] = {}
     for _ in range(rounds):
-        alone, (whole, _) = unlabelled(models, spec), labelled(models, spec)
-        ratios.append(alone / whole)
-        rates.append(spec.count / whole)
+        for kind, one in kinds.items():
+            alone, alone_cpu, _ = timed(unlabelled, models, one)
+            whole, whole_cpu, _ = timed(labelled, models, one)
+            for key, value in {
+                f"labelled_over_unlabelled{kind}": alone / whole,
+                f"labelled_over_unlabelled{kind}_cpu": alone_cpu / whole_cpu,
+                f"labelled_images_per_second{kind}": spec.count / whole,
+            }.items():
+                found.setdefault(key, []).append(value)
     spec = sized(spec, shared)
-    (one, one_running), (two, two_running) = labelled(models, spec), labelled(models, spec, 2)
-    result = {
-        "labelled_over_unlabelled": round(median(ratios), 3),
-        "labelled_images_per_second": round(median(rates), 1),
+    one, _, one_running = timed(labelled, models, spec)
+    two, _, two_running = timed(labelled, models, spec, 2)
+    result = {key: round(median(values), 3) for key, values in found.items()} | {
         "two_workers_speedup": round(one / two, 2),
         "two_workers_speedup_running": round(one_running / two_running, 2),
     }
