@@ -4,10 +4,13 @@ import json
 import subprocess
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from hashlib import sha256
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import torch
 from tqdm import tqdm
 
 from bdgan_lib import __version__
@@ -22,23 +25,40 @@ def run_cells(
     measure: Callable[[Mapping[str, Any]], Row],
     folder: Path,
     about: Mapping[str, Any],
+    workers: int = 0,
 ) -> Row:
     """Measure every cell that is not on disk yet, and gather all: {"experiment", "cells": {key: row}, ...}.
 
     cells: key -> settings that JSON can hold. `about` (profile, fingerprints) and the settings name a cell's
     file, so a cell of other weights is measured anew. Each row has `seconds` and `commit` added.
+    workers: processes of one thread each that measure side by side, which `measure` must reach pickled; 0:
+    this process, one cell after the other.
     """
-    rows: dict[str, Row] = {}
-    for key, settings in tqdm(cells.items(), desc=name, unit="cell"):
+    paths = {}
+    for key, settings in cells.items():
         digest = sha256(json.dumps([dict(about), settings], sort_keys=True).encode()).hexdigest()
-        path = folder / name / f"{digest[:24]}.json"
-        if not path.exists():
-            start = time.monotonic()
-            row = measure(settings)
-            row |= {"seconds": round(time.monotonic() - start, 1), "commit": _commit()}
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(path, json.dumps(row).encode())
-        rows[key] = {**settings, **json.loads(path.read_text("utf-8"))}
+        paths[key] = folder / name / f"{digest[:24]}.json"
+    (folder / name).mkdir(parents=True, exist_ok=True)
+    missing = [key for key, path in paths.items() if not path.exists()]
+    with tqdm(total=len(cells), initial=len(cells) - len(missing), desc=name, unit="cell") as bar:
+
+        def keep(key: str, row: Row) -> None:
+            write_atomic(paths[key], json.dumps(row | {"commit": _commit()}).encode())
+            bar.update()
+
+        if workers < 1 or len(missing) < 2:
+            for key in missing:
+                keep(key, _measured(measure, cells[key]))
+        else:
+            with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+                jobs = {pool.submit(_measured, measure, cells[key]): key for key in missing}
+                try:
+                    for job in as_completed(jobs):
+                        keep(jobs[job], job.result())
+                except BaseException:
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    raise
+    rows = {key: {**cells[key], **json.loads(paths[key].read_text("utf-8"))} for key in cells}
     result = {
         "experiment": name,
         **about,
@@ -49,6 +69,11 @@ def run_cells(
     }
     write_atomic(folder / f"{name}.json", (json.dumps(result, indent=1) + "\n").encode())
     return result
+
+
+def _measured(measure: Callable[[Mapping[str, Any]], Row], settings: Mapping[str, Any]) -> Row:
+    start = time.monotonic()
+    return measure(settings) | {"seconds": round(time.monotonic() - start, 1)}
 
 
 def _commit() -> str:

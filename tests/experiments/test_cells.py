@@ -1,6 +1,7 @@
 """Cells are measured once, kept when a run is cut off, and measured anew when what they depend on changes."""
 
 import json
+from functools import partial
 
 import pytest
 
@@ -42,3 +43,9 @@ def test_other_weights_or_settings_are_measured_anew(tmp_path):
     )
     changed = {key: {**settings, "steps": 5} for key, settings in CELLS.items()}
     assert run(tmp_path, lambda s: {"score": 3}, cells=changed)["cells"]["trial / 0"]["score"] == 3
+
+
+def test_processes_measure_the_same_cells(tmp_path):
+    measure = partial(dict, score=0.5)  # the settings and a score; it can be pickled
+    found = run_cells("test", CELLS, measure, tmp_path, {}, workers=2)
+    assert [(row["seed"], row["score"]) for row in found["cells"].values()] == [(n, 0.5) for n in range(4)]

@@ -3,6 +3,8 @@
 import logging
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -13,14 +15,26 @@ from bdgan_lib.synthesis.run_ray import synthesize_on_ray
 
 from .test_workers import models, spec, tree_hash  # noqa: F401 (fixtures)
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        not os.environ.get("BDGAN_RAY"), reason="starts a cluster; ask for it with BDGAN_RAY=1"
-    ),
-]
+pytestmark = pytest.mark.slow
 
 
+@pytest.mark.skipif("BDGAN_RAY" in os.environ, reason="would start itself")
+def test_a_cluster_in_a_process_of_its_own():
+    """The test below, in a process that can be ended if the cluster hangs."""
+    pytest.importorskip("ray")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
+    run = subprocess.Popen(
+        command, env={**os.environ, "BDGAN_RAY": "1"}, start_new_session=True, stdout=subprocess.PIPE
+    )
+    try:
+        told, _ = run.communicate(timeout=300)
+    except subprocess.TimeoutExpired:
+        os.killpg(run.pid, signal.SIGKILL)
+        raise
+    assert run.returncode == 0, told.decode()
+
+
+@pytest.mark.skipif(not os.environ.get("BDGAN_RAY"), reason="the test above runs it")
 def test_a_cluster_that_loses_a_worker_makes_the_same_bytes(models, spec, tmp_path):  # noqa: F811
     ray = pytest.importorskip("ray")
     wanted = tree_hash(synthesize(spec, models, tmp_path / "here", progress=False).folder)
