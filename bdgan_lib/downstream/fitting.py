@@ -1,9 +1,12 @@
-"""One loop that trains a classifier or a segmentation network on images in memory."""
+"""One loop that trains a classifier or a segmentation network, on one device or several."""
+
+from __future__ import annotations  # Fabric is named in types alone: it takes seconds to import
 
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
@@ -14,6 +17,9 @@ from tqdm import tqdm
 
 from bdgan_lib.images import from_uint8
 from bdgan_lib.precision import autocast
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -38,6 +44,7 @@ def fit(
     config: FitConfig = FitConfig(),
     device: str = "cpu",
     progress: str | None = None,
+    fabric: Fabric | None = None,
 ) -> float:
     """Train `network` with cross-entropy, in place; returns the mean loss (nats) of the last 20 steps.
 
@@ -45,6 +52,7 @@ def fit(
         images: [N, H, W, 3] uint8.
         targets: [N] class ids or [N, H, W] labels; 255 is ignored.
         progress: name shown on a progress bar; none if None.
+        fabric: several devices that share each batch, and their precision, launched; in place of `device`.
 
     The same seed, data and device give the same weights.
     """
@@ -52,7 +60,7 @@ def fit(
         (images[chosen], targets[chosen])
         for chosen in (_batch(len(images), step, config) for step in range(config.steps))
     )
-    return fit_batches(network, batches, config, device, progress)
+    return fit_batches(network, batches, config, device, progress, fabric)
 
 
 def fit_batches(
@@ -61,30 +69,38 @@ def fit_batches(
     config: FitConfig = FitConfig(),
     device: str = "cpu",
     progress: str | None = None,
+    fabric: Fabric | None = None,
 ) -> float:
     """As `fit`, on batches (images [B, H, W, 3], targets) that come when asked for: fresh samples, say.
 
     Takes config.steps of them; their size is theirs, not the config's.
     """
     stream = torch.Generator().manual_seed(config.seed)
-    network.to(device).to(memory_format=torch.channels_last).train()
+    target = fabric.device if fabric else torch.device(device)
+    network.to(target).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(
         network.parameters(), config.learning_rate, weight_decay=config.weight_decay
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, config.learning_rate, config.steps, pct_start=0.15
     )
+    model: nn.Module = network
+    if fabric:
+        model, optimizer = fabric.setup(network, optimizer)  # type: ignore[assignment]
+    mine = slice(fabric.global_rank, None, fabric.world_size) if fabric else slice(None)
     losses = []
     taken = islice(batches, config.steps)
-    for images, targets in tqdm(
-        taken, total=config.steps, desc=progress, disable=progress is None, leave=False
-    ):
+    quiet = progress is None or (fabric is not None and not fabric.is_global_zero)
+    for images, targets in tqdm(taken, total=config.steps, desc=progress, disable=quiet, leave=False):
         x, y = _augment(from_uint8(images), torch.from_numpy(targets.astype(np.int64)), config, stream)
-        with autocast(device):
-            logits = network(x.to(device, memory_format=torch.channels_last))
-        loss = F.cross_entropy(logits.float(), y.to(device), ignore_index=255)
+        with nullcontext() if fabric else autocast(target):
+            logits = model(x[mine].to(target, memory_format=torch.channels_last))
+        loss = F.cross_entropy(logits.float(), y[mine].to(target), ignore_index=255)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        if fabric:
+            fabric.backward(loss)
+        else:
+            loss.backward()
         optimizer.step()
         schedule.step()
         losses.append(loss.item())  # a kept tensor would pin the heap around it

@@ -12,6 +12,8 @@ from bdgan_lib.downstream import worth
 from bdgan_lib.downstream.fitting import FitConfig, _batch, fit, predict, seeded
 from bdgan_lib.downstream.metrics import mean_iou
 from bdgan_lib.downstream.worth import LabelledSet, Worth, _train_and_score, class_masks, compare
+from bdgan_lib.heads.training import launched
+from bdgan_lib.precision import bf16_is_fast
 
 QUICK = FitConfig(steps=6, batch_size=4)
 
@@ -40,6 +42,15 @@ def test_the_same_seed_gives_the_same_weights():
     assert torch.equal(one, again) and loss == loss_again
     assert not torch.equal(one, fitted(replace(QUICK, seed=1))[0])
     assert torch.equal(weights(seeded(network, 3)), weights(seeded(network, 3)))
+
+
+def test_fabric_trains_the_same_network():
+    model = seeded(network, 0)
+    precision = "bf16-mixed" if bf16_is_fast("cpu") else "32-true"
+    loss = fit(model, *data(), QUICK, fabric=launched(precision=precision))
+    wanted, wanted_loss = fitted(QUICK)
+    torch.testing.assert_close(weights(model), wanted, atol=1e-3, rtol=1e-3)
+    assert loss == pytest.approx(wanted_loss, abs=1e-3)
 
 
 def test_the_loss_falls():

@@ -1,0 +1,89 @@
+"""The paper's tables and ablations of segmentation, in miniature: which cells each one has."""
+
+from pathlib import Path
+from typing import Any
+
+from bdgan_lib.downstream.pretraining.training import METHODS
+from bdgan_lib.experiments.cells import Row
+from bdgan_lib.experiments.segmentation import ANNOTATED, Bench, cell, sim
+from bdgan_lib.profiles import Profile
+
+IMAGES = 6_000  # of a synthetic set; paper: 100_000
+SETS: dict[str, list[dict[str, Any]]] = {
+    "Synthetic-annotated": [ANNOTATED],
+    "+ BigGAN-sim": [ANNOTATED, sim(IMAGES)],
+    "+ VQGAN-sim": [ANNOTATED, sim(IMAGES, "pocket-vqgan")],
+}
+BOTH = ("FG/BG", "MC-all")  # the two ends: one label, and all classes
+SIZES = (60, 120, 250, 500, 1_000, 2_000, 4_000, 7_500)
+
+
+def table2(profile: Profile, folder: Path, seeds: int = 3) -> Row:
+    """Every initialisation on every task, without and with a synthetic set (Table 2)."""
+    tasks = ("Bird", "Fish", "FG/BG", "MC-superclass", "MC-all")
+    cells = {
+        f"{init} / {name} / {task} / {seed}": cell(task, train, seed, init=init)
+        for init in METHODS
+        for name, train in SETS.items()
+        for task in tasks
+        for seed in range(seeds)
+    }
+    return Bench(profile.name, folder).run("table2", cells)
+
+
+def set_size(profile: Profile, folder: Path, seeds: int = 3) -> Row:
+    """mIoU against the number of synthetic images, beside the labels they came from (Figure: set size)."""
+    sets = {"Synthetic-annotated": [ANNOTATED]} | {f"{n}": [sim(n)] for n in SIZES}
+    return _each(profile, folder, "set-size", sets, seeds, steps=250)
+
+
+def backbone(profile: Profile, folder: Path, seeds: int = 3) -> Row:
+    """What a synthetic set adds to networks of three sizes (Figure: backbone size)."""
+    cells = {
+        f"{size} / {name} / {task} / {seed}": cell(task, SETS[name], seed, backbone=size, steps=200)
+        for size in ("pocket-10", "pocket-18", "pocket-34")
+        for name in ("Synthetic-annotated", "+ BigGAN-sim")
+        for task in BOTH
+        for seed in range(seeds)
+    }
+    return Bench(profile.name, folder).run("backbone", cells)
+
+
+def labels_per_class(profile: Profile, folder: Path, seeds: int = 3) -> Row:
+    """mIoU against the labels per class that the label heads learned from."""
+    sets = {f"{k}": [sim(2_000, labels_per_class=k, drawn=3_000)] for k in (1, 2, 5, 10)}
+    return _each(profile, folder, "labels-per-class", sets, seeds, steps=200)
+
+
+def filtering(profile: Profile, folder: Path, seeds: int = 3) -> Row:
+    """As many images each, after dropping more and more by either filter; and of three truncations."""
+    sets = {
+        f"divergence {drop}": [sim(3_000, confident=1.0, agreed=1 - drop)]
+        for drop in (0.0, 0.05, 0.1, 0.2, 0.3, 0.5)
+    }
+    sets |= {f"confidence {drop}": [sim(3_000, confident=1 - drop, agreed=1.0)] for drop in (0.1, 0.3, 0.5)}
+    sets |= {
+        f"truncation {t}": [sim(2_000, truncation=t, drawn=3_000, confident=1.0, agreed=1.0)]
+        for t in (0.5, 0.75, 1.0)
+    }
+    return _each(profile, folder, "filter", sets, seeds, steps=200)
+
+
+def online(profile: Profile, folder: Path, seeds: int = 5) -> Row:
+    """Stored images, used again and again, against fresh ones in every step (Table: offline and online)."""
+    sets = {f"offline {n}": [sim(n, confident=1.0, agreed=1.0)] for n in (1_000, 7_500)}
+    sets |= {"online": [{"kind": "online"}]}
+    return _each(profile, folder, "online", sets, seeds, steps=300)
+
+
+def _each(
+    profile: Profile, folder: Path, name: str, sets: dict[str, list[dict[str, Any]]], seeds: int, steps: int
+) -> Row:
+    """Every set on both tasks."""
+    cells = {
+        f"{what} / {task} / {seed}": cell(task, train, seed, steps=steps)
+        for what, train in sets.items()
+        for task in BOTH
+        for seed in range(seeds)
+    }
+    return Bench(profile.name, folder).run(name, cells)

@@ -1,0 +1,200 @@
+"""One trained and scored segmentation network: the cell of every downstream experiment (paper section 4)."""
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bdgan_lib.downstream.backbones import build_backbone
+from bdgan_lib.downstream.fitting import FitConfig, fit, fit_batches, predict
+from bdgan_lib.downstream.metrics import confusion, iou
+from bdgan_lib.downstream.pretraining.files import load_pretrained
+from bdgan_lib.downstream.pretraining.training import PretrainConfig, pretrain
+from bdgan_lib.downstream.segmentation import segmenter
+from bdgan_lib.downstream.splits import REAL_ANNOTATED
+from bdgan_lib.downstream.tasks import Task
+from bdgan_lib.downstream.worth import LabelledSet, class_masks
+from bdgan_lib.experiments.cells import Row, run_cells
+from bdgan_lib.experiments.pools import Pool, annotated, make_pool, read_pool, sampling_of
+from bdgan_lib.heads.files import load_head
+from bdgan_lib.profiles import Profile, load_profile
+from bdgan_lib.synthesis.online import OnlineSynthesis
+
+PRETRAINING_SEED, PRETRAINING_IMAGES = 21_000_000, 6_000  # rendered scenes, unlabelled
+ANNOTATED = {"kind": "annotated"}
+
+
+def sim(images: int, profile: str = "pocket", **settings: Any) -> dict[str, Any]:
+    """BigGAN-sim or VQGAN-sim as a source: filtered as in the paper unless said otherwise."""
+    return {"kind": "pool", "profile": profile, "images": images, "confident": 0.9, "agreed": 0.9, **settings}
+
+
+def pool_of(source: Mapping[str, Any]) -> Pool:
+    given = {key: source[key] for key in ("profile", "labels_per_class", "truncation") if key in source}
+    return Pool(images=source.get("drawn", Pool.images), **given)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where the experiments keep what they share."""
+
+    profile: str
+    folder: Path
+
+    def prepare(self, cells: Iterable[Mapping[str, Any]]) -> None:
+        """Make what the cells need and is not there: pools, and pre-trained backbones."""
+        cells = list(cells)
+        sources = [source for cell in cells for source in cell["train"]]
+        for pool in {pool_of(s): None for s in sources if s["kind"] != "annotated"}:
+            make_pool(pool, self.folder)
+        self.pretrained({(cell["init"], cell["backbone"]): None for cell in cells})
+
+    def pretrained(self, wanted: Iterable[tuple[str, str]]) -> Row:
+        """Pre-train backbones that are not there yet, and what their features are worth."""
+        steps = PretrainConfig().steps
+        cells = {
+            f"{method} / {backbone}": {"method": method, "backbone": backbone, "steps": steps}
+            for method, backbone in wanted
+            if method != "random"
+        }
+        about = {"profile": self.profile}
+        return run_cells("pretraining", cells, partial(_pretrain, self), self.folder, about, _workers())
+
+    def run(self, name: str, cells: Mapping[str, Mapping[str, Any]]) -> Row:
+        """Measure cells of one experiment, on all cores; see `run_cells`."""
+        self.prepare(cells.values())
+        about = {"profile": self.profile, "generator_sha256": _profile(self.profile).generator().sha256}
+        return run_cells(name, cells, partial(measure, self), self.folder, about, _workers())
+
+
+def cell(task: str, train: list[dict[str, Any]], seed: int, **settings: Any) -> dict[str, Any]:
+    """Settings of one training; the defaults are those of table 2."""
+    return {
+        "task": task, "train": train, "seed": seed, "init": "random", "backbone": "pocket-10",
+        "steps": 120, "batch_size": 32, "learning_rate": 3e-3, **settings,
+    }  # fmt: skip
+
+
+def measure(bench: Bench, settings: Mapping[str, Any]) -> Row:
+    """Train a network on its sources' images of the task, and score it on the real test images of the task."""
+    task, seed = tasks_of(bench.profile)[settings["task"]], settings["seed"]
+    torch.manual_seed(seed)
+    init = settings["init"]
+    backbone = (
+        build_backbone(settings["backbone"]) if init == "random"
+        else load_pretrained(bench.folder / f"backbone-{init}-{settings['backbone']}").backbone()
+    )  # fmt: skip
+    network = segmenter(backbone, task.count)
+    config = FitConfig(settings["steps"], settings["batch_size"], settings["learning_rate"], seed=seed)
+    if settings["train"][0]["kind"] == "online":
+        fit_batches(network, _online(bench, settings["train"][0], task, config), config)
+        images = config.steps * config.batch_size
+    else:
+        examples = training_set(bench, settings["train"], task)
+        images = len(examples.images)
+        config = replace(config, batch_size=min(config.batch_size, images))
+        fit(network, examples.images, examples.masks, config)
+    test = test_set(bench.profile, task)
+    found = predict(network, test.images).argmax(1).numpy()
+    scores = iou(confusion(found, test.masks, task.count))
+    return {
+        "images": images,
+        "miou": float(np.nanmean(scores)),
+        "iou": [round(s, 4) for s in scores.tolist()],
+    }
+
+
+def training_set(bench: Bench, sources: Iterable[Mapping[str, Any]], task: Task) -> LabelledSet:
+    """The task's images of all sources, one after the other, with the task's labels."""
+    images, masks = [], []
+    for source in sources:
+        if source["kind"] == "annotated":
+            labelled, ids = _annotated(bench.profile)
+            chosen = np.arange(len(ids))
+        else:
+            drawn = read_pool(pool_of(source), bench.folder)
+            labelled, ids = drawn.labelled, drawn.class_ids
+            chosen = drawn.chosen(len(ids), source["confident"], source["agreed"])
+        chosen = chosen[task.holds(ids[chosen])]
+        if source["kind"] != "annotated":  # so many of all classes: of the task's its share
+            share = len(task.classes) / len(task.of_class)
+            chosen = chosen[: max(1, round(source["images"] * share))]
+        images.append(labelled.images[chosen])
+        masks.append(task.masks(labelled.masks[chosen]))
+    return LabelledSet(np.concatenate(images), np.concatenate(masks))
+
+
+@cache
+def test_set(profile: str, task: Task) -> LabelledSet:
+    """Real-annotated, test: rendered scenes of the task's classes with exact masks."""
+    scenes = _scenes(profile, REAL_ANNOTATED["test"].count, REAL_ANNOTATED["test"].first)
+    mine = task.holds(scenes.class_ids)
+    return LabelledSet(scenes.images[mine], task.masks(scenes.class_masks[mine]))
+
+
+@cache
+def tasks_of(profile: str) -> dict[str, Task]:
+    return _profile(profile).tasks()
+
+
+@cache
+def _profile(name: str) -> Profile:
+    return load_profile(name)
+
+
+@cache
+def _annotated(profile: str) -> tuple[LabelledSet, NDArray[np.int64]]:
+    return annotated(_profile(profile))
+
+
+@cache
+def _scenes(profile: str, count: int, first_seed: int) -> Any:
+    from bdgan_lib.pocket.world import render_set
+
+    return render_set(count, first_seed, _profile(profile).image_size)
+
+
+def _online(bench: Bench, source: Mapping[str, Any], task: Task, config: FitConfig) -> Any:
+    """Batches (images, masks) of fresh samples of the task's classes."""
+    pool, profile = pool_of(source), _profile(bench.profile)
+    head = load_head(bench.folder / f"head-{pool.profile}-{pool.labels_per_class}")
+    stream = OnlineSynthesis(
+        profile.generator(), head, task.classes, sampling_of(pool, profile), config.batch_size,
+        first_seed=100_000_000 + 10_000_000 * config.seed,
+    )  # fmt: skip
+    for batch in stream.batches():
+        yield batch.images, task.masks(class_masks(batch.masks, batch.class_ids))
+
+
+def _pretrain(bench: Bench, settings: Mapping[str, Any]) -> Row:
+    """A backbone on disk, and what its features are worth on scenes it has not seen."""
+    from bdgan_lib.downstream.pretraining.quality import knn_accuracy, linear_accuracy, pooled_features
+
+    method, backbone = settings["method"], settings["backbone"]
+    scenes = _scenes(bench.profile, PRETRAINING_IMAGES, PRETRAINING_SEED)
+    found = pretrain(
+        method, scenes.images, scenes.class_ids, PretrainConfig(backbone, settings["steps"]),
+        checkpoint=bench.folder / f"backbone-{method}-{backbone}.pt",
+    )  # fmt: skip
+    found.save(bench.folder / f"backbone-{method}-{backbone}")
+    fresh = _scenes(bench.profile, 1_200, PRETRAINING_SEED + 100_000)
+    train, test = (
+        pooled_features(found.backbone(), images) for images in (scenes.images[:1_200], fresh.images)
+    )
+    ids = scenes.class_ids[:1_200]
+    return {
+        "knn": knn_accuracy(train, ids, test, fresh.class_ids),
+        "linear": linear_accuracy(train, ids, test, fresh.class_ids),
+        "rank": found.record["rank"],
+        "images_per_second": found.record["images_per_second"],
+    }
+
+
+def _workers() -> int:
+    return os.cpu_count() or 1
