@@ -1,4 +1,4 @@
-"""The networks that pre-training fills and segmentation starts from: ResNets, small for 64x64 and torchvision's.
+"""What pre-training fills and segmentation starts from: ResNets, small ones for 64x64 and torchvision's.
 
 Names of layers are torchvision's for all of them, so a published ResNet's state dict fits once its keys do.
 """
@@ -26,9 +26,12 @@ _IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # mean, deviation of c
 class Backbone(nn.Module):
     """A ResNet without its classifier: images [B, 3, H, W] in [-1, 1] -> four feature maps, fine to coarse.
 
-    Map k is [B, channels[k], H / strides[k], W / strides[k]]. `mean` and `deviation` standardise the images as
-    the weights expect; they are the architecture's, not learned and not in the state dict.
+    Map k is [B, channels[k], H / strides[k], W / strides[k]]. `mean` and `deviation` standardise the images
+    as the weights expect them; they are not in the state dict.
     """
+
+    mean: Tensor  # [1, 3, 1, 1], as `deviation`: of channels in [-1, 1]
+    deviation: Tensor
 
     def __init__(self, name: str) -> None:
         super().__init__()
@@ -36,8 +39,8 @@ class Backbone(nn.Module):
         block = BasicBlock if small else Bottleneck
         width = _POCKET_WIDTH if small else 64
         self.name = name
-        self.channels = tuple(width * 2**k * block.expansion for k in range(4))
-        self.strides = (2, 4, 8, 16) if small else (4, 8, 16, 32)
+        self.channels: tuple[int, ...] = tuple(width * 2**k * block.expansion for k in range(4))
+        self.strides: tuple[int, ...] = (2, 4, 8, 16) if small else (4, 8, 16, 32)
         side = 3 if small else 7
         self.conv1 = nn.Conv2d(3, width, side, stride=2, padding=side // 2, bias=False)
         self.bn1 = nn.BatchNorm2d(width)

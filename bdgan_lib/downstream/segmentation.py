@@ -15,7 +15,7 @@ _UNET = (32, 48, 96)  # channels of the decoder's levels, fine to coarse
 
 
 class Segmenter(nn.Module):
-    """Images [B, 3, H, W] in [-1, 1] -> logits [B, num_labels, H, W]; H and W are multiples of the strides."""
+    """Images [B, 3, H, W] in [-1, 1] -> logits [B, num_labels, H, W]; the strides divide H and W."""
 
     def __init__(self, backbone: Backbone, head: nn.Module) -> None:
         super().__init__()
@@ -36,8 +36,9 @@ class Segmenter(nn.Module):
 def segmenter(backbone: Backbone, num_labels: int, head: str = "unet") -> Segmenter:
     """A segmentation network that takes the backbone over; the head's weights are fresh.
 
-    head: "fcn" or "deeplabv3" (torchvision's, on the coarsest map, the backbone dilated to stride 8 in place as
-    in the papers), or "unet" (all maps, coarse to fine). BdganError for another head or fewer than 2 labels.
+    head: "fcn" or "deeplabv3" (torchvision's, on the coarsest map; the backbone is dilated to stride 8, in
+    place, as in the papers), or "unet" (all maps, coarse to fine). BdganError for another head, or fewer than
+    2 labels.
     """
     if num_labels < 2:
         raise BdganError(f"{num_labels} labels were asked for; wanted 2 or more")
@@ -55,7 +56,7 @@ def segmenter(backbone: Backbone, num_labels: int, head: str = "unet") -> Segmen
 
 
 class UNetDecoder(nn.Module):
-    """Maps, fine to coarse -> logits at twice the finest map's side: each level is resized, joined, convolved."""
+    """Maps, fine to coarse -> logits at twice the finest side: a level is resized, joined, convolved."""
 
     def __init__(self, channels: tuple[int, ...], num_labels: int) -> None:
         super().__init__()

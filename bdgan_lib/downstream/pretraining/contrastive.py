@@ -126,6 +126,6 @@ class MoCoV3(Learner):
 
 
 def in_batch(queries: Tensor, keys: Tensor, temperature: float) -> Tensor:
-    """InfoNCE [N, D], [N, D] -> scalar: query i belongs to key i, the other keys are negatives (algorithm 1)."""
+    """InfoNCE of queries [N, D] and keys [N, D] -> scalar: key i is of query i (algorithm 1)."""
     logits = F.normalize(queries) @ F.normalize(keys).T / temperature
     return 2 * temperature * F.cross_entropy(logits, torch.arange(len(logits), device=logits.device))

@@ -1,4 +1,4 @@
-"""Methods that tell places apart: DenseCL by likeness of features, VADeR by where a point lies in the image."""
+"""Methods that tell places apart: DenseCL by likeness of features, VADeR by where a point lies."""
 
 import torch
 import torch.nn.functional as F
@@ -32,13 +32,13 @@ def against_queue(queries: Tensor, keys: Tensor, negatives: Tensor, temperature:
 class DenseCL(Learner):
     """Wang et al., Dense Contrastive Learning for Self-Supervised Visual Pre-Training (2021).
 
-    MoCo-v2's loss on pooled features and, in equal parts, the same on cells of a map: a cell's positive is the
-    cell of the other view whose features are most like it. The map is the last one, in the paper 7 x 7; small
-    images have their 6 x 6 to 8 x 8 one stage earlier.
+    MoCo-v2's loss on pooled features and, in equal parts, the same on cells of a map: a cell's positive is
+    the cell of the other view whose features are most like it. The map is the last one, in the paper 7 x 7;
+    small images have their 6 x 6 to 8 x 8 one stage earlier.
     """
 
     def __init__(
-        self, backbone: Backbone, queue: int = 2048, momentum: float = 0.98, temperature: float = 0.2
+        self, backbone: Backbone, queue: int = 1024, momentum: float = 0.98, temperature: float = 0.2
     ) -> None:
         super().__init__(backbone)
         self.level = -2 if backbone.name.startswith("pocket") else -1
@@ -80,18 +80,29 @@ def _two_heads(backbone: Backbone, level: int) -> nn.ModuleList:
     return nn.ModuleList(DenseCLProjectionHead(width, width, _DIM) for width in widths)
 
 
+def shared_points(frames: Tensor, count: int, stream: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Random points of each of 2B views, where they lie in the other view, and whether that one holds them.
+
+    frames [2, B, 2, 3] -> [2B, count, 2], [2B, count, 2], [2B, count] bool.
+    """
+    own, other = frames.flatten(0, 1), frames.flip(0).flatten(0, 1)
+    here = 2 * torch.rand(len(own), count, 2, generator=stream).to(frames) - 1
+    there = back(through(here, own), other)
+    return here, there, (there.abs() <= 1).all(-1)
+
+
 class VADeR(Learner):
     """Pinheiro et al., Unsupervised Learning of Dense Visual Representations (2020), in short.
 
     A point of the image has one embedding, whatever view shows it: sampled points that both views hold are
-    positives, points of other images (a queue) negatives. The paper's decoder is a sum over the backbone's maps
-    here, read at the points only.
+    positives, points of other images (a queue) negatives. The paper's decoder is a sum over the backbone's
+    maps here, read at the points only.
     """
 
-    points = 32  # drawn per view; those outside the other view are left out
+    points = 16  # drawn per view; those outside the other view are left out
 
     def __init__(
-        self, backbone: Backbone, queue: int = 4096, momentum: float = 0.98, temperature: float = 0.1
+        self, backbone: Backbone, queue: int = 1024, momentum: float = 0.98, temperature: float = 0.1
     ) -> None:
         super().__init__(backbone)  # paper: queue 65_536, momentum 0.999, temperature 0.07
         self.encoder = Encoder(backbone, _PointHead(backbone.channels))
@@ -101,11 +112,8 @@ class VADeR(Learner):
         self.momentum, self.temperature = momentum, temperature
 
     def loss(self, batch: Batch) -> Tensor:
-        views, frames = batch.views.flatten(0, 1), batch.frames.flatten(0, 1)
-        here = 2 * torch.rand(len(views), self.points, 2, generator=batch.stream).to(views) - 1
-        there = back(through(here, frames), batch.frames.flip(0).flatten(0, 1))
-        shared = (there.abs() <= 1).all(-1)
-        queries = self._embed(self.encoder, views, here)
+        here, there, shared = shared_points(batch.frames, self.points, batch.stream)
+        queries = self._embed(self.encoder, batch.views.flatten(0, 1), here)
         with torch.no_grad():
             (keys,) = in_groups(
                 lambda x, points: (self._embed(self.twin, x, points),),

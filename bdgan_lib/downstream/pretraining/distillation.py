@@ -1,5 +1,7 @@
 """Methods without negatives: the weights follow their own moving average (BYOL, DINO)."""
 
+import warnings
+
 import torch
 from lightly.loss import DINOLoss, NegativeCosineSimilarity
 from lightly.models.modules.heads import BYOLPredictionHead, BYOLProjectionHead, DINOProjectionHead
@@ -34,14 +36,16 @@ class BYOL(Learner):
 
 
 class DINO(Learner):
-    """Caron et al., Emerging Properties in Self-Supervised Vision Transformers (2021); two large views only."""
+    """Caron et al., Emerging Properties in Self-Supervised Vision Transformers (2021); two large views."""
 
     def __init__(self, backbone: Backbone, outputs: int = 512, momentum: float = 0.98) -> None:
         super().__init__(backbone)  # paper: 65_536 outputs, momentum 0.996
         width = backbone.channels[-1]
         heads = (DINOProjectionHead(width, 2 * width, 64, outputs, batch_norm=True) for _ in range(2))
-        self.encoder = Encoder(backbone, next(heads))
-        self.twin = twin_of(self.encoder, next(heads))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # lightly's weight norm is torch's older one
+            self.encoder = Encoder(backbone, next(heads))
+            self.twin = twin_of(self.encoder, next(heads))
         self.criterion = DINOLoss(outputs, teacher_temp=0.04)
         self.momentum = momentum
 

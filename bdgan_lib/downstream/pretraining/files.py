@@ -21,7 +21,9 @@ class Pretrained:
     """A backbone's weights, and how they came about."""
 
     state: dict[str, Tensor]  # of the backbone alone, on the CPU
-    record: dict[str, Any]  # method, config, losses, images per second, deviation and rank of the features ...
+    record: dict[
+        str, Any
+    ]  # method, config, losses, images per second, deviation and rank of the features ...
 
     @property
     def collapsed(self) -> bool:

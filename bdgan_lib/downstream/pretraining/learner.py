@@ -1,4 +1,4 @@
-"""What every pre-training method is: a backbone with a loss on two views, and maybe a moving average of it."""
+"""What every method is: a backbone with a loss on two views, and maybe a moving average of it."""
 
 import math
 from collections.abc import Callable
@@ -53,7 +53,7 @@ class Encoder(nn.Module):
 
 
 def feature_maps(backbone: Backbone, images: Tensor) -> list[Tensor]:
-    """The backbone's maps in float32, computed in bfloat16 where that is fast; heads and losses stay exact."""
+    """The backbone's maps in float32, computed in bfloat16 where that is fast; heads and losses are not."""
     with autocast(images.device):
         maps = backbone(images.contiguous(memory_format=torch.channels_last))
     return [x.float() for x in maps]
@@ -65,7 +65,7 @@ def pooled(maps: list[Tensor]) -> Tensor:
 
 
 def twin_of(encoder: Encoder, head: nn.Module) -> Encoder:
-    """A copy that no gradient reaches; `head` is a fresh one of the same kind (weight norm forbids a copy)."""
+    """A copy that no gradient reaches; `head` is a fresh one of its kind: weight norm forbids deepcopy."""
     twin = Encoder(deepcopy(encoder.backbone), head)
     twin.load_state_dict(encoder.state_dict())
     return twin.requires_grad_(False)
@@ -80,7 +80,7 @@ def rising(momentum: float, progress: float) -> float:
 def in_groups(
     encode: Callable[..., tuple[Tensor, ...]], stream: torch.Generator, *inputs: Tensor, groups: int = 4
 ) -> tuple[Tensor, ...]:
-    """Encode inputs [B, ...] in random groups: statistics of one batch would betray pairs (MoCo, section 3.3)."""
+    """Encode [B, ...] in random groups: statistics of one batch would betray pairs (MoCo, section 3.3)."""
     order = torch.randperm(len(inputs[0]), generator=stream).to(inputs[0].device)
     parts = [encode(*part) for part in zip(*(x[order].chunk(groups) for x in inputs), strict=True)]
     return tuple(torch.cat(found)[order.argsort()] for found in zip(*parts, strict=True))

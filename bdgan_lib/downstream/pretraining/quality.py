@@ -35,7 +35,7 @@ def effective_rank(features: Tensor) -> float:
 def knn_accuracy(
     train: Tensor, train_ids: NDArray[np.integer], test: Tensor, test_ids: NDArray[np.integer], k: int = 20
 ) -> float:
-    """Share of test features whose k nearest training features (cosine), weighed by exp(cosine / 0.07), vote right.
+    """Share of test features whose k nearest training features, weighed by exp(cosine / 0.07), vote right.
 
     Wu et al., Unsupervised Feature Learning via Non-Parametric Instance Discrimination (2018), section 3.4.
     """

@@ -44,7 +44,7 @@ class PretrainConfig:
 
 
 def build_learner(method: str, config: PretrainConfig, num_classes: int = 0) -> Learner:
-    """A method around a fresh backbone; its weights depend on the seed. BdganError for a method there is not."""
+    """A method around a fresh backbone, whose weights depend on the seed; BdganError for another name."""
     from bdgan_lib.downstream.pretraining import contrastive, dense, distillation  # they need lightly
 
     if method not in METHODS:
@@ -70,7 +70,7 @@ def pretrain(
     method: str,
     images: NDArray[np.uint8],
     class_ids: NDArray[np.integer] | None = None,
-    config: PretrainConfig = PretrainConfig(),  # noqa: B008
+    config: PretrainConfig = PretrainConfig(),
     branch: Branch | None = None,
     device: str = "cpu",
     checkpoint: Path | None = None,
@@ -78,8 +78,8 @@ def pretrain(
 ) -> Pretrained:
     """A backbone's weights, learned from images [N, H, W, 3] uint8 by one of METHODS.
 
-    The same method, data, settings and device give the same weights, interrupted or not: a batch and its views
-    are functions of seed and step.
+    The same method, data, settings and device give the same weights, interrupted or not: a batch and its
+    views are functions of seed and step.
 
     Args:
         class_ids: [N]; "supervised" and "supcon" need them, the others never read them.
@@ -87,14 +87,16 @@ def pretrain(
         checkpoint: a file that is written every `save_every` steps, gone on from if it stands there, and left
             behind when training stops early.
 
-    BdganError when the loss stops being finite, before the weights take it; when labels or images are missing;
-    and for a checkpoint of another training. Collapse is not an error: see `Pretrained.collapsed`.
+    BdganError when the loss stops being finite, before the weights take it; when labels or images are
+    missing; and for a checkpoint of another training. Collapse is no error: see `Pretrained.collapsed`.
     """
     wanted_ids = _checked(method, images, class_ids, config)
     learner = build_learner(method, config, 0 if wanted_ids is None else int(wanted_ids.max()) + 1)
     if branch and branch.config.weight > 0:  # nothing of a branch without weight may touch the backbone
         learner = Joint(learner, branch, config.seed)
-    losses, speed = _descend(learner, method, images, wanted_ids, config, branch, device, checkpoint, progress)
+    losses, speed = _descend(
+        learner, method, images, wanted_ids, config, branch, device, checkpoint, progress
+    )
     features = pooled_features(learner.backbone, images[:512])
     record = {
         "method": method,
@@ -138,7 +140,12 @@ def _descend(
     losses = saved.resume() if saved else []
     first, start = len(losses), time.monotonic()
     steps = tqdm(
-        range(first, config.steps), progress, config.steps, initial=first, disable=progress is None, leave=False
+        range(first, config.steps),
+        progress,
+        config.steps,
+        initial=first,
+        disable=progress is None,
+        leave=False,
     )
     for step in steps:
         loss = learner.loss(_batch(images, class_ids, config, step, device))
@@ -175,7 +182,10 @@ def _batch(
     if class_ids is not None:
         ids = torch.from_numpy(class_ids[chosen].astype(np.int64)).to(device)
     return Batch(
-        views.images.unflatten(0, (2, -1)).to(device), views.frames.unflatten(0, (2, -1)).to(device), ids, stream
+        views.images.unflatten(0, (2, -1)).to(device),
+        views.frames.unflatten(0, (2, -1)).to(device),
+        ids,
+        stream,
     )
 
 
@@ -184,7 +194,9 @@ def _checked(
 ) -> NDArray[np.integer] | None:
     """The class ids if the method reads them."""
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3 or len(images) < 8:
-        raise BdganError(f"images came as {images.dtype} {list(images.shape)}; wanted 8 or more, uint8 [N, H, W, 3]")
+        raise BdganError(
+            f"images came as {images.dtype} {list(images.shape)}; wanted 8 or more, uint8 [N, H, W, 3]"
+        )
     if config.steps < 1 or config.batch_size < 8:
         raise BdganError(f"steps {config.steps}, batch_size {config.batch_size} came; wanted 1 and 8 or more")
     if method not in ("supervised", "supcon"):
