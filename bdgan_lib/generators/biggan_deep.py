@@ -16,7 +16,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.utils import remove_spectral_norm
 
-from bdgan_lib.generators.recorded import RecordedGenerator, aligned, misfits
+from bdgan_lib.checkpoint import misfits
+from bdgan_lib.generators.recorded import RecordedGenerator, aligned
 from bdgan_lib.generators.upsampling import doubling
 from bdgan_lib.types import BdganError, Sampling
 

@@ -21,6 +21,8 @@ from bdgan_lib.types import BdganError
 # Training frameworks leave objects beside the weights; they are replaced by an object that does nothing.
 _INERT = ("pytorch_lightning.", "lightning.", "omegaconf.", "argparse.Namespace", "typing.Any")
 
+_WITHIN = ("state_dict", "model", "teacher")  # where a checkpoint has its weights, if not at the top
+
 
 class Inert:
     """Takes the place of an object whose class we do not want: accepts anything, does nothing."""
@@ -47,7 +49,7 @@ def convert(checkpoint: Path, out: Path) -> None:
 
 
 def read_tensors(checkpoint: Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint by name (of its `state_dict` if it has one); nothing of it is run."""
+    """Its tensors by name (those in its `state_dict`, `model` or `teacher` if it has one); nothing is run."""
     try:
         with torch.serialization.safe_globals(_stand_ins(checkpoint)):
             mapped = zipfile.is_zipfile(
@@ -59,8 +61,8 @@ def read_tensors(checkpoint: Path) -> dict[str, Tensor]:
     except Exception as error:  # torch, zipfile and pickle each raise their own
         reason = " ".join(str(error).split())
         raise BdganError(f"no checkpoint of tensors alone ({reason[:200]})") from error
-    while isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
-        state = state["state_dict"]
+    while isinstance(state, Mapping) and (inner := [k for k in _WITHIN if isinstance(state.get(k), Mapping)]):
+        state = state[inner[0]]
     tensors = dict(_tensors(state)) if isinstance(state, Mapping) else {}
     if not tensors:
         raise BdganError("it holds no tensors by name")

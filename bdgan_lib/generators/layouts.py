@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 
 from torch import Size, Tensor
 
-from bdgan_lib.generators.recorded import misfits
+from bdgan_lib.checkpoint import misfits
 from bdgan_lib.spectral import normalised
 from bdgan_lib.types import BdganError
 

@@ -78,21 +78,3 @@ class RecordedGenerator(ABC):
 def aligned(x: Tensor) -> Tensor:
     """A float32 copy in memory of its own: in a mapped file its place would decide how sums are rounded."""
     return x.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
-
-
-def misfits(wanted: Mapping[str, Sequence[int]], came: Mapping[str, Sequence[int]]) -> str:
-    """Keys that are missing, surplus or of another shape, by kind; empty if all fit. Key -> shape."""
-    kinds = {
-        "missing": sorted(wanted.keys() - came.keys()),
-        "surplus": sorted(came.keys() - wanted.keys()),
-        "of another shape": [
-            f"{key} {list(came[key])} instead of {list(wanted[key])}"
-            for key in sorted(wanted.keys() & came.keys())
-            if list(came[key]) != list(wanted[key])
-        ],
-    }
-    return "; ".join(f"{kind}: {_some(keys)}" for kind, keys in kinds.items() if keys)
-
-
-def _some(keys: Sequence[str], most: int = 12) -> str:
-    return ", ".join(keys[:most]) + (f" and {len(keys) - most} more" if len(keys) > most else "")

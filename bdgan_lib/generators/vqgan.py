@@ -12,9 +12,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from bdgan_lib.checkpoint import misfits
 from bdgan_lib.features import record
 from bdgan_lib.generators.code_sampling import CodeSampler
-from bdgan_lib.generators.recorded import aligned, misfits
+from bdgan_lib.generators.recorded import aligned
 from bdgan_lib.generators.vqgan_network import VQGANConfig, VQGANNetwork
 from bdgan_lib.types import BdganError, Sample, Sampling
 

@@ -1,7 +1,7 @@
-"""Checkpoints of a training: written whole or not at all, refused when they are of another training."""
+"""Checkpoints: of a training, written whole or not at all; of others, compared with what they should hold."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -53,3 +53,21 @@ class Checkpoint:
         for name, part in self.parts.items():
             part.load_state_dict(state[name])
         return list(state["losses"])
+
+
+def misfits(wanted: Mapping[str, Sequence[int]], came: Mapping[str, Sequence[int]]) -> str:
+    """Keys that are missing, surplus or of another shape, by kind; empty if all fit. Key -> shape."""
+    kinds = {
+        "missing": sorted(wanted.keys() - came.keys()),
+        "surplus": sorted(came.keys() - wanted.keys()),
+        "of another shape": [
+            f"{key} {list(came[key])} instead of {list(wanted[key])}"
+            for key in sorted(wanted.keys() & came.keys())
+            if list(came[key]) != list(wanted[key])
+        ],
+    }
+    return "; ".join(f"{kind}: {_some(keys)}" for kind, keys in kinds.items() if keys)
+
+
+def _some(keys: Sequence[str], most: int = 12) -> str:
+    return ", ".join(keys[:most]) + (f" and {len(keys) - most} more" if len(keys) > most else "")

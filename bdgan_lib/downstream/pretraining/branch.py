@@ -1,0 +1,91 @@
+"""The paper's pre-training: a segmentation branch on synthetic images beside a self-supervised loss."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bdgan_lib.downstream.pretraining.learner import Batch, Learner
+from bdgan_lib.downstream.pretraining.views import ViewConfig, draw_views
+from bdgan_lib.downstream.segmentation import segmenter
+from bdgan_lib.downstream.worth import LabelledSet
+from bdgan_lib.images import from_uint8
+from bdgan_lib.precision import autocast
+from bdgan_lib.types import UNLABELLED, BdganError
+
+_MILD = ViewConfig(  # than the method's views: a label must stay true
+    smallest=0.5, brightness=0.2, contrast=0.2, saturation=0.2, hue=0.02, grey=0.0, blur=0.0
+)
+
+
+@dataclass(frozen=True)
+class BranchConfig:
+    """What the branch adds to a pre-training."""
+
+    num_labels: int  # K; 2 for foreground against ground
+    weight: float = 1.0  # lambda of loss + lambda * cross-entropy; 0: as if there were no branch
+    batch_size: int = 32  # labelled images per step
+    views: ViewConfig = _MILD
+
+
+@dataclass(frozen=True, eq=False)
+class Branch:
+    """Labelled images and their use; BdganError for labels there are not, a weight below 0."""
+
+    examples: LabelledSet
+    config: BranchConfig
+
+    def __post_init__(self) -> None:
+        images, masks = self.examples.images, self.examples.masks
+        if images.shape[:3] != masks.shape or not len(images):
+            raise BdganError(
+                f"images {list(images.shape)} and masks {list(masks.shape)} came; wanted a mask for each"
+            )
+        if not 0 <= self.config.weight < np.inf:
+            raise BdganError(f"weight {self.config.weight} came; wanted a finite number, 0 or more")
+        strange = masks[(masks >= self.config.num_labels) & (masks != UNLABELLED)]
+        if strange.size:
+            raise BdganError(
+                f"label {strange[0]} came; wanted 0 to {self.config.num_labels - 1} or {UNLABELLED}"
+            )
+
+
+class Joint(Learner):
+    """A method and a U-Net on one backbone; other heads dilate it, which the method's twin would miss."""
+
+    def __init__(self, learner: Learner, branch: Branch, seed: int) -> None:
+        super().__init__(learner.backbone)
+        self.learner, self.branch = learner, branch
+        self.learning_rate = learner.learning_rate
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.segmenter = segmenter(learner.backbone, branch.config.num_labels)
+
+    def loss(self, batch: Batch) -> Tensor:
+        own = self.learner.loss(batch)  # first: it draws from the stream as it would alone
+        return own + self.branch.config.weight * self._segmentation(batch)
+
+    def follow(self, progress: float) -> None:
+        self.learner.follow(progress)
+
+    def _segmentation(self, batch: Batch) -> Tensor:
+        images, masks = labelled_views(self.branch.examples, self.branch.config, batch.stream)
+        device = batch.views.device
+        with autocast(device):
+            logits = self.segmenter(images.to(device, memory_format=torch.channels_last))
+        total = F.cross_entropy(logits.float(), masks.to(device), ignore_index=UNLABELLED, reduction="sum")
+        return total / (masks != UNLABELLED).sum().clamp_min(1)  # a batch may have no label at all
+
+
+def labelled_views(
+    examples: LabelledSet, config: BranchConfig, stream: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """A batch of labelled images, a view of each [B, 3, S, S], and its labels moved alike [B, S, S] int64."""
+    chosen = torch.randint(len(examples.images), (config.batch_size,), generator=stream).numpy()
+    views = draw_views(from_uint8(examples.images[chosen]), config.views, stream)
+    masks = torch.from_numpy(examples.masks[chosen].astype(np.float32))[:, None]
+    grid = F.affine_grid(views.frames, list(views.images.shape), align_corners=False)
+    moved = F.grid_sample(masks, grid, "nearest", "border", align_corners=False)
+    return views.images, moved[:, 0].long()

@@ -1,0 +1,48 @@
+"""Segmenters answer at full size for every backbone and head, learn, and say what does not fit."""
+
+import numpy as np
+import pytest
+import torch
+
+from bdgan_lib.downstream.backbones import BACKBONES, build_backbone
+from bdgan_lib.downstream.fitting import FitConfig, fit, predict
+from bdgan_lib.downstream.segmentation import HEADS, segmenter
+from bdgan_lib.types import BdganError
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("name", BACKBONES)
+def test_logits_have_the_images_size(name, head):
+    with torch.device("meta"):
+        network = segmenter(build_backbone(name), 5, head)
+    assert network(torch.empty(2, 3, 64, 96, device="meta")).shape == (2, 5, 64, 96)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_every_weight_learns(head):
+    torch.manual_seed(0)
+    network = segmenter(build_backbone("pocket-10"), 3, head).train()
+    network(torch.randn(2, 3, 64, 64)).square().mean().backward()
+    still = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()]
+    assert not still
+
+
+def test_a_split_of_colours_is_learned():
+    images = np.random.default_rng(0).integers(0, 60, (16, 32, 32, 3), np.uint8)
+    masks = np.zeros((16, 32, 32), np.uint8)
+    images[:, 8:24, 4:20, 0] += 180
+    masks[:, 8:24, 4:20] = 1
+    torch.manual_seed(0)
+    network = segmenter(build_backbone("pocket-10"), 2)
+    fit(network, images, masks, FitConfig(steps=25, batch_size=8))
+    assert (predict(network, images).argmax(1).numpy() == masks).mean() > 0.97
+
+
+def test_what_does_not_fit_is_said():
+    network = segmenter(build_backbone("pocket-10"), 2)
+    with pytest.raises(BdganError, match=r"\[1, 3, 60, 64\].*multiples of 16"):
+        network(torch.zeros(1, 3, 60, 64))
+    with pytest.raises(BdganError, match=r"'mlp'.*deeplabv3"):
+        segmenter(build_backbone("pocket-10"), 2, "mlp")
+    with pytest.raises(BdganError, match="1 labels"):
+        segmenter(build_backbone("pocket-10"), 1)
