@@ -66,12 +66,12 @@ class Result:
         if type(self.images) is not int or not 1 <= self.images <= _MOST_PIXELS:
             raise BdganError(f"images {self.images!r:.40} came; wanted 1 or more")
         for ids in (self.best, self.worst):
-            if len(set(_sequence(ids, "best and worst", 1, min(SHOWN, self.images)))) < len(ids):
-                raise BdganError(f"best or worst {ids!r:.100} came; wanted each image once")
-            for id in ids:
+            for id in _sequence(ids, "best and worst", 1, min(SHOWN, self.images)):
                 if not isinstance(id, str):
                     raise BdganError(f"image id {id!r:.40} came; wanted a text")
                 checked_id(id)
+            if len(set(ids)) < len(ids):
+                raise BdganError(f"best or worst {ids!r:.100} came; wanted each image once")
         for digest in (self.predictions_sha256, self.labels_sha256):
             if not (isinstance(digest, str) and re.fullmatch("[0-9a-f]{64}", digest)):
                 raise BdganError(f"sha256 {digest!r:.80} came; wanted 64 of 0-9 a-f")

@@ -22,13 +22,7 @@ from bdgan_lib.types import UNLABELLED, BdganError
 _SIDE = 192  # pixels of a picture at most
 _COLOURED = 24  # labels of a picture that have colours
 _CSS, _JS = (Path(__file__).with_name(f"page.{kind}").read_text("utf-8") for kind in ("css", "js"))
-_COLUMNS = (
-    ("Name", "text"),
-    ("mIoU", "number"),
-    ("95% interval", "number"),
-    ("Date", "text"),
-    ("Version", "text"),
-)
+_COLUMNS = (("Name", "text"), ("mIoU", "number"), ("95% interval", "number"), ("Date", "text"))
 
 
 def write_site(results: Sequence[Result], out: Path, galleries: Mapping[int, Gallery] | None = None) -> Path:
@@ -106,7 +100,6 @@ def _row(result: Result) -> str:
         (f"{result.miou!r}", f"{result.miou:.3f}"),
         (f"{low!r}", f"{low:.3f} to {high:.3f}"),
         (result.date, result.date),
-        (result.version, result.version),
     )
     name = f'<th scope="row" data-value="{escape(result.name)}">{_text(result.name)}</th>'
     values = "".join(f'<td data-value="{escape(value)}">{_text(text)}</td>' for value, text in cells)
@@ -117,13 +110,15 @@ def _details(result: Result, gallery: Gallery | None) -> str:
     pictures = ""
     if gallery:
         pictures = "".join(
-            f"<h3>{title} images</h3>\n" + "".join(_figure(example, result.labels) for example in chosen)
+            f'<h3>{title} images</h3>\n<div class="figures">'
+            f"{''.join(_figure(example, result.labels) for example in chosen)}</div>\n"
             for title, chosen in (("Best", gallery.best), ("Worst", gallery.worst))
         )
     holds = "IoU of each label" + ", images" * bool(gallery)
     return f"""<details><summary>{_text(result.name)}: {holds}</summary>
 {_bars(result)}
-<p class="note">sha256 of the predictions {result.predictions_sha256[:12]}</p>
+<p class="note">sha256 of the predictions {result.predictions_sha256[:12]}; scored by bdgan_lib
+{_text(result.version)}</p>
 {pictures}</details>
 """
 
@@ -133,7 +128,7 @@ def _bars(result: Result) -> str:
     scores = [(label, score) for label, score in zip(result.labels, result.iou) if score is not None]
     words = ", ".join(f"{label} {score:.3f}" for label, score in scores)
     rows = "".join(
-        f'<text x="0" y="{20 * n + 14}">{escape(label[:18])}</text>'
+        f'<svg y="{20 * n}" width="115" height="20"><text y="14">{escape(label)}</text></svg>'
         f'<rect class="full" x="120" y="{20 * n + 3}" width="170" height="14"/>'
         f'<rect class="part" x="120" y="{20 * n + 3}" width="{170 * score:.1f}" height="14"/>'
         f'<text x="298" y="{20 * n + 14}">{score:.3f}</text>'
