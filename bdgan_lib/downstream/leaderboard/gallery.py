@@ -47,6 +47,7 @@ def galleries(
     fits no result, and for other labels than a result was scored on.
     """
     truths: dict[str, Truth] = {}
+    prints: dict[tuple[Path, str], str | None] = {}
     found: dict[int, Gallery] = {}
     for folder in folders:
         fits = 0
@@ -54,7 +55,9 @@ def galleries(
             task = tasks.get(result.task)
             if task is None or (task.world, task.labels) != (result.world, result.labels):
                 continue
-            if _fingerprint(folder, task) == result.predictions_sha256:
+            if (key := (folder, task.name)) not in prints:
+                prints[key] = _fingerprint(folder, task)
+            if prints[key] == result.predictions_sha256:
                 fits += 1
                 own = truths.get(task.name) or truths.setdefault(task.name, truth(task))
                 found[i] = _gallery(result, folder, task, own)

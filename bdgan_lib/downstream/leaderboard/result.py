@@ -35,7 +35,7 @@ class Result:
     predicted: tuple[int, ...]
     wanted: tuple[int, ...]
     interval: tuple[float, float]  # of the mIoU: 95%, bootstrap over images
-    images: int
+    images: int  # that have a labelled pixel
     best: tuple[str, ...]  # ids of up to five images, by their own mIoU, the best first
     worst: tuple[str, ...]  # the worst first
     predictions_sha256: str  # over all label ids, see `Fingerprint`

@@ -4,6 +4,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 
 from bdgan_lib import __version__
@@ -25,34 +26,34 @@ def score(
 
     mIoU: the pixels of all images are counted together; the mean is over the labels that occur, the ground
     among them. An image's own, by which the best and the worst are chosen, is the same over that image alone;
-    ties go by id. One image is in memory at a time, and of each the areas of the labels it has. BdganError
-    names all that is wrong with the folder at once.
+    ties go by id. Images without a labelled pixel count nowhere. One image is in memory at a time, and of each
+    the areas of the labels it has. BdganError names all that is wrong with the folder at once.
     """
     checked_label(name)
-    date = checked_date(date or datetime.now(timezone.utc).date().isoformat())
+    today = datetime.now(timezone.utc).date().isoformat()
+    date = checked_date(today if date is None else date)
     found, given = Fingerprint(), Fingerprint()
-    rows, of_image, count = [], [], len(task.labels)
+    rows, own_miou, count = [], {}, len(task.labels)
     for id, predicted, wanted in predictions(folder, task, truth):
         found.add(id, predicted)
         given.add(id, wanted)
         own = areas(confusion(predicted, wanted, count))
-        rows.append(csr_array(own.reshape(1, -1)))  # an image has a few of a thousand labels
-        if own.any():
-            of_image.append((float(np.nanmean(iou_of_areas(own))), id))
-    if not of_image:
-        raise BdganError(f"no pixel of the {len(rows)} images is labelled; there is nothing to score")
+        if own.any():  # else no pixel of it is labelled
+            rows.append(csr_array(own.reshape(1, -1)))  # an image has a few of a thousand labels
+            own_miou[id] = float(np.nanmean(iou_of_areas(own)))
+    if not rows:
+        raise BdganError(f"no pixel of the {len(truth.ids)} images is labelled; there is nothing to score")
     table = vstack(rows).tocsr()  # [N, 3 * count]
 
-    def miou(chosen: np.ndarray) -> float:
+    def miou(chosen: NDArray[np.int64]) -> float:
         weights = np.bincount(chosen, minlength=len(rows))
-        found = iou_of_areas((weights @ table).reshape(3, count))
-        return float(np.nanmean(found)) if not np.isnan(found).all() else 0.0
+        return float(np.nanmean(iou_of_areas((weights @ table).reshape(3, count))))
 
     both, predicted, wanted = table.sum(0).reshape(3, count).tolist()
     return Result(
         task.world, task.name, name, task.labels, tuple(both), tuple(predicted), tuple(wanted),
         bootstrap_interval(miou, len(rows), draws), len(rows),
-        tuple(id for _, id in sorted(of_image, key=lambda item: (-item[0], item[1]))[:SHOWN]),
-        tuple(id for _, id in sorted(of_image)[:SHOWN]),
+        tuple(sorted(own_miou, key=lambda id: (-own_miou[id], id))[:SHOWN]),
+        tuple(sorted(own_miou, key=lambda id: (own_miou[id], id))[:SHOWN]),
         found.hexdigest(), given.hexdigest(), __version__, date,
     )  # fmt: skip

@@ -109,8 +109,9 @@ def _row(result: Result) -> str:
 def _details(result: Result, gallery: Gallery | None) -> str:
     pictures = ""
     if gallery:
+        with_images = gallery.best[0].image is not None
         pictures = "".join(
-            f'<h3>{title} images</h3>\n<div class="figures">'
+            f'<h3>{title}: {"image, " * with_images}true labels, prediction</h3>\n<div class="figures">'
             f"{''.join(_figure(example, result.labels) for example in chosen)}</div>\n"
             for title, chosen in (("Best", gallery.best), ("Worst", gallery.worst))
         )

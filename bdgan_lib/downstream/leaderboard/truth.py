@@ -55,7 +55,7 @@ class InMemory:
 class InFolder:
     """`<image id>.png` of label ids, 255 = unlabelled, read when asked for; the images beside, if given.
 
-    images: a folder of pictures of any kind with the same ids, as shown on the page.
+    images: a folder of pictures of any kind with the same ids.
     """
 
     def __init__(self, folder: Path, task: Task, images: Path | None = None) -> None:
@@ -79,8 +79,12 @@ class InFolder:
         return mask
 
     def image(self, id: str) -> NDArray[np.uint8] | None:
-        found = sorted(self.images.glob(f"{id}.*")) if self.images else []
-        return decode_image(found[0].read_bytes()) if found else None
+        """BdganError for one that is not in the folder of images."""
+        if self.images is None:
+            return None
+        if not (found := sorted(self.images.glob(f"{id}.*"))):
+            raise BdganError(f"{self.images} has no image {id}; wanted one for each label")
+        return decode_image(found[0].read_bytes())
 
 
 def write_truth(truth: Truth, task: Task, out: Path) -> int:

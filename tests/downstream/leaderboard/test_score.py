@@ -82,6 +82,7 @@ def test_best_and_worst_are_by_each_image_s_own_score(task, truth, predict):
     order = sorted((id for id in own if not np.isnan(own[id])), key=lambda id: (-own[id], id))
     result = score(task, truth, folder, "mine")
     assert list(result.best) == order[:5] and list(result.worst) == order[::-1][:5]
+    assert result.images == len(order) == 7, "one has no labelled pixel"
 
 
 def test_the_fingerprint_is_of_the_label_ids_not_of_the_files(task, truth, predict):
@@ -122,6 +123,9 @@ def test_labels_from_a_folder_score_as_labels_in_memory(task, truth, predict, tm
     assert np.array_equal(beside.image(truth.ids[0]), truth.image(truth.ids[0]))
     with pytest.raises(BdganError, match="not written over"):
         write_truth(truth, task, tmp_path / "out")
+    (tmp_path / f"out/images/{truth.ids[0]}.png").unlink()
+    with pytest.raises(BdganError, match=f"no image {truth.ids[0]}"):
+        beside.image(truth.ids[0])
     (tmp_path / f"out/labels/{truth.ids[2]}.png").write_bytes(encode_png(np.full((2, 2), 9, np.uint8)))
     with pytest.raises(BdganError, match=r"no label: 'pet_00000002.png' \(9\).*label ids 0 to 2 or 255"):
         score(task, beside, folder, "x")
