@@ -26,8 +26,8 @@ def score(
 
     mIoU: the pixels of all images are counted together; the mean is over the labels that occur, the ground
     among them. An image's own, by which the best and the worst are chosen, is the same over that image alone;
-    ties go by id. Images without a labelled pixel count nowhere. One image is in memory at a time, and of each
-    the areas of the labels it has. BdganError names all that is wrong with the folder at once.
+    ties go by id. Images without a labelled pixel count nowhere. One image is in memory at a time, and of
+    each the areas of the labels it has. BdganError names all that is wrong with the folder at once.
     """
     checked_label(name)
     today = datetime.now(timezone.utc).date().isoformat()
