@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import cv2
 import numpy as np
@@ -148,10 +148,10 @@ def decode_png(data: bytes) -> NDArray[np.uint8]:
     return array
 
 
-def decode_labels(data: bytes) -> NDArray[np.uint8]:
-    """PNG bytes of any tool -> uint8 [H, W] label ids: grey values of 1 to 16 bits, or a palette's indices.
+def decode_labels(data: bytes, most: int = 255) -> NDArray[Any]:
+    """PNG bytes of any tool -> [H, W] label ids: grey values of 1 to 16 bits, or a palette's indices.
 
-    BdganError when damaged, with colours or with a value above 255.
+    uint8, or uint16 where `most` is above 255. BdganError when damaged, with colours or a value above `most`.
     """
     with _opened(data, "PNG") as png:
         mode, array = png.mode, np.array(png)
@@ -161,9 +161,9 @@ def decode_labels(data: bytes) -> NDArray[np.uint8]:
         )
     if mode == "L" and data[24] in (2, 4):  # so many bits: Pillow stretches them to 0..255
         array //= 255 // (2 ** data[24] - 1)
-    if array.max() > 255:
-        raise BdganError(f"the PNG holds label {array.max()}; wanted 0 to 255")
-    return array.astype(np.uint8)
+    if array.max() > most:
+        raise BdganError(f"the PNG holds label {array.max()}; wanted 0 to {most}")
+    return array.astype(np.uint8 if most <= 255 else np.uint16)
 
 
 def decode_image(data: bytes) -> NDArray[np.uint8]:

@@ -21,11 +21,21 @@ def confusion(
     return np.bincount(w * num_labels + p, minlength=num_labels**2).reshape(num_labels, num_labels)
 
 
+def areas(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Pixels of each label, [3, num_labels]: that both sides give it, the predictions do, the labels do."""
+    return np.stack([np.diag(counts), counts.sum(0), counts.sum(1)])
+
+
+def iou_of_areas(areas: NDArray[np.number]) -> NDArray[np.float64]:
+    """Intersection over union of each label, in [0, 1], from its areas; NaN for one that neither side has."""
+    both, predicted, wanted = areas.astype(float)
+    either = predicted + wanted - both
+    return np.divide(both, either, out=np.full(len(both), np.nan), where=either > 0)
+
+
 def iou(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Intersection over union of each label, in [0, 1]; NaN for one that neither side has."""
-    both = np.diag(counts).astype(float)
-    either = counts.sum(0) + counts.sum(1) - both
-    return np.divide(both, either, out=np.full(len(counts), np.nan), where=either > 0)
+    """As `iou_of_areas`, from confusion counts."""
+    return iou_of_areas(areas(counts))
 
 
 def mean_iou(predicted: NDArray[np.integer], wanted: NDArray[np.integer], num_labels: int) -> float:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
+from bdgan_lib.downstream.bootstrap import bootstrap_interval
 from bdgan_lib.downstream.metrics import confusion, iou
 
 
@@ -51,7 +52,4 @@ def drop_gain(
         every, kept = kept_miou(counts[chosen], doubt[chosen], (0.0, share))
         return kept - every
 
-    noise = np.random.default_rng(seed)
-    gains = [gain(noise.integers(len(doubt), size=len(doubt))) for _ in range(draws)]
-    low, high = np.quantile(gains, (0.025, 0.975))
-    return gain(np.arange(len(doubt))), float(low), float(high)
+    return gain(np.arange(len(doubt))), *bootstrap_interval(gain, len(doubt), draws, seed)

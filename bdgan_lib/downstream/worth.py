@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from bdgan_lib.downstream.fitting import FitConfig, fit, predict, seeded
 from bdgan_lib.downstream.metrics import mean_iou
+from bdgan_lib.downstream.tasks import mask_value
 from bdgan_lib.types import UNLABELLED
 
 
@@ -23,14 +24,17 @@ class LabelledSet:
     """Images and their class masks."""
 
     images: NDArray[np.uint8]  # [N, H, W, 3]
-    masks: NDArray[np.uint8]  # [N, H, W]; 0 = ground, class id + 1 elsewhere, 255 = unlabelled
+    masks: NDArray[np.unsignedinteger]  # [N, H, W]; as `class_masks` gives, or a task's (downstream.tasks)
 
 
-def class_masks(masks: NDArray[np.integer], class_ids: NDArray[np.integer]) -> NDArray[np.uint8]:
-    """Foreground masks [N, H, W], class ids [N] -> class masks: 0 = ground, else class id + 1; 255 stays."""
-    return np.where(masks == UNLABELLED, UNLABELLED, (masks > 0) * (class_ids[:, None, None] + 1)).astype(
-        np.uint8
-    )
+def class_masks(masks: NDArray[np.integer], class_ids: NDArray[np.integer]) -> NDArray[np.unsignedinteger]:
+    """Foreground masks [N, H, W], class ids [N] -> class masks: 0 = ground, else class id + 1; 255 stays.
+
+    From class 254 on it is class id + 2 and uint16, since 255 is taken (see `mask_value`).
+    """
+    values = mask_value(np.asarray(class_ids, np.int64) + 1)
+    found = np.where(masks == UNLABELLED, UNLABELLED, (masks > 0) * values[:, None, None])
+    return found.astype(np.uint8 if values.max(initial=0) < UNLABELLED else np.uint16)
 
 
 @dataclass(frozen=True)

@@ -82,15 +82,15 @@ def cell(task: str, train: list[dict[str, Any]], seed: int, **settings: Any) -> 
 
 
 def measure(bench: Bench, settings: Mapping[str, Any]) -> Row:
-    """Train a network on its sources' images of the task, and score it on the real test images of the task."""
-    task, seed = tasks_of(bench.profile)[settings["task"]], settings["seed"]
+    """Train a network on its sources' images of a task, and score it on the task's real test images."""
+    task, seed = _profile(bench.profile).task(settings["task"]), settings["seed"]
     torch.manual_seed(seed)
     init = settings["init"]
     backbone = (
         build_backbone(settings["backbone"]) if init == "random"
         else load_pretrained(bench.folder / f"backbone-{init}-{settings['backbone']}").backbone()
     )  # fmt: skip
-    network = segmenter(backbone, task.count)
+    network = segmenter(backbone, len(task.labels))
     config = FitConfig(settings["steps"], settings["batch_size"], settings["learning_rate"], seed=seed)
     if settings["train"][0]["kind"] == "online":
         fit_batches(network, _online(bench, settings["train"][0], task, config), config)
@@ -102,7 +102,7 @@ def measure(bench: Bench, settings: Mapping[str, Any]) -> Row:
         fit(network, examples.images, examples.masks, config)
     test = test_set(bench.profile, task)
     found = predict(network, test.images).argmax(1).numpy()
-    scores = iou(confusion(found, test.masks, task.count))
+    scores = iou(confusion(found, test.masks, len(task.labels)))
     return {
         "images": images,
         "miou": float(np.nanmean(scores)),
@@ -136,11 +136,6 @@ def test_set(profile: str, task: Task) -> LabelledSet:
     scenes = _scenes(profile, REAL_ANNOTATED["test"].count, REAL_ANNOTATED["test"].first)
     mine = task.holds(scenes.class_ids)
     return LabelledSet(scenes.images[mine], task.masks(scenes.class_masks[mine]))
-
-
-@cache
-def tasks_of(profile: str) -> dict[str, Task]:
-    return _profile(profile).tasks()
 
 
 @cache

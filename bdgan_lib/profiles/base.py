@@ -12,6 +12,8 @@ from tqdm import tqdm
 
 from bdgan_lib.annotation.choose import candidates
 from bdgan_lib.data.annotations import Annotation, AnnotationStore
+from bdgan_lib.downstream.leaderboard.truth import InMemory
+from bdgan_lib.downstream.tasks import Task
 from bdgan_lib.generators.recorded import RecordedGenerator
 from bdgan_lib.generators.vqgan import VQGAN
 from bdgan_lib.generators.weights import Weights
@@ -136,6 +138,21 @@ class Profile(ABC):
     def experiment(self, name: str) -> dict[str, Any]:
         """The shipped result of `bdgan experiment NAME`."""
         raise self._lacks(f"shipped result of experiment {name}", f"run `bdgan experiment {name}`")
+
+    @property
+    @abstractmethod
+    def tasks(self) -> dict[str, Task]:
+        """The segmentation tasks on its classes, by name."""
+
+    def task(self, name: str) -> Task:
+        """BdganError, with the names there are, for an unknown task."""
+        if name not in self.tasks:
+            raise BdganError(f"no task {name!r} in profile {self.name}; it has {', '.join(self.tasks)}")
+        return self.tasks[name]
+
+    def truth(self, task: Task, split: str = "test") -> InMemory:
+        """Images and labels of one of its tasks; split: train, validation or test of Real-annotated."""
+        raise self._lacks("real labels", "the paper's were never published: give your own with --labels DIR")
 
     def _lacks(self, what: str, instead: str) -> BdganError:
         return BdganError(f"profile {self.name} has no {what}: {instead}")

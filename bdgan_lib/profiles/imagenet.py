@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from bdgan_lib.data.annotations import Annotation, AnnotationStore, resized
+from bdgan_lib.downstream.tasks import Task, imagenet_tasks
 from bdgan_lib.generators import weights
 from bdgan_lib.generators.biggan import BigGAN, BigGANConfig, BigGANNetwork, load_biggan
 from bdgan_lib.generators.biggan_deep import BigGANDeep, deep_config, read_biggan_deep
@@ -61,6 +62,10 @@ class ImageNetProfile(Profile):
     def synsets(self) -> tuple[str, ...]:
         """WordNet ids, in the order of `classes`."""
         return tuple(self._listed["synsets"])
+
+    @cached_property
+    def tasks(self) -> dict[str, Task]:  # type: ignore[override]
+        return imagenet_tasks(assets_folder() / "imagenet" / "tasks.json", self.classes)
 
     @property
     def second(self) -> "ImageNetVQGANProfile":

@@ -15,6 +15,9 @@ from safetensors.torch import load_file
 
 from bdgan_lib.annotation.choose import annotate, candidates
 from bdgan_lib.data.annotations import Annotation, AnnotationStore, resized
+from bdgan_lib.downstream.leaderboard.truth import InMemory
+from bdgan_lib.downstream.splits import REAL_ANNOTATED
+from bdgan_lib.downstream.tasks import Task, pocket_tasks
 from bdgan_lib.generators.biggan_deep import BigGANDeep, load_biggan_deep
 from bdgan_lib.generators.recorded import RecordedGenerator
 from bdgan_lib.generators.transfer import Embedded
@@ -112,6 +115,21 @@ class PocketProfile(Profile):
     def real(self, count: int, first_seed: int = 3_000_000) -> SceneSet:
         """Rendered scenes with exact masks; no shipped network was trained on seeds from 3,000,000."""
         return render_set(count, first_seed, self.image_size, workers=os.cpu_count() or 1)
+
+    @cached_property
+    def tasks(self) -> dict[str, Task]:  # type: ignore[override]
+        return pocket_tasks(self.classes)
+
+    def truth(self, task: Task, split: str = "test") -> InMemory:
+        """Rendered scenes of the task's classes, 100 of each in the test split; ids name class and seed."""
+        if split not in REAL_ANNOTATED:
+            raise BdganError(f"no split {split!r}; there is {', '.join(REAL_ANNOTATED)}")
+        seeds = REAL_ANNOTATED[split]
+        scenes = self.real(seeds.count, seeds.first)
+        chosen = np.flatnonzero(task.holds(scenes.class_ids))
+        ids = [sample_id(self.classes[scenes.class_ids[i]], seeds.first + int(i)) for i in chosen]
+        labels = task.masks(scenes.class_masks[chosen])
+        return InMemory(dict(zip(ids, labels)), dict(zip(ids, scenes.images[chosen])))
 
     @cached_property  # type: ignore[misc]
     def judge(self) -> NetworkJudge:

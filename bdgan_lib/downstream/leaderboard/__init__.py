@@ -1,0 +1,1 @@
+"""The benchmark: predictions scored into one JSON, results shown on one page."""

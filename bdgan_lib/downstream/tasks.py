@@ -1,0 +1,162 @@
+"""The benchmark's tasks: which classes take part, and what their pixels are called (paper section 4).
+
+Seven on ImageNet, their counterparts on the pocket world, one code. What can be repeated of the paper's
+ImageNet figures: the tasks (all but MC-128 are the official release's class lists), training on its annotated
+BigGAN images or on synthetic sets, and the score. What cannot: the labels of the real images that it tests on
+were never published, nor the list of MC-128's classes. Whoever labels real images scores on them with
+`bdgan benchmark score --labels DIR`; such figures stand beside each other, not beside the paper's.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bdgan_lib.data.exchange.labelled import BACKGROUND, VOID
+from bdgan_lib.types import UNLABELLED, BdganError
+
+FOREGROUND = "foreground"
+Number = TypeVar("Number", int, NDArray[np.integer])
+
+
+def mask_value(n: Number) -> Number:
+    """The value in masks of label or class n, counted from ground = 0.
+
+    It is n itself up to 254; from 255 on n + 1, because 255 says "unlabelled" in every mask.
+    """
+    return n + (n >= UNLABELLED)  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A segmentation task on a world of classes.
+
+    An image belongs to the task if its class does (`holds`); others are left out of training and test. So Dog
+    is dogs told apart, not dogs found among other things, while FG/BG takes every image.
+    """
+
+    world: str  # "pocket", "imagenet"
+    name: str
+    labels: tuple[str, ...]  # by value in masks; 0 is the ground, and 255 is called "unlabelled" if there
+    of_class: tuple[int, ...]  # of every class of the world its label; 0 = not of this task
+
+    def __post_init__(self) -> None:
+        if len(self.labels) < 2 or len(set(self.labels)) < len(self.labels) or self.labels[0] != BACKGROUND:
+            raise BdganError(
+                f"task {self.name}: labels {self.labels!r:.200} came; wanted {BACKGROUND!r} first, each once"
+            )
+        given = set(self.of_class) - {0}
+        if given != {mask_value(n) for n in range(1, self.count)}:
+            raise BdganError(
+                f"task {self.name}: classes have labels {sorted(given)}; wanted each of its labels"
+            )
+
+    @property
+    def count(self) -> int:
+        """How many labels there are, the ground among them; the N of the paper's MC-16 and MC-992."""
+        return len(self.labels) - (len(self.labels) > UNLABELLED)
+
+    @property
+    def classes(self) -> tuple[int, ...]:
+        """Ids of the classes that take part."""
+        return tuple(id for id, label in enumerate(self.of_class) if label)
+
+    def holds(self, class_ids: NDArray[np.integer]) -> NDArray[np.bool_]:
+        """Which images belong to the task, by their class ids [N]."""
+        return np.array(self.of_class)[class_ids] > 0
+
+    def masks(self, class_masks: NDArray[np.integer]) -> NDArray[np.unsignedinteger]:
+        """Class masks (0 = ground, `mask_value(class id + 1)` elsewhere) of any shape -> the task's labels.
+
+        uint8, or uint16 for more than 255 labels; 255 stays unlabelled. A class that is not of the task is
+        ground here. BdganError for a value that is no class's.
+        """
+        values = np.asarray(class_masks)
+        last = len(self._table) - 1
+        found = self._table[np.clip(values, 0, last)]
+        strange = (found < 0) | (values < 0) | (values > last)
+        if strange.any():
+            raise BdganError(
+                f"class mask value {values[strange][0]} came; {self.world} has {len(self.of_class)} classes: "
+                f"wanted 0 to {mask_value(len(self.of_class))}, or {UNLABELLED} for unlabelled"
+            )
+        return found.astype(np.uint8 if len(self.labels) <= UNLABELLED + 1 else np.uint16)
+
+    @cached_property
+    def _table(self) -> NDArray[np.int64]:
+        classes = mask_value(np.arange(1, len(self.of_class) + 1))
+        table = np.full(max(UNLABELLED, classes[-1]) + 1, -1)
+        table[0], table[UNLABELLED], table[classes] = 0, UNLABELLED, self.of_class
+        return table
+
+
+def grouped(world: str, name: str, groups: Mapping[str, Sequence[int]], num_classes: int) -> Task:
+    """The task whose labels are these groups of class ids, in their order after the ground."""
+    labels, of_class = [BACKGROUND], [0] * num_classes
+    for group, ids in groups.items():
+        if len(labels) == UNLABELLED:
+            labels.append(VOID)
+        for id in ids:
+            if not 0 <= id < num_classes or of_class[id]:
+                raise BdganError(
+                    f"task {name}: class {id} came in {group}; wanted 0 to {num_classes - 1}, once"
+                )
+            of_class[id] = len(labels)
+        labels.append(group)
+    return Task(world, name, tuple(labels), tuple(of_class))
+
+
+def _apart(world: str, name: str, ids: Sequence[int], classes: Sequence[str]) -> Task:
+    """The task that tells these classes apart."""
+    return grouped(world, name, {classes[id]: [id] for id in ids}, len(classes))
+
+
+_POCKET = {
+    "bird": ("robin", "blue jay", "goldfinch"),
+    "fish": ("clownfish", "angelfish", "trout"),
+    "plant": ("mushroom", "apple", "flower"),  # grown
+    "thing": ("car", "mug", "house"),  # made
+}
+
+
+def pocket_tasks(classes: Sequence[str]) -> dict[str, Task]:
+    """Bird, Fish, FG/BG, MC-superclass and MC-all on the classes of the pocket world."""
+    kinds = {kind: [classes.index(name) for name in names] for kind, names in _POCKET.items()}
+    every = range(len(classes))
+    found = [
+        _apart("pocket", "Bird", kinds["bird"], classes),
+        _apart("pocket", "Fish", kinds["fish"], classes),
+        grouped("pocket", "FG/BG", {FOREGROUND: every}, len(classes)),
+        grouped("pocket", "MC-superclass", kinds, len(classes)),
+        _apart("pocket", "MC-all", every, classes),
+    ]
+    return {task.name: task for task in found}
+
+
+def imagenet_tasks(path: Path, classes: Sequence[str]) -> dict[str, Task]:
+    """Dog, Bird, FG/BG, MC-16, MC-100, MC-128 and MC-992.
+
+    path: the shipped class lists, `assets/imagenet/tasks.json`. MC-16 is 15 groups and the ground, MC-992 991
+    classes and the ground; MC-100 is 100 classes and the ground, as the release has it. MC-128's list is in
+    no release: ours is 127 of MC-992's classes, evenly spaced in their order (place floor(i * 991 / 127) for
+    i from 0), and the ground. The order follows WordNet, so that every kind of thing is among them.
+    """
+    lists = json.loads(path.read_text("utf-8"))["tasks"]
+    every, order = lists["MC-992"]["indices"], lists["MC-16"]["label_of_group"]
+    groups = dict(sorted(lists["MC-16"]["groups"].items(), key=lambda item: order[item[0]]))
+    spaced = [every[i * len(every) // 127] for i in range(127)]
+    found = [
+        _apart("imagenet", "Dog", lists["Dog"]["indices"], classes),
+        _apart("imagenet", "Bird", lists["Bird"]["indices"], classes),
+        grouped("imagenet", "FG/BG", {FOREGROUND: lists["FG/BG"]["indices"]}, len(classes)),
+        grouped("imagenet", "MC-16", groups, len(classes)),
+        _apart("imagenet", "MC-100", lists["MC-100"]["indices"], classes),
+        _apart("imagenet", "MC-128", spaced, classes),
+        _apart("imagenet", "MC-992", every, classes),
+    ]
+    return {task.name: task for task in found}
