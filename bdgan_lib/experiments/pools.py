@@ -81,8 +81,9 @@ def make_pool(pool: Pool, folder: Path) -> None:
 
 
 def sampling_of(pool: Pool, profile: Profile) -> Sampling:
-    changed = {} if pool.truncation is None else {"truncation": pool.truncation}
-    return replace(profile.sampling, **changed)
+    """As the pool's images are drawn."""
+    sampling = profile.sampling
+    return sampling if pool.truncation is None else replace(sampling, truncation=pool.truncation)
 
 
 @cache
