@@ -24,8 +24,6 @@ _DIM = 128  # of projections, as in the papers; hidden layers are as wide as the
 class Supervised(Learner):
     """Cross-entropy on the classes."""
 
-    labelled = True
-
     def __init__(self, backbone: Backbone, num_classes: int) -> None:
         super().__init__(backbone)
         self.encoder = Encoder(backbone, nn.Linear(backbone.channels[-1], num_classes))
@@ -37,8 +35,6 @@ class Supervised(Learner):
 
 class SupCon(Learner):
     """Khosla et al., Supervised Contrastive Learning (2020), equation 2: all of a class are positives."""
-
-    labelled = True
 
     def __init__(self, backbone: Backbone, temperature: float = 0.1) -> None:
         super().__init__(backbone)
