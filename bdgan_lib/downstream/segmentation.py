@@ -3,19 +3,19 @@
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models.segmentation.deeplabv3 import DeepLabHead
+from torchvision.models.segmentation.deeplabv3 import ASPP, DeepLabHead
 from torchvision.models.segmentation.fcn import FCNHead
 
 from bdgan_lib.downstream.backbones import Backbone
 from bdgan_lib.types import BdganError
 
 HEADS = ("fcn", "deeplabv3", "unet")
-_RATES = (12, 24, 36)  # of DeepLabv3's atrous convolutions on 64 x 64 maps (512-pixel crops at stride 8)
+_SMALL_RATES = (2, 4, 6)  # of atrous convolutions on 8 x 8 maps; torchvision: 12, 24, 36, on 64 x 64 and so
 _UNET = (32, 48, 96)  # channels of the decoder's levels, fine to coarse
 
 
 class Segmenter(nn.Module):
-    """Images [B, 3, H, W] in [-1, 1] -> logits [B, num_labels, H, W]; the strides divide H and W."""
+    """Images [B, 3, H, W] in [-1, 1] -> logits [B, num_labels, H, W] in float32."""
 
     def __init__(self, backbone: Backbone, head: nn.Module) -> None:
         super().__init__()
@@ -23,13 +23,9 @@ class Segmenter(nn.Module):
         self.head = head
 
     def forward(self, images: Tensor) -> Tensor:
-        coarsest = self.backbone.strides[-1]
-        if images.shape[-1] % coarsest or images.shape[-2] % coarsest:
-            raise BdganError(
-                f"images came as {list(images.shape)}; wanted sides that are multiples of {coarsest}: "
-                "resize or pad them"
-            )
         logits = self.head(self.backbone(images)).float()
+        if logits.shape[-2:] == images.shape[-2:]:
+            return logits
         return F.interpolate(logits, size=images.shape[-2:], mode="bilinear", align_corners=False)
 
 
@@ -50,9 +46,11 @@ def segmenter(backbone: Backbone, num_labels: int, head: str = "unet") -> Segmen
     backbone.dilate(8)
     if head == "fcn":
         return Segmenter(backbone, _OnCoarsest(FCNHead(deepest, num_labels)))
-    # at 64 pixels the maps have a side of 8: the published rates would read nothing but padding
-    rates = tuple(rate // 6 for rate in _RATES) if backbone.name.startswith("pocket") else _RATES
-    return Segmenter(backbone, _OnCoarsest(DeepLabHead(deepest, num_labels, rates)))
+    small = backbone.name.startswith("pocket")
+    return Segmenter(
+        backbone,
+        _OnCoarsest(_small_deeplab(deepest, num_labels) if small else DeepLabHead(deepest, num_labels)),
+    )
 
 
 class UNetDecoder(nn.Module):
@@ -90,6 +88,17 @@ class _Level(nn.Module):
 
     def forward(self, coarse: Tensor, skip: Tensor) -> Tensor:
         return self.mix(F.interpolate(self.coarse(coarse), size=skip.shape[-2:]) + self.skip(skip))
+
+
+def _small_deeplab(inputs: int, num_labels: int, width: int = 64) -> nn.Sequential:
+    """DeepLabv3's head for small images: a quarter of the channels, rates that stay within the map."""
+    return nn.Sequential(
+        ASPP(inputs, _SMALL_RATES, width),
+        nn.Conv2d(width, width, 3, padding=1, bias=False),
+        nn.BatchNorm2d(width),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(width, num_labels, 1),
+    )
 
 
 class _OnCoarsest(nn.Module):

@@ -15,7 +15,9 @@ from bdgan_lib.types import BdganError
 def test_logits_have_the_images_size(name, head):
     with torch.device("meta"):
         network = segmenter(build_backbone(name), 5, head)
-    assert network(torch.empty(2, 3, 64, 96, device="meta")).shape == (2, 5, 64, 96)
+    for height, width in ((64, 96), (61, 83)):
+        images = torch.empty(2, 3, height, width, device="meta")
+        assert network(images).shape == (2, 5, height, width)
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -39,9 +41,6 @@ def test_a_split_of_colours_is_learned():
 
 
 def test_what_does_not_fit_is_said():
-    network = segmenter(build_backbone("pocket-10"), 2)
-    with pytest.raises(BdganError, match=r"\[1, 3, 60, 64\].*multiples of 16"):
-        network(torch.zeros(1, 3, 60, 64))
     with pytest.raises(BdganError, match=r"'mlp'.*deeplabv3"):
         segmenter(build_backbone("pocket-10"), 2, "mlp")
     with pytest.raises(BdganError, match="1 labels"):

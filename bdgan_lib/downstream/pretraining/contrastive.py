@@ -24,8 +24,6 @@ _DIM = 128  # of projections, as in the papers; hidden layers are as wide as the
 class Supervised(Learner):
     """Cross-entropy on the classes."""
 
-    labelled = True
-
     def __init__(self, backbone: Backbone, num_classes: int) -> None:
         super().__init__(backbone)
         self.encoder = Encoder(backbone, nn.Linear(backbone.channels[-1], num_classes))
@@ -37,8 +35,6 @@ class Supervised(Learner):
 
 class SupCon(Learner):
     """Khosla et al., Supervised Contrastive Learning (2020), equation 2: all of a class are positives."""
-
-    labelled = True
 
     def __init__(self, backbone: Backbone, temperature: float = 0.1) -> None:
         super().__init__(backbone)
@@ -78,11 +74,11 @@ class MoCoV2(Learner):
     """Chen et al., Improved Baselines with Momentum Contrastive Learning (2020); here both views ask.
 
     queue: keys of earlier images that a query is told apart from; paper: 65_536.
-    momentum: paper 0.999, for 250 times as many steps.
+    momentum: paper 0.999, for 1,000 times as many steps; at 0.9 the features collapse here.
     """
 
     def __init__(
-        self, backbone: Backbone, queue: int = 2048, momentum: float = 0.98, temperature: float = 0.2
+        self, backbone: Backbone, queue: int = 2048, momentum: float = 0.99, temperature: float = 0.2
     ) -> None:
         super().__init__(backbone)
         width = backbone.channels[-1]

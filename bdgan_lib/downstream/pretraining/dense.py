@@ -38,7 +38,7 @@ class DenseCL(Learner):
     """
 
     def __init__(
-        self, backbone: Backbone, queue: int = 1024, momentum: float = 0.98, temperature: float = 0.2
+        self, backbone: Backbone, queue: int = 1024, momentum: float = 0.99, temperature: float = 0.2
     ) -> None:
         super().__init__(backbone)
         self.level = -2 if backbone.name.startswith("pocket") else -1

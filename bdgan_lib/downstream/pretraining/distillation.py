@@ -38,7 +38,7 @@ class BYOL(Learner):
 class DINO(Learner):
     """Caron et al., Emerging Properties in Self-Supervised Vision Transformers (2021); two large views."""
 
-    def __init__(self, backbone: Backbone, outputs: int = 512, momentum: float = 0.98) -> None:
+    def __init__(self, backbone: Backbone, outputs: int = 512, momentum: float = 0.95) -> None:
         super().__init__(backbone)  # paper: 65_536 outputs, momentum 0.996
         width = backbone.channels[-1]
         heads = (DINOProjectionHead(width, 2 * width, 64, outputs, batch_norm=True) for _ in range(2))

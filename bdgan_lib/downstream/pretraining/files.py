@@ -27,7 +27,7 @@ class Pretrained:
 
     @property
     def collapsed(self) -> bool:
-        """Whether the features vary in fewer than two directions: look at the losses, lower the rate."""
+        """Whether the features vary in fewer than four directions: see the losses, change the settings."""
         return bool(self.record["collapsed"])
 
     def backbone(self) -> Backbone:

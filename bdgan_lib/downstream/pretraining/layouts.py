@@ -13,7 +13,8 @@ byol        the authors' JAX weights by byol-convert: plain names. Its network p
             only; read as torchvision's, maps are shifted by half a pixel of the first layers
 densecl     WXinlong/DenseCL: the backbone alone, or `encoder_q.0` of a training file
 dino        facebookresearch/dino: the backbone alone, or `backbone` of a full file's teacher
-resim       Tete-Xiao/ReSim: as MoCo, in its FPN variant with `fpn` layers in the encoder
+resim       Tete-Xiao/ReSim: as MoCo, in its FPN variant with `fpn` layers in the encoder; its files for
+            detectron2 have other names and are not read
 """
 
 from collections.abc import Mapping
@@ -76,9 +77,8 @@ LAYOUTS: dict[str, tuple[Layout, ...]] = {
     "resim": (
         Layout(
             "module.encoder_q.",
-            ("module.encoder_q.fc.", "module.encoder_q.fpn", "module.encoder_q.head", *_MOCO),
+            ("module.encoder_q.fc.", "module.encoder_q.fpn", *_MOCO),
         ),
-        Layout("", ("fc.", "fpn")),
     ),
 }
 

@@ -25,8 +25,7 @@ class Batch:
 class Learner(nn.Module):
     """A method: its backbone is what is kept, all else is thrown away afterwards."""
 
-    learning_rate = 2e-3  # peak, AdamW; found in the pocket world, the papers have SGD or LARS
-    labelled = False  # whether it needs class ids
+    learning_rate = 2e-3  # peak, AdamW; the papers have SGD or LARS, and a rate for each method
 
     def __init__(self, backbone: Backbone) -> None:
         super().__init__()

@@ -120,7 +120,8 @@ def test_a_twin_starts_as_a_copy_and_is_the_moving_average_it_says(method):
     assert all(p.grad is None for p in learner.twin.parameters()), "no gradient reaches it"
     learner.follow(0.25)
     constant = method in ("moco-v2", "densecl", "vader")
-    m = 0.98 if constant else 1 - 0.02 * (math.cos(math.pi / 4) + 1) / 2
+    start = learner.momentum
+    m = start if constant else 1 - (1 - start) * (math.cos(math.pi / 4) + 1) / 2
     for name in names:
         wanted = m * twin[name] + (1 - m) * learner.encoder.get_parameter(name)
         torch.testing.assert_close(learner.twin.get_parameter(name), wanted.detach())
