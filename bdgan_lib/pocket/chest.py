@@ -70,7 +70,7 @@ def _body(film: _Film, draws: Draws) -> None:
     half = [(neck, -0.3), (neck, 0.04), (wide, 0.16), (wide + 0.05, 0.5), (wide, 1.4)]
     trunk = _mirrored(half)
     film.add(smooth(trunk), 0.45, 0.02)
-    film.add(smooth(trunk * np.float32([0.8, 1]) + np.float32([0.1, 0.05])), 0.12, 0.1)
+    film.add(smooth(trunk * points(0.8, 1) + points(0.1, 0.05)), 0.12, 0.1)
     film.add(points(0, 0.78, 1, 0.78, 1, 1.5, 0, 1.5), draws.span(0.08, 0.22), 0.06)  # the abdomen
     film.add(ribbon(points(0.5, -0.3, 0.5, 0.5, 0.5, 1.3), draws.span(0.09, 0.13)), 0.16, 0.02)  # the spine
     film.add(ribbon(points(0.5, -0.1, 0.5, 0.26), 0.035), -0.08, 0.01)  # the windpipe
@@ -133,7 +133,7 @@ def _exposed(film: _Film, draws: Draws, size: int) -> NDArray[np.uint8]:
         film.add(ribbon(points(x, 0, x + bend / 3, 0.4, x + bend, 0.7), 0.007), 0.3, 0.002)
     if draws.chance(0.5):
         x, y = draws.span(0.04, 0.12), draws.span(0.05, 0.15)
-        letter = points(0, 0, 0.02, 0, 0.02, 0.05, 0.05, 0.05, 0.05, 0.07, 0, 0.07) + np.float32([x, y])
+        letter = points(0, 0, 0.02, 0, 0.02, 0.05, 0.05, 0.05, 0.05, 0.07, 0, 0.07) + points(x, y)
         film.add(letter, 0.6, 0.002)
     low, high, gamma = draws.span(-0.15, 0.1), draws.span(0.75, 1.1), draws.span(0.7, 1.5)
     slope, shade = draws.span(-0.12, 0.12), draws.span(0.5, 1.2)
