@@ -9,10 +9,11 @@ import pytest
 import bdgan_lib
 
 ROOT = Path(bdgan_lib.__file__).parent
-BASE = {"types", "images", "precision", "spectral"}  # what stands at the bottom
+BASE = {"types", "images", "precision", "spectral", "checkpoint"}  # what stands at the bottom
 ALLOWED = {
     "types": set(),
     "images": {"types"},
+    "checkpoint": {"types", "images"},
     "precision": set(),
     "spectral": set(),
     "features": BASE,

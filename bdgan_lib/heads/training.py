@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from bdgan_lib.data.annotations import Annotation
 from bdgan_lib.heads.base import Architecture, Head, HeadConfig
-from bdgan_lib.heads.checkpoint import Checkpoint
+from bdgan_lib.checkpoint import Checkpoint
 from bdgan_lib.heads.cost import head_cost
 from bdgan_lib.heads.examples import Examples, Sampler, collect, feature_bytes, place_features
 from bdgan_lib.heads.label_head import build_head

@@ -1,0 +1,107 @@
+"""The networks that pre-training fills and segmentation starts from: ResNets, small for 64x64 and torchvision's.
+
+Names of layers are torchvision's for all of them, so a published ResNet's state dict fits once its keys do.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.resnet import BasicBlock, Bottleneck
+
+from bdgan_lib.types import BdganError
+
+BACKBONES = {  # name -> blocks per stage
+    "pocket-10": (1, 1, 1, 1),
+    "pocket-18": (2, 2, 2, 2),
+    "pocket-34": (3, 4, 6, 3),
+    "resnet50": (3, 4, 6, 3),
+    "resnet101": (3, 4, 23, 3),
+    "resnet152": (3, 8, 36, 3),
+}
+_POCKET_WIDTH = 24  # channels of the first stage; torchvision: 64
+_IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # mean, deviation of channels in [0, 1]
+
+
+class Backbone(nn.Module):
+    """A ResNet without its classifier: images [B, 3, H, W] in [-1, 1] -> four feature maps, fine to coarse.
+
+    Map k is [B, channels[k], H / strides[k], W / strides[k]]. `mean` and `deviation` standardise the images as
+    the weights expect; they are the architecture's, not learned and not in the state dict.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        small = name.startswith("pocket")
+        block = BasicBlock if small else Bottleneck
+        width = _POCKET_WIDTH if small else 64
+        self.name = name
+        self.channels = tuple(width * 2**k * block.expansion for k in range(4))
+        self.strides = (2, 4, 8, 16) if small else (4, 8, 16, 32)
+        side = 3 if small else 7
+        self.conv1 = nn.Conv2d(3, width, side, stride=2, padding=side // 2, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.Identity() if small else nn.MaxPool2d(3, stride=2, padding=1)
+        inputs = width
+        for k, (blocks, outputs) in enumerate(zip(BACKBONES[name], self.channels, strict=True)):
+            self.add_module(f"layer{k + 1}", _stage(block, inputs, outputs, blocks, stride=2 if k else 1))
+            inputs = outputs
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        self.standardise_by(*(((0.5,) * 3, (0.5,) * 3) if small else _IMAGENET))
+
+    def standardise_by(self, mean: tuple[float, ...], deviation: tuple[float, ...]) -> None:
+        """Say what the weights expect: each channel in [0, 1], less its mean, over its deviation."""
+        self.register_buffer("mean", 2 * torch.tensor(mean).view(1, 3, 1, 1) - 1, persistent=False)
+        self.register_buffer("deviation", 2 * torch.tensor(deviation).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        x = (images - self.mean) / self.deviation
+        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        maps = []
+        for stage in self.stages:
+            x = stage(x)
+            maps.append(x)
+        return maps
+
+    @property
+    def stages(self) -> list[nn.Module]:
+        return [self.get_submodule(f"layer{k}") for k in (1, 2, 3, 4)]
+
+    def dilate(self, stride: int = 8) -> None:
+        """Keep later maps as fine as 1/stride of the image: dilation takes the place of strides, in place.
+
+        No weight changes; the layers are those of torchvision's `replace_stride_with_dilation`.
+        """
+        rate = 1
+        for k, stage in enumerate(self.stages):
+            before, rate = rate, max(1, self.strides[k] // stride)
+            if rate == 1:
+                continue
+            for convolution in (m for m in stage.modules() if isinstance(m, nn.Conv2d)):
+                strided = convolution.stride != (1, 1)
+                convolution.stride = (1, 1)
+                if convolution.kernel_size == (3, 3):
+                    spread = before if strided else rate
+                    convolution.dilation = convolution.padding = (spread, spread)
+        self.strides = tuple(min(s, stride) for s in self.strides)
+
+
+def build_backbone(name: str) -> Backbone:
+    """A backbone with fresh weights from torch's global generator; BdganError for a name there is not."""
+    if name not in BACKBONES:
+        raise BdganError(f"backbone {name!r} came; wanted one of {', '.join(BACKBONES)}")
+    return Backbone(name)
+
+
+def _stage(
+    block: Callable[..., nn.Module], inputs: int, outputs: int, blocks: int, stride: int
+) -> nn.Sequential:
+    shortcut = None
+    if stride != 1 or inputs != outputs:
+        shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+    planes = outputs // block.expansion  # type: ignore[attr-defined]
+    first = block(inputs, planes, stride, shortcut)
+    return nn.Sequential(first, *(block(outputs, planes) for _ in range(1, blocks)))

@@ -1,0 +1,141 @@
+"""Methods that tell places apart: DenseCL by likeness of features, VADeR by where a point lies in the image."""
+
+import torch
+import torch.nn.functional as F
+from lightly.models.modules.heads import DenseCLProjectionHead
+from lightly.models.modules.memory_bank import MemoryBankModule
+from lightly.models.utils import select_most_similar, update_momentum
+from torch import Tensor, nn
+
+from bdgan_lib.downstream.backbones import Backbone
+from bdgan_lib.downstream.pretraining.learner import (
+    Batch,
+    Encoder,
+    Learner,
+    feature_maps,
+    in_groups,
+    keep_queue,
+    pooled,
+    twin_of,
+)
+from bdgan_lib.downstream.pretraining.views import back, through
+
+_DIM = 128
+
+
+def against_queue(queries: Tensor, keys: Tensor, negatives: Tensor, temperature: float) -> Tensor:
+    """InfoNCE of queries [N, D] with their keys [N, D] against a queue [D, K], all of length 1 -> scalar."""
+    logits = torch.cat([(queries * keys).sum(1, keepdim=True), queries @ negatives], 1) / temperature
+    return F.cross_entropy(logits, logits.new_zeros(len(logits), dtype=torch.long))
+
+
+class DenseCL(Learner):
+    """Wang et al., Dense Contrastive Learning for Self-Supervised Visual Pre-Training (2021).
+
+    MoCo-v2's loss on pooled features and, in equal parts, the same on cells of a map: a cell's positive is the
+    cell of the other view whose features are most like it. The map is the last one, in the paper 7 x 7; small
+    images have their 6 x 6 to 8 x 8 one stage earlier.
+    """
+
+    def __init__(
+        self, backbone: Backbone, queue: int = 2048, momentum: float = 0.98, temperature: float = 0.2
+    ) -> None:
+        super().__init__(backbone)
+        self.level = -2 if backbone.name.startswith("pocket") else -1
+        self.encoder = Encoder(backbone, _two_heads(backbone, self.level))
+        self.twin = twin_of(self.encoder, _two_heads(backbone, self.level))
+        self.queues = nn.ModuleList(MemoryBankModule((queue, _DIM)) for _ in range(2))
+        for bank in self.queues:
+            keep_queue(bank)
+        self.momentum, self.temperature = momentum, temperature
+
+    def loss(self, batch: Batch) -> Tensor:
+        views = batch.views.flatten(0, 1)
+        cells, query, local = self._encode(self.encoder, views)
+        with torch.no_grad():
+            key_cells, key, key_local = in_groups(
+                lambda x: self._encode(self.twin, x), batch.stream, batch.views.flip(0).flatten(0, 1)
+            )
+            matched = select_most_similar(cells, key_cells, key_local)
+            _, negatives = self.queues[0](key, update=True)
+            _, local_negatives = self.queues[1](F.normalize(key_local.mean(1)), update=True)
+        image = against_queue(query, key, negatives, self.temperature)
+        place = against_queue(local.flatten(0, 1), matched.flatten(0, 1), local_negatives, self.temperature)
+        return (image + place) / 2
+
+    def _encode(self, encoder: Encoder, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Cells' features [B, N, C], the image's projection [B, D] and the cells' [B, N, D]; of length 1."""
+        maps = feature_maps(encoder.backbone, images)
+        cells = maps[self.level].flatten(2).mT
+        whole, local = encoder.head.children()
+        return F.normalize(cells, dim=-1), F.normalize(whole(pooled(maps))), F.normalize(local(cells), dim=-1)
+
+    def follow(self, progress: float) -> None:
+        update_momentum(self.encoder, self.twin, self.momentum)
+
+
+def _two_heads(backbone: Backbone, level: int) -> nn.ModuleList:
+    """For the pooled features and for the cells of a level."""
+    widths = backbone.channels[-1], backbone.channels[level]
+    return nn.ModuleList(DenseCLProjectionHead(width, width, _DIM) for width in widths)
+
+
+class VADeR(Learner):
+    """Pinheiro et al., Unsupervised Learning of Dense Visual Representations (2020), in short.
+
+    A point of the image has one embedding, whatever view shows it: sampled points that both views hold are
+    positives, points of other images (a queue) negatives. The paper's decoder is a sum over the backbone's maps
+    here, read at the points only.
+    """
+
+    points = 32  # drawn per view; those outside the other view are left out
+
+    def __init__(
+        self, backbone: Backbone, queue: int = 4096, momentum: float = 0.98, temperature: float = 0.1
+    ) -> None:
+        super().__init__(backbone)  # paper: queue 65_536, momentum 0.999, temperature 0.07
+        self.encoder = Encoder(backbone, _PointHead(backbone.channels))
+        self.twin = twin_of(self.encoder, _PointHead(backbone.channels))
+        self.queue = MemoryBankModule((queue, _DIM))
+        keep_queue(self.queue)
+        self.momentum, self.temperature = momentum, temperature
+
+    def loss(self, batch: Batch) -> Tensor:
+        views, frames = batch.views.flatten(0, 1), batch.frames.flatten(0, 1)
+        here = 2 * torch.rand(len(views), self.points, 2, generator=batch.stream).to(views) - 1
+        there = back(through(here, frames), batch.frames.flip(0).flatten(0, 1))
+        shared = (there.abs() <= 1).all(-1)
+        queries = self._embed(self.encoder, views, here)
+        with torch.no_grad():
+            (keys,) = in_groups(
+                lambda x, points: (self._embed(self.twin, x, points),),
+                batch.stream,
+                batch.views.flip(0).flatten(0, 1),
+                there.clamp(-1, 1),
+            )
+            _, negatives = self.queue(keys[:, 0], update=True)
+        if not shared.any():  # no view meets its other one
+            return queries.sum() * 0
+        return against_queue(queries[shared], keys[shared], negatives, self.temperature)
+
+    @staticmethod
+    def _embed(encoder: Encoder, images: Tensor, points: Tensor) -> Tensor:
+        """Embeddings [B, P, D] of length 1 of points [B, P, 2] in [-1, 1]."""
+        maps = feature_maps(encoder.backbone, images)
+        return F.normalize(encoder.head(maps, points), dim=-1)
+
+    def follow(self, progress: float) -> None:
+        update_momentum(self.encoder, self.twin, self.momentum)
+
+
+class _PointHead(nn.Module):
+    """Maps and points [B, P, 2] -> [B, P, D]."""
+
+    def __init__(self, channels: tuple[int, ...]) -> None:
+        super().__init__()
+        self.lateral = nn.ModuleList(nn.Linear(width, _DIM) for width in channels)
+        self.out = nn.Sequential(nn.ReLU(), nn.Linear(_DIM, _DIM))
+
+    def forward(self, maps: list[Tensor], points: Tensor) -> Tensor:
+        read = [F.grid_sample(x, points[:, :, None], align_corners=False)[..., 0].mT for x in maps]
+        return self.out(sum(layer(x) for layer, x in zip(self.lateral, read, strict=True)))

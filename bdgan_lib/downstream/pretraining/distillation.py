@@ -1,0 +1,55 @@
+"""Methods without negatives: the weights follow their own moving average (BYOL, DINO)."""
+
+import torch
+from lightly.loss import DINOLoss, NegativeCosineSimilarity
+from lightly.models.modules.heads import BYOLPredictionHead, BYOLProjectionHead, DINOProjectionHead
+from lightly.models.utils import update_momentum
+from torch import Tensor
+
+from bdgan_lib.downstream.backbones import Backbone
+from bdgan_lib.downstream.pretraining.learner import Batch, Encoder, Learner, rising, twin_of
+
+
+class BYOL(Learner):
+    """Grill et al., Bootstrap Your Own Latent (2020)."""
+
+    def __init__(self, backbone: Backbone, momentum: float = 0.98) -> None:  # paper: 0.996, 1,000 epochs
+        super().__init__(backbone)
+        width, dim = backbone.channels[-1], 128  # paper: 4096 hidden, 256
+        heads = (BYOLProjectionHead(width, 2 * width, dim) for _ in range(2))
+        self.encoder = Encoder(backbone, next(heads))
+        self.twin = twin_of(self.encoder, next(heads))
+        self.predictor = BYOLPredictionHead(dim, 2 * width, dim)
+        self.criterion = NegativeCosineSimilarity()
+        self.momentum = momentum
+
+    def loss(self, batch: Batch) -> Tensor:
+        found = self.predictor(self.encoder(batch.views.flatten(0, 1)))
+        with torch.no_grad():
+            wanted = self.twin(batch.views.flip(0).flatten(0, 1))
+        return 2 + 2 * self.criterion(found, wanted)
+
+    def follow(self, progress: float) -> None:
+        update_momentum(self.encoder, self.twin, rising(self.momentum, progress))
+
+
+class DINO(Learner):
+    """Caron et al., Emerging Properties in Self-Supervised Vision Transformers (2021); two large views only."""
+
+    def __init__(self, backbone: Backbone, outputs: int = 512, momentum: float = 0.98) -> None:
+        super().__init__(backbone)  # paper: 65_536 outputs, momentum 0.996
+        width = backbone.channels[-1]
+        heads = (DINOProjectionHead(width, 2 * width, 64, outputs, batch_norm=True) for _ in range(2))
+        self.encoder = Encoder(backbone, next(heads))
+        self.twin = twin_of(self.encoder, next(heads))
+        self.criterion = DINOLoss(outputs, teacher_temp=0.04)
+        self.momentum = momentum
+
+    def loss(self, batch: Batch) -> Tensor:
+        found = self.encoder(batch.views.flatten(0, 1)).chunk(2)
+        with torch.no_grad():
+            wanted = self.twin(batch.views.flatten(0, 1)).chunk(2)
+        return self.criterion(list(wanted), list(found))
+
+    def follow(self, progress: float) -> None:
+        update_momentum(self.encoder, self.twin, rising(self.momentum, progress))

@@ -1,0 +1,211 @@
+"""One loop for all methods: the same images, views, steps and schedule; what differs is the loss."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+
+from bdgan_lib.checkpoint import Checkpoint
+from bdgan_lib.downstream.backbones import build_backbone
+from bdgan_lib.downstream.pretraining.branch import Branch, Joint
+from bdgan_lib.downstream.pretraining.files import Pretrained
+from bdgan_lib.downstream.pretraining.learner import Batch, Learner
+from bdgan_lib.downstream.pretraining.quality import deviation, effective_rank, pooled_features
+from bdgan_lib.downstream.pretraining.views import ViewConfig, draw_views
+from bdgan_lib.images import from_uint8
+from bdgan_lib.types import BdganError
+
+METHODS = (
+    "random", "supervised", "supcon", "simclr", "moco-v2", "moco-v3", "byol", "densecl", "dino", "vader",
+)  # fmt: skip
+_LEAST_RANK = 2.0  # effective rank of features under which a training has collapsed
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """How a backbone is pre-trained; a step is two views of each image of one batch, for every method."""
+
+    backbone: str = "pocket-10"  # paper: resnet50
+    steps: int = 500  # paper: 200 epochs of ImageNet and more
+    batch_size: int = 64  # paper: 256 to 4096
+    learning_rate: float | None = None  # peak; None: the method's own
+    weight_decay: float = 1e-4
+    views: ViewConfig = field(default_factory=ViewConfig)
+    save_every: int = 100  # steps between checkpoints
+    seed: int = 0
+
+
+def build_learner(method: str, config: PretrainConfig, num_classes: int = 0) -> Learner:
+    """A method around a fresh backbone; its weights depend on the seed. BdganError for a method there is not."""
+    from bdgan_lib.downstream.pretraining import contrastive, dense, distillation  # they need lightly
+
+    if method not in METHODS:
+        raise BdganError(f"method {method!r} came; wanted one of {', '.join(METHODS)}")
+    learners: dict[str, Callable[..., Learner]] = {
+        "random": Learner,
+        "supervised": lambda backbone: contrastive.Supervised(backbone, num_classes),
+        "supcon": contrastive.SupCon,
+        "simclr": contrastive.SimCLR,
+        "moco-v2": contrastive.MoCoV2,
+        "moco-v3": contrastive.MoCoV3,
+        "byol": distillation.BYOL,
+        "dino": distillation.DINO,
+        "densecl": dense.DenseCL,
+        "vader": dense.VADeR,
+    }
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        return learners[method](build_backbone(config.backbone))
+
+
+def pretrain(
+    method: str,
+    images: NDArray[np.uint8],
+    class_ids: NDArray[np.integer] | None = None,
+    config: PretrainConfig = PretrainConfig(),  # noqa: B008
+    branch: Branch | None = None,
+    device: str = "cpu",
+    checkpoint: Path | None = None,
+    progress: str | None = None,
+) -> Pretrained:
+    """A backbone's weights, learned from images [N, H, W, 3] uint8 by one of METHODS.
+
+    The same method, data, settings and device give the same weights, interrupted or not: a batch and its views
+    are functions of seed and step.
+
+    Args:
+        class_ids: [N]; "supervised" and "supcon" need them, the others never read them.
+        branch: a segmentation branch on labelled images beside the method's own loss (paper section 4.3).
+        checkpoint: a file that is written every `save_every` steps, gone on from if it stands there, and left
+            behind when training stops early.
+
+    BdganError when the loss stops being finite, before the weights take it; when labels or images are missing;
+    and for a checkpoint of another training. Collapse is not an error: see `Pretrained.collapsed`.
+    """
+    wanted_ids = _checked(method, images, class_ids, config)
+    learner = build_learner(method, config, 0 if wanted_ids is None else int(wanted_ids.max()) + 1)
+    if branch and branch.config.weight > 0:  # nothing of a branch without weight may touch the backbone
+        learner = Joint(learner, branch, config.seed)
+    losses, speed = _descend(learner, method, images, wanted_ids, config, branch, device, checkpoint, progress)
+    features = pooled_features(learner.backbone, images[:512])
+    record = {
+        "method": method,
+        "branch": asdict(branch.config) if branch else None,
+        "config": asdict(config),
+        "images": len(images),
+        "losses": [round(loss, 5) for loss in losses],
+        "images_per_second": speed,
+        "deviation": deviation(features),
+        "rank": effective_rank(features),
+        "collapsed": effective_rank(features) < _LEAST_RANK,
+    }
+    state = {key: value.detach().cpu().clone() for key, value in learner.backbone.state_dict().items()}
+    return Pretrained(state, record)
+
+
+def _descend(
+    learner: Learner,
+    method: str,
+    images: NDArray[np.uint8],
+    class_ids: NDArray[np.integer] | None,
+    config: PretrainConfig,
+    branch: Branch | None,
+    device: str,
+    checkpoint: Path | None,
+    progress: str | None,
+) -> tuple[list[float], float]:
+    """Train in place; the loss of every step, and images per second."""
+    if method == "random" and not isinstance(learner, Joint):
+        return [], 0.0
+    learner.to(device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    rate = config.learning_rate or learner.learning_rate
+    weights = [p for p in learner.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(weights, rate, weight_decay=config.weight_decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, config.steps, pct_start=0.1)
+    saved = checkpoint and Checkpoint(
+        checkpoint,
+        _fingerprint(method, images, class_ids, config, branch),
+        {"learner": learner, "optimizer": optimizer, "schedule": schedule},
+    )
+    losses = saved.resume() if saved else []
+    first, start = len(losses), time.monotonic()
+    steps = tqdm(
+        range(first, config.steps), progress, config.steps, initial=first, disable=progress is None, leave=False
+    )
+    for step in steps:
+        loss = learner.loss(_batch(images, class_ids, config, step, device))
+        value = loss.item()
+        if not np.isfinite(value):
+            raise BdganError(f"{method}: the loss is {value} at step {step}; lower learning_rate ({rate})")
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        learner.follow((step + 1) / config.steps)
+        losses.append(value)
+        if saved and (step + 1) % config.save_every == 0:
+            saved.save(losses)
+    if checkpoint:
+        checkpoint.unlink(missing_ok=True)
+    done = (len(losses) - first) * min(config.batch_size, len(images))
+    return losses, round(done / max(time.monotonic() - start, 1e-9), 1)
+
+
+def _batch(
+    images: NDArray[np.uint8],
+    class_ids: NDArray[np.integer] | None,
+    config: PretrainConfig,
+    step: int,
+    device: str,
+) -> Batch:
+    """The batch of a step: a function of the seed and the step."""
+    noise = np.random.default_rng([config.seed, step])
+    chosen = noise.choice(len(images), min(config.batch_size, len(images)), replace=False)
+    stream = torch.Generator().manual_seed(int(noise.integers(2**62)))
+    views = draw_views(from_uint8(images[chosen]).repeat(2, 1, 1, 1), config.views, stream)
+    ids: Tensor | None = None
+    if class_ids is not None:
+        ids = torch.from_numpy(class_ids[chosen].astype(np.int64)).to(device)
+    return Batch(
+        views.images.unflatten(0, (2, -1)).to(device), views.frames.unflatten(0, (2, -1)).to(device), ids, stream
+    )
+
+
+def _checked(
+    method: str, images: NDArray[np.uint8], class_ids: NDArray[np.integer] | None, config: PretrainConfig
+) -> NDArray[np.integer] | None:
+    """The class ids if the method reads them."""
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3 or len(images) < 8:
+        raise BdganError(f"images came as {images.dtype} {list(images.shape)}; wanted 8 or more, uint8 [N, H, W, 3]")
+    if config.steps < 1 or config.batch_size < 8:
+        raise BdganError(f"steps {config.steps}, batch_size {config.batch_size} came; wanted 1 and 8 or more")
+    if method not in ("supervised", "supcon"):
+        return None
+    if class_ids is None or class_ids.shape != (len(images),) or class_ids.min() < 0:
+        came = "none" if class_ids is None else f"{list(class_ids.shape)}, least {class_ids.min()}"
+        raise BdganError(f"{method} learns from class ids, but {came} came; wanted one per image, from 0")
+    return class_ids
+
+
+def _fingerprint(
+    method: str,
+    images: NDArray[np.uint8],
+    class_ids: NDArray[np.integer] | None,
+    config: PretrainConfig,
+    branch: Branch | None,
+) -> str:
+    """Of everything a training depends on but the device."""
+    settings = [method, asdict(config), asdict(branch.config) if branch else None]
+    digest = sha256(json.dumps(settings).encode())
+    arrays = [images, class_ids, *((branch.examples.images, branch.examples.masks) if branch else ())]
+    for array in arrays:
+        digest.update(b"-" if array is None else np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
