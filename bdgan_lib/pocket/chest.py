@@ -88,9 +88,9 @@ def _lung(draws: Draws, direction: int) -> Points:
     inner, dome, flare = draws.span(0.05, 0.08), draws.span(0.02, 0.09), draws.span(0.0, 0.04)
     if direction < 0:
         base -= 0.03  # the liver lifts the right side
-    half = [(inner + 0.06, apex), (0.75 * wide, apex + 0.06), (wide, apex + 0.22),
-            (wide + flare, base - 0.12), (wide + flare, base + 0.03), (0.7 * wide, base - 0.5 * dome), (0.4 * wide, base - dome),
-            (inner, base - 0.03), (inner + 0.02, 0.5), (inner, 0.34)]  # fmt: skip
+    half = [(inner + 0.06, apex), (0.75 * wide, apex + 0.06), (wide, apex + 0.22)]
+    half += [(wide + flare, base - 0.12), (wide + flare, base + 0.03), (0.7 * wide, base - 0.5 * dome)]
+    half += [(0.4 * wide, base - dome), (inner, base - 0.03), (inner + 0.02, 0.5), (inner, 0.34)]
     return smooth(np.array([(0.5 + direction * x, y) for x, y in half], np.float32), 2)
 
 

@@ -1,7 +1,7 @@
 """Chest radiographs with outlined lungs: JSRT, Montgomery and Shenzhen, each as its authors lay it out.
 
-Labels are 0 = ground, 1 = lung and, in JSRT, 2 = heart. No data set but JSRT has an official split: take one by
-index, from a permutation of a seed (`chest.labelled`).
+Labels are 0 = ground, 1 = lung and, in JSRT, 2 = heart. Only JSRT has an official split: take one
+of the others by index.
 """
 
 from pathlib import Path
@@ -67,9 +67,9 @@ def montgomery(root: Path) -> Lazy[Segmented]:
 def shenzhen(root: Path) -> Lazy[Segmented]:
     """Shenzhen No. 3 Hospital's radiographs that have a mask (566 of 662); labels 0 and 1.
 
-    Assumed: `ChinaSet_AllFiles/CXR_png/NAME.png`, and beside them `mask/NAME_mask.png`, the masks that Stirenko
-    et al. (2018) published apart from the set. A picture without a mask is left out; a mask without a picture
-    is an error.
+    Assumed: `ChinaSet_AllFiles/CXR_png/NAME.png`, and beside that folder `mask/NAME_mask.png`, the masks that
+    Stirenko et al. (2018) published apart from the set. A picture without a mask is left out; a mask without
+    a picture is an error.
     """
     pictures = folder(Path(root), "ChinaSet_AllFiles/CXR_png", "the Shenzhen set (ChinaSet_AllFiles.zip)")
     masks = folder(Path(root), "mask", "the masks of Stirenko et al.")
@@ -98,7 +98,9 @@ def _mask(path: Path) -> NDArray[np.bool_]:
 def _film(path: Path) -> NDArray[np.uint8]:
     words = path.read_bytes()
     if len(words) != 2 * _JSRT_SIDE**2:
-        raise BdganError(f"{path.name} holds {len(words)} bytes; wanted {2 * _JSRT_SIDE**2}: 2048 x 2048 words")
+        raise BdganError(
+            f"{path.name} holds {len(words)} bytes; wanted {2 * _JSRT_SIDE**2}: 2048 x 2048 words"
+        )
     values = np.frombuffer(words, ">u2").reshape(_JSRT_SIDE, _JSRT_SIDE)
     if values.max() > 4095:
         raise BdganError(f"{path.name} holds {values.max()}; wanted 12 bits, big-endian")

@@ -1,4 +1,4 @@
-"""Cityscapes, fine annotations: `leftImg8bit/SPLIT/CITY` and `gtFine/SPLIT/CITY`, as its authors lay it out."""
+"""Cityscapes, fine labels: `leftImg8bit/SPLIT/CITY` and `gtFine/SPLIT/CITY`, as its authors lay it out."""
 
 from pathlib import Path
 
@@ -25,7 +25,9 @@ def segmentation(root: Path, split: str) -> Lazy[Segmented]:
     never published. BdganError for a split or a mask that is missing, and for a mask that does not fit.
     """
     if split not in ("train", "val"):
-        raise BdganError(f"split {split!r} came; wanted 'train' or 'val' (the labels of 'test' are kept secret)")
+        raise BdganError(
+            f"split {split!r} came; wanted 'train' or 'val' (the labels of 'test' are kept secret)"
+        )
     images = folder(Path(root), f"leftImg8bit/{split}", "Cityscapes' images (leftImg8bit_trainvaltest.zip)")
     masks = folder(Path(root), f"gtFine/{split}", "Cityscapes' labels (gtFine_trainvaltest.zip)")
     ending = "_leftImg8bit.png"

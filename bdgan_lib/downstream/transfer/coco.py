@@ -66,7 +66,9 @@ def instances(notes: Path, pictures: Path) -> Instances:
             except (LookupError, TypeError, ValueError, AttributeError) as error:
                 raise BdganError(f"annotation {note.get('id')!r:.20}: {error!s:.200}") from error
             if not (-1 <= x <= x + w <= width + 1 and -1 <= y <= y + h <= height + 1):  # false for NaN
-                raise BdganError(f"annotation {note.get('id')!r:.20}: its box leaves {width} x {height} pixels")
+                raise BdganError(
+                    f"annotation {note.get('id')!r:.20}: its box leaves {width} x {height} pixels"
+                )
             boxes.append((x, y, x + w, y + h))
             ignored.append(crowd or w < 1e-3 or h < 1e-3)
         return Detected(

@@ -1,13 +1,15 @@
 """Data sets as sequences: files are listed and paired at once, and read when asked for."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Generic, TypeVar, overload
+from typing import Any, Generic, TypeVar, overload
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from torch.utils.data import DataLoader
 
+from bdgan_lib.downstream.fitting import FitConfig, _batch
 from bdgan_lib.types import UNLABELLED, BdganError, Segmented
 
 Item = TypeVar("Item")
@@ -56,13 +58,35 @@ def all_there(paths: Iterable[Path]) -> None:
 
 
 def segmented(image: NDArray[np.uint8], labels: NDArray[np.uint8], num_labels: int) -> Segmented:
-    """An image [H, W, 3] with its labels; BdganError if the sizes differ or a label is neither known nor 255."""
+    """An image [H, W, 3] with its labels; BdganError for unlike sizes and for labels there are not."""
     if image.shape[:2] != labels.shape:
-        raise BdganError(f"the image is {list(image.shape[:2])}, its mask {list(labels.shape)}; wanted one size")
+        raise BdganError(
+            f"the image is {list(image.shape[:2])}, its mask {list(labels.shape)}; wanted one size"
+        )
     strangers = labels[(labels >= num_labels) & (labels != UNLABELLED)]
     if len(strangers):
         raise BdganError(f"the mask holds label {strangers[0]}; wanted 0 to {num_labels - 1}, or 255")
     return Segmented(image, labels)
+
+
+def shuffled(
+    samples: Sequence[Item], steps: int, batch_size: int, seed: int, workers: int = 0
+) -> Iterable[list[Item]]:
+    """Batches of each epoch's own order, which depends on the seed alone; `workers` processes read ahead."""
+    config = FitConfig(batch_size=batch_size, seed=seed)
+    order = (_batch(len(samples), step, config).tolist() for step in range(steps))
+    return _loaded(samples, order, workers)
+
+
+def in_order(samples: Sequence[Item], batch_size: int, workers: int = 0) -> Iterable[list[Item]]:
+    """Batches of all samples, the last may be smaller; `workers` processes read ahead."""
+    firsts = range(0, len(samples), batch_size)
+    order = (list(range(first, min(first + batch_size, len(samples)))) for first in firsts)
+    return _loaded(samples, order, workers)
+
+
+def _loaded(samples: Any, batches: Iterator[list[int]], workers: int) -> Iterable[list[Item]]:
+    return DataLoader(samples, batch_sampler=batches, collate_fn=list, num_workers=workers)  # type: ignore[arg-type]
 
 
 def resized(samples: Sequence[Segmented], height: int, width: int) -> Lazy[Segmented]:

@@ -49,7 +49,9 @@ def segmentation(root: Path, split: str, year: str = "2012") -> Lazy[Segmented]:
     `trainaug.txt`) and the masks in `SegmentationClassAug`. BdganError as for `detection`.
     """
     base = _base(root, year)
-    masks = folder(base, "SegmentationClassAug" if split == "train_aug" else "SegmentationClass", "VOC's masks")
+    masks = folder(
+        base, "SegmentationClassAug" if split == "train_aug" else "SegmentationClass", "VOC's masks"
+    )
     if split == "train_aug" and not (base / "ImageSets/Segmentation/train_aug.txt").is_file():
         split = "trainaug"
     keys = _listed(root, year, "Segmentation", split)
@@ -93,9 +95,8 @@ def _with_objects(image: np.ndarray[Any, np.dtype[np.uint8]], notes: bytes) -> D
         except ValueError as error:
             raise BdganError(f"the box of its {name} is incomplete") from error
         if not (1 <= left <= right < width + 1 and 1 <= top <= bottom < height + 1):  # false for NaN
-            raise BdganError(
-                f"the box of its {name}, {left:g} {top:g} {right:g} {bottom:g}, leaves {width} x {height} pixels"
-            )
+            box = f"{left:g} {top:g} {right:g} {bottom:g}"
+            raise BdganError(f"the box of its {name}, {box}, leaves {width} x {height} pixels")
         boxes.append((left - 1, top - 1, right, bottom))
         class_ids.append(VOC_CLASSES.index(name))
         difficult.append(item.findtext("difficult", "0").strip() == "1")
