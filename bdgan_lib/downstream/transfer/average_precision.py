@@ -64,9 +64,8 @@ class AveragePrecision:
                 judge = COCOeval(wanted, predicted, kind)
                 judge.evaluate()
                 judge.accumulate()
-                precision = judge.eval["precision"][
-                    ..., 0, -1
-                ]  # [IoU, recall, class], all sizes, 100 an image
+                # [IoU, recall, class]: of all sizes, at most 100 findings an image
+                precision = judge.eval["precision"][..., 0, -1]
                 for key, rows in (("ap", slice(None)), ("ap50", slice(0, 1)), ("ap75", slice(5, 6))):
                     known = precision[rows][precision[rows] > -1]  # -1: nothing of that class is wanted
                     found[f"{key}_{name}"] = float(known.mean()) if len(known) else float("nan")

@@ -38,7 +38,7 @@ class DetectorConfig:
     box_pool: int = 5  # bins a side of a region; paper: 7
     mask_pool: int = 10  # paper: 14; masks have twice as many
     mask_layers: int = 2  # paper: 4
-    canonical: int = 64  # pixels; regions of that size are read three levels up; paper: 224
+    canonical: int = 64  # pixels; regions of that size are read at stride 16; paper: 224
     proposals: int = 60  # a picture, of 4 times as many before suppression; paper: 1000 of 2000
     anchors_taught: int = 64  # a picture; paper: 256
     regions_taught: int = 24  # a picture; paper: 512
@@ -47,8 +47,9 @@ class DetectorConfig:
 
 POCKET_DETECTOR = DetectorConfig()
 PAPER_DETECTOR = DetectorConfig(
-    num_classes=80, anchors=(32, 64, 128, 256, 512), short_side=800, width=256, hidden=1024, box_pool=7,
-    mask_pool=14, mask_layers=4, canonical=224, proposals=1000, anchors_taught=256, regions_taught=512, most=100,
+    num_classes=80, anchors=(32, 64, 128, 256, 512), short_side=800, width=256, hidden=1024,
+    box_pool=7, mask_pool=14, mask_layers=4, canonical=224, proposals=1000, anchors_taught=256,
+    regions_taught=512, most=100,
 )  # fmt: skip
 
 
