@@ -61,7 +61,9 @@ def test_a_shifted_box_passes_the_thresholds_below_its_iou(shift, thresholds):
     assert thresholds == sum(iou >= 0.5 + 0.05 * k for k in range(10)), "the case itself"
     got = scores((wanted(BOXES[:1], [0]), found(moved, [0], [0.9])))
     assert got["ap_box"] == pytest.approx(thresholds / 10) == got["ap_mask"]
-    assert got["ap50_box"] == pytest.approx(float(iou >= 0.5)) and got["ap75_box"] == pytest.approx(float(iou >= 0.75))
+    assert got["ap50_box"] == pytest.approx(float(iou >= 0.5)) and got["ap75_box"] == pytest.approx(
+        float(iou >= 0.75)
+    )
 
 
 def test_another_class_is_a_miss():
@@ -83,7 +85,9 @@ def test_what_is_ignored_counts_neither_way():
 
 
 def test_findings_of_one_image_are_none_of_another():
-    assert scores((TRUTH, found([], [], [])), (wanted([], []), found(BOXES, CLASSES, [0.9, 0.8])))["ap_box"] == 0
+    assert (
+        scores((TRUTH, found([], [], [])), (wanted([], []), found(BOXES, CLASSES, [0.9, 0.8])))["ap_box"] == 0
+    )
 
 
 def test_torchmetrics_agrees():
