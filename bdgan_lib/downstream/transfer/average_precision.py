@@ -51,7 +51,7 @@ class AveragePrecision:
         self._found += found_notes
 
     def scores(self) -> dict[str, float]:
-        """Means over classes: "ap_box" (IoU 0.5, 0.55, ... 0.95), "ap50_box", "ap75_box"; "ap_mask" and so on.
+        """Means over classes: "ap_box" (IoU 0.5, 0.55, ... 0.95), "ap50_box", "ap75_box"; "ap_mask" ...
 
         In [0, 1]; NaN where there is nothing to find.
         """

@@ -8,6 +8,7 @@ from torchvision.models.detection import FasterRCNN, MaskRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
@@ -38,7 +39,7 @@ class DetectorConfig:
     box_pool: int = 5  # bins a side of a region; paper: 7
     mask_pool: int = 10  # paper: 14; masks have twice as many
     mask_layers: int = 2  # paper: 4
-    canonical: int = 64  # pixels; regions of that size are read at stride 16; paper: 224
+    canonical: int = 128  # pixels; regions of that size are read at stride 16; paper: 224
     proposals: int = 60  # a picture, of 4 times as many before suppression; paper: 1000 of 2000
     anchors_taught: int = 64  # a picture; paper: 256
     regions_taught: int = 24  # a picture; paper: 512
@@ -78,7 +79,7 @@ def detector(backbone: Backbone, config: DetectorConfig) -> FasterRCNN:
             "mask_head": MaskRCNNHeads(width, (width,) * config.mask_layers, 1),
             "mask_predictor": MaskRCNNPredictor(width, width, config.num_classes + 1),
         }
-    return kind(
+    network = kind(
         _Pyramid(backbone, config),
         rpn_anchor_generator=AnchorGenerator(
             tuple((size,) for size in config.anchors), ((0.5, 1.0, 2.0),) * len(config.anchors)
@@ -90,7 +91,6 @@ def detector(backbone: Backbone, config: DetectorConfig) -> FasterRCNN:
         image_std=[1.0] * 3,
         min_size=config.short_side or 1,
         max_size=1333,
-        _skip_resize=config.short_side is None,
         rpn_pre_nms_top_n_train=4 * config.proposals,
         rpn_pre_nms_top_n_test=4 * config.proposals,
         rpn_post_nms_top_n_train=config.proposals,
@@ -100,6 +100,18 @@ def detector(backbone: Backbone, config: DetectorConfig) -> FasterRCNN:
         box_detections_per_img=config.most,
         **more,
     )
+    if config.short_side is None:
+        network.transform = _AsTheyCome(1, 1, [0.0] * 3, [1.0] * 3)
+    return network
+
+
+class _AsTheyCome(GeneralizedRCNNTransform):
+    """Pictures are never resized (torchvision's own switch for that is for training alone)."""
+
+    def resize(
+        self, image: Tensor, target: dict[str, Tensor] | None = None
+    ) -> tuple[Tensor, dict[str, Tensor] | None]:
+        return image, target
 
 
 class _Pyramid(nn.Module):

@@ -6,6 +6,7 @@ from typing import Any, Generic, TypeVar, overload
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
@@ -86,7 +87,14 @@ def in_order(samples: Sequence[Item], batch_size: int, workers: int = 0) -> Iter
 
 
 def _loaded(samples: Any, batches: Iterator[list[int]], workers: int) -> Iterable[list[Item]]:
-    return DataLoader(samples, batch_sampler=batches, collate_fn=list, num_workers=workers)  # type: ignore[arg-type]
+    return DataLoader(
+        samples,
+        batch_sampler=batches,  # type: ignore[arg-type]
+        collate_fn=list,
+        num_workers=workers,
+        multiprocessing_context="fork" if workers else None,  # what reads a file need not be picklable
+        generator=torch.Generator(),  # it would draw from the global one
+    )
 
 
 def resized(samples: Sequence[Segmented], height: int, width: int) -> Lazy[Segmented]:

@@ -17,6 +17,7 @@ from bdgan_lib.downstream.segmentation import Segmenter, segmenter
 from bdgan_lib.downstream.transfer.samples import shuffled
 from bdgan_lib.types import UNLABELLED, BdganError, Segmented
 
+_PIXELS = 2**19  # that are labelled at a time, or one picture
 POCKET_FIT = FitConfig(steps=160, batch_size=16)
 
 
@@ -118,13 +119,14 @@ def _cropped(
 
 
 def _labelled(
-    network: nn.Module, test: Sequence[Segmented], device: str, most: int = 50
+    network: nn.Module, test: Sequence[Segmented], device: str
 ) -> Iterator[tuple[Segmented, NDArray[np.int64]]]:
-    """Each picture with the labels found in it; those of one size in a row go through the network together."""
+    """Each picture with the labels found in it; small ones of one size in a row are labelled together."""
     run: list[Segmented] = []
     for k in range(len(test) + 1):
         item = test[k] if k < len(test) else None
-        if run and (item is None or len(run) == most or item.labels.shape != run[0].labels.shape):
+        full = sum(r.labels.size for r in run) > _PIXELS
+        if run and (item is None or full or item.labels.shape != run[0].labels.shape):
             height, width = run[0].labels.shape
             below, beside = -height % 32, -width % 32  # the networks want multiples of their strides
             images = np.stack([np.pad(r.image, ((0, below), (0, beside), (0, 0)), "edge") for r in run])

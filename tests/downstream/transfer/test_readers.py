@@ -39,7 +39,7 @@ def write(path, text):
     path.write_text(text)
 
 
-# Pascal VOC ----------------------------------------------------------------------------------------------------
+# Pascal VOC ---------------------------------------------------------------------------------------
 
 OBJECT = """<object><name>{name}</name><pose>Left</pose><truncated>1</truncated><difficult>{hard}</difficult>
   <bndbox><xmin>{x0}</xmin><ymin>{y0}</ymin><xmax>{x1}</xmax><ymax>{y1}</ymax></bndbox>
@@ -140,7 +140,7 @@ def test_a_voc_that_lacks_something_is_named(voc_root):
         voc.segmentation(voc_root, "train_aug")[0]
 
 
-# Cityscapes ----------------------------------------------------------------------------------------------------
+# Cityscapes ---------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -176,7 +176,7 @@ def test_a_cityscapes_that_lacks_something_is_named(city_root):
     with pytest.raises(BdganError, match="ulm/ulm_000000_000019: the mask holds label"):
         cityscapes.segmentation(city_root, "val")[0]
     mask.unlink()
-    with pytest.raises(BdganError, match="labelIds.png is missing"):
+    with pytest.raises(BdganError, match=r"labelIds\.png is missing"):
         cityscapes.segmentation(city_root, "val")
     for folder in ("gtFine", "leftImg8bit"):
         (city_root / folder / "val").rename(city_root / folder / "away")
@@ -185,14 +185,14 @@ def test_a_cityscapes_that_lacks_something_is_named(city_root):
         (city_root / "gtFine" / "val").mkdir(exist_ok=True)
 
 
-# MS-COCO -------------------------------------------------------------------------------------------------------
+# MS-COCO ------------------------------------------------------------------------------------------
 
 SQUARE = [[3, 2, 9, 2, 9, 8, 3, 8]]
 
 
 def note(**changes):
-    return {"id": 5, "image_id": 9, "category_id": 18, "bbox": [3, 2, 6, 6], "segmentation": SQUARE, "iscrowd": 0,
-            "area": 36.0} | changes  # fmt: skip
+    plain = {"id": 5, "image_id": 9, "category_id": 18, "bbox": [3, 2, 6, 6], "iscrowd": 0, "area": 36.0}
+    return plain | {"segmentation": SQUARE} | changes
 
 
 @pytest.fixture
@@ -287,7 +287,7 @@ def test_photographs_are_read_as_pycocotools_reads_them(capfd):
             np.testing.assert_allclose([*box[:2], *(box[2:] - box[:2])], n["bbox"], atol=1e-3)
 
 
-# Chest radiographs ---------------------------------------------------------------------------------------------
+# Chest radiographs --------------------------------------------------------------------------------
 
 
 def halves(side):
@@ -356,7 +356,7 @@ def test_jsrt_reads_raw_films(tmp_path):
         chest_xray.jsrt(tmp_path, fold=1)
 
 
-# What they have in common --------------------------------------------------------------------------------------
+# What they have in common -------------------------------------------------------------------------
 
 
 def test_a_lazy_sequence_reads_when_asked():
