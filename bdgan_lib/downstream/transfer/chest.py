@@ -14,7 +14,8 @@ from bdgan_lib.types import BdganError, Segmented
 
 SHARES = (0.01, 0.05, 0.1, 1.0)  # paper: 1, 5, 10, ... 100%
 
-POCKET = SegmentConfig(("ground", "lung", "heart"), frozen=True, fit=FitConfig(steps=120, batch_size=16))
+_FIT = FitConfig(steps=120, batch_size=16, flip=False)  # no flip: the heart has its side
+POCKET = SegmentConfig(("ground", "lung", "heart"), frozen=True, fit=_FIT)
 
 
 @dataclass(frozen=True)

@@ -106,16 +106,13 @@ def _target(item: Detected, mirrored: bool, config: DetectConfig) -> tuple[Tenso
     target = {"labels": torch.from_numpy(item.class_ids[used] + 1)}
     if mirrored:
         x = x.flip(-1)
-        boxes = torch.stack(
-            [x.shape[-1] - boxes[:, 2], boxes[:, 1], x.shape[-1] - boxes[:, 0], boxes[:, 3]], 1
-        )
+        left, top, right, bottom = boxes.unbind(1)
+        boxes = torch.stack([x.shape[-1] - right, top, x.shape[-1] - left, bottom], 1)
     if config.detector.masks:
         if item.masks is None:
             raise BdganError("a picture has no masks; train Faster R-CNN (masks=False) on it")
-        masks = item.masks[used]
-        target["masks"] = torch.from_numpy(
-            np.ascontiguousarray(masks[..., ::-1] if mirrored else masks)
-        ).byte()
+        masks = torch.from_numpy(item.masks[used]).byte()
+        target["masks"] = masks.flip(-1) if mirrored else masks
     return x, {**target, "boxes": boxes}
 
 
@@ -136,12 +133,8 @@ def _findings(
     network: nn.Module, test: Sequence[Detected], config: DetectConfig, device: str, progress: str | None
 ) -> Iterator[tuple[Detected, Found]]:
     network.eval()
-    for batch in tqdm(
-        in_order(test, config.batch_size, config.workers),
-        desc=progress,
-        disable=progress is None,
-        leave=False,
-    ):
+    batches = in_order(test, config.batch_size, config.workers)
+    for batch in tqdm(batches, desc=progress, disable=progress is None, leave=False):
         outs = network([from_uint8(item.image)[0].to(device) for item in batch])
         for item, out in zip(batch, outs, strict=True):
             masks = out["masks"][:, 0].cpu().numpy() > 0.5 if config.detector.masks else None

@@ -37,9 +37,7 @@ class Lazy(Sequence[Item], Generic[Item]):
         key = self.keys[index]
         try:
             return self._read(key)
-        except OSError as error:
-            raise BdganError(f"{key}: {error}") from error
-        except BdganError as error:
+        except (OSError, BdganError) as error:
             raise BdganError(f"{key}: {error}") from error
 
 
