@@ -113,6 +113,25 @@ class LabelledSample:
     id: str  # pairs image, mask and provenance by name; see `checked_id`
 
 
+@dataclass(frozen=True, eq=False)
+class Segmented:
+    """An image with a label for every pixel."""
+
+    image: NDArray[np.uint8]  # [H, W, 3]
+    labels: NDArray[np.uint8]  # [H, W]; 255 = unlabelled
+
+
+@dataclass(frozen=True, eq=False)
+class Detected:
+    """An image with its objects."""
+
+    image: NDArray[np.uint8]  # [H, W, 3]
+    boxes: NDArray[np.float32]  # [N, 4] left, top, right, bottom; pixel column j covers [j, j + 1]
+    class_ids: NDArray[np.int64]  # [N], from 0
+    masks: NDArray[np.bool_] | None  # [N, H, W] visible pixels; None where nobody outlined the objects
+    ignored: NDArray[np.bool_]  # [N]; neither taught nor scored: a crowd, a difficult one, a sliver
+
+
 def checked_id(id: str) -> str:
     """The id itself if it is a safe file name on every system (and in a plain tar); BdganError if not."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,89}", id):

@@ -87,7 +87,7 @@ def ribbon(path: Points, width: float | Sequence[float] | NDArray[np.floating]) 
 
 
 @lru_cache(maxsize=1)
-def _texture_bank() -> list[NDArray[np.float32]]:
+def texture_bank() -> list[NDArray[np.float32]]:
     """Forty smooth random fields of 256 x 256, mean 0 and deviation 1."""
     noise = np.random.default_rng(7)
     bank = []
@@ -191,7 +191,7 @@ class Canvas:
         return shade + (self.ambient - rim) + height * np.float32(rim / 255)
 
     def _texture(self, height: int, width: int) -> NDArray[np.float32]:
-        field = _texture_bank()[int(self.noise.integers(40))]
+        field = texture_bank()[int(self.noise.integers(40))]
         rows, columns = (max(2, min(256, round(n / self.zoom))) for n in (height, width))
         y, x = int(self.noise.integers(257 - rows)), int(self.noise.integers(257 - columns))
         return cv2.resize(field[y : y + rows, x : x + columns], (width, height))

@@ -35,6 +35,7 @@ _WORLD: dict[str, tuple[Callable[[Canvas, Draws], None], tuple[str, ...]]] = {
     "flower": (things.flower, things.FLOWER_PARTS),
 }
 CLASSES = tuple(_WORLD)
+DRAWN_BY = {name: draw for name, (draw, _) in _WORLD.items()}
 PARTS = {name: parts for name, (_, parts) in _WORLD.items()}  # part k of a class has label k + 1
 MAX_PARTS = max(map(len, PARTS.values()))
 
@@ -105,7 +106,7 @@ def render(class_id: int, seed: int, size: int = 64, latent: NDArray[np.float32]
     weeds = of_ground.chance(0.4 if name in _WEEDY else 0)
     ground = _ground(name, size * over, of_ground)
     canvas = Canvas(np.ascontiguousarray(ground, np.float32) * np.float32(255), of_object)
-    _WORLD[name][0](canvas, of_object)
+    DRAWN_BY[name](canvas, of_object)
     if weeds:
         grounds.blades(
             canvas, of_ground, SIDE, 110 if PARTS[name] is _FISH else 95, tall=PARTS[name] is _FISH

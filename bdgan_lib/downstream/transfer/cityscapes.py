@@ -1,0 +1,44 @@
+"""Cityscapes, fine labels: `leftImg8bit/SPLIT/CITY` and `gtFine/SPLIT/CITY`, as its authors lay it out."""
+
+from pathlib import Path
+
+import numpy as np
+from torchvision.datasets import Cityscapes
+
+from bdgan_lib.downstream.transfer.samples import Lazy, all_there, folder, segmented
+from bdgan_lib.images import decode_image, decode_labels
+from bdgan_lib.types import UNLABELLED, BdganError, Segmented
+
+_KNOWN = [c for c in Cityscapes.classes if c.id >= 0]  # -1, the number plate, is not drawn in the files
+_LABELS = sorted((c.train_id, c.name) for c in _KNOWN if c.train_id not in (-1, UNLABELLED))
+CITYSCAPES_LABELS = tuple(name for _, name in _LABELS)  # the 19 that are scored, in the benchmark's order
+_STRANGER = 254
+_TRAIN_IDS = np.full(256, _STRANGER, np.uint8)
+_TRAIN_IDS[UNLABELLED] = UNLABELLED
+_TRAIN_IDS[[c.id for c in _KNOWN]] = [c.train_id for c in _KNOWN]
+
+
+def segmentation(root: Path, split: str) -> Lazy[Segmented]:
+    """Images of a split, by city and name; labels are indices into CITYSCAPES_LABELS, 255 is not scored.
+
+    Reads `*_leftImg8bit.png` and `*_gtFine_labelIds.png`. split: "train" or "val"; the labels of "test" were
+    never published. BdganError for a split or a mask that is missing, and for a mask that does not fit.
+    """
+    if split not in ("train", "val"):
+        raise BdganError(
+            f"split {split!r} came; wanted 'train' or 'val' (the labels of 'test' are kept secret)"
+        )
+    images = folder(Path(root), f"leftImg8bit/{split}", "Cityscapes' images (leftImg8bit_trainvaltest.zip)")
+    masks = folder(Path(root), f"gtFine/{split}", "Cityscapes' labels (gtFine_trainvaltest.zip)")
+    ending = "_leftImg8bit.png"
+    keys = sorted(p.relative_to(images).as_posix()[: -len(ending)] for p in images.glob(f"*/*{ending}"))
+    if not keys:
+        raise BdganError(f"{images} holds no CITY/*{ending}")
+
+    def read(key: str) -> Segmented:
+        image = decode_image((images / f"{key}{ending}").read_bytes())
+        labels = _TRAIN_IDS[decode_labels((masks / f"{key}_gtFine_labelIds.png").read_bytes())]
+        return segmented(image, labels, len(CITYSCAPES_LABELS))
+
+    all_there(masks / f"{key}_gtFine_labelIds.png" for key in keys)
+    return Lazy(keys, read)

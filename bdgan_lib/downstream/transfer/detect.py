@@ -1,0 +1,142 @@
+"""Detection and instance segmentation: a backbone fine-tuned in Faster or Mask R-CNN, scored by COCO's AP."""
+
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, AdamW, Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
+from tqdm import tqdm
+
+from bdgan_lib.downstream.backbones import Backbone
+from bdgan_lib.downstream.transfer.average_precision import AveragePrecision, Found
+from bdgan_lib.downstream.transfer.detectors import PAPER_DETECTOR, POCKET_DETECTOR, DetectorConfig, detector
+from bdgan_lib.downstream.transfer.samples import in_order, shuffled
+from bdgan_lib.images import from_uint8
+from bdgan_lib.types import BdganError, Detected
+
+
+@dataclass(frozen=True)
+class DetectConfig:
+    """How a detector is trained; a step is one batch."""
+
+    detector: DetectorConfig = POCKET_DETECTOR
+    steps: int = 300  # paper: see COCO_1X, COCO_2X, VOC_07_12
+    batch_size: int = 8  # paper: 16
+    optimizer: str = "adamw"  # over one cycle; paper: "sgd", which falls at the milestones
+    learning_rate: float = 3e-3  # peak; paper: 0.02
+    weight_decay: float = 1e-4
+    milestones: tuple[int, ...] = ()  # steps at which SGD's rate falls to a tenth
+    flip: bool = True
+    workers: int = 0  # processes that read pictures ahead
+    seed: int = 0
+
+
+COCO_1X = DetectConfig(PAPER_DETECTOR, 90_000, 16, "sgd", 0.02, 1e-4, (60_000, 80_000), workers=8)
+COCO_2X = replace(COCO_1X, steps=180_000, milestones=(120_000, 160_000))
+VOC_07_12 = replace(
+    COCO_1X,
+    detector=replace(PAPER_DETECTOR, num_classes=20, masks=False),
+    steps=24_000,
+    milestones=(18_000, 22_000),
+)
+_WARM_UP = 1_000  # steps over which SGD's rate rises
+
+
+def train_and_score(
+    backbone: Backbone,
+    train: Sequence[Detected],
+    test: Sequence[Detected],
+    config: DetectConfig = DetectConfig(),
+    device: str = "cpu",
+    progress: str | None = None,
+) -> dict[str, float]:
+    """Fine-tune a copy of the backbone on `train`; its AP on `test`: see `AveragePrecision.scores`.
+
+    Also "loss", the mean of the last 20 steps. The same seed, backbone, data and device give the same scores.
+    progress: name shown on a progress bar; none if None. BdganError for samples without masks where masks are
+    asked for, and for too few of them.
+    """
+    if not (len(train) and len(test)):
+        raise BdganError(
+            f"{len(train)} pictures to train on and {len(test)} to score came; wanted some of each"
+        )
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        network = detector(copy.deepcopy(backbone), config.detector).to(device)
+        loss = _train(network, train, config, device, progress)
+    judge = AveragePrecision(config.detector.num_classes, config.detector.masks)
+    for wanted, found in _findings(network, test, config, device, progress):
+        judge.add(wanted, found)
+    return {**judge.scores(), "loss": loss}
+
+
+def _train(
+    network: nn.Module, train: Sequence[Detected], config: DetectConfig, device: str, progress: str | None
+) -> float:
+    flips = np.random.default_rng([config.seed, 1])
+    batches = shuffled(train, config.steps, config.batch_size, config.seed, config.workers)
+    optimizer, schedule = _optimizer(network, config)
+    network.train()
+    losses: list[float] = []
+    for batch in tqdm(batches, desc=progress, total=config.steps, disable=progress is None, leave=False):
+        mirrored = flips.random(len(batch)) < (0.5 if config.flip else 0)
+        pairs = [_target(item, m, config) for item, m in zip(batch, mirrored.tolist(), strict=True)]
+        images = [x.to(device) for x, _ in pairs]
+        parts = network(images, [{k: v.to(device) for k, v in target.items()} for _, target in pairs])
+        loss = torch.stack(list(parts.values())).sum()
+        if not torch.isfinite(loss):
+            raise BdganError(f"the loss is {loss.item()} at step {len(losses)}; lower the learning rate")
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 10.0)
+        optimizer.step()
+        schedule.step()
+        losses.append(loss.item())
+    return sum(losses[-20:]) / max(1, len(losses[-20:]))
+
+
+def _target(item: Detected, mirrored: bool, config: DetectConfig) -> tuple[Tensor, dict[str, Tensor]]:
+    """An image [3, H, W] and what torchvision's detectors learn from: what is ignored is left out."""
+    used = ~item.ignored
+    x, boxes = from_uint8(item.image)[0], torch.from_numpy(item.boxes[used])
+    target = {"labels": torch.from_numpy(item.class_ids[used] + 1)}
+    if mirrored:
+        x = x.flip(-1)
+        left, top, right, bottom = boxes.unbind(1)
+        boxes = torch.stack([x.shape[-1] - right, top, x.shape[-1] - left, bottom], 1)
+    if config.detector.masks:
+        if item.masks is None:
+            raise BdganError("a picture has no masks; train Faster R-CNN (masks=False) on it")
+        masks = torch.from_numpy(item.masks[used]).byte()
+        target["masks"] = masks.flip(-1) if mirrored else masks
+    return x, {**target, "boxes": boxes}
+
+
+def _optimizer(network: nn.Module, config: DetectConfig) -> tuple[Optimizer, LRScheduler]:
+    used = [p for p in network.parameters() if p.requires_grad]
+    if config.optimizer == "adamw":
+        adamw = AdamW(used, config.learning_rate, weight_decay=config.weight_decay)
+        return adamw, OneCycleLR(adamw, config.learning_rate, config.steps, pct_start=0.15)
+    if config.optimizer != "sgd":
+        raise BdganError(f"optimizer {config.optimizer!r} came; wanted 'adamw' or 'sgd'")
+    sgd = SGD(used, config.learning_rate, momentum=0.9, weight_decay=config.weight_decay)
+    rate = lambda step: min(1, (step + 1) / _WARM_UP) * 0.1 ** sum(step >= m for m in config.milestones)
+    return sgd, LambdaLR(sgd, rate)
+
+
+@torch.inference_mode()
+def _findings(
+    network: nn.Module, test: Sequence[Detected], config: DetectConfig, device: str, progress: str | None
+) -> Iterator[tuple[Detected, Found]]:
+    network.eval()
+    batches = in_order(test, config.batch_size, config.workers)
+    for batch in tqdm(batches, desc=progress, disable=progress is None, leave=False):
+        outs = network([from_uint8(item.image)[0].to(device) for item in batch])
+        for item, out in zip(batch, outs, strict=True):
+            masks = out["masks"][:, 0].cpu().numpy() > 0.5 if config.detector.masks else None
+            arrays = [out[key].cpu().numpy() for key in ("boxes", "labels", "scores")]
+            yield item, Found(arrays[0], arrays[1] - 1, arrays[2], masks)

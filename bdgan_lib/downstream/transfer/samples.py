@@ -1,0 +1,110 @@
+"""Data sets as sequences: files are listed and paired at once, and read when asked for."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Generic, TypeVar, overload
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader
+
+from bdgan_lib.downstream.fitting import FitConfig, _batch
+from bdgan_lib.types import UNLABELLED, BdganError, Segmented
+
+Item = TypeVar("Item")
+
+
+class Lazy(Sequence[Item], Generic[Item]):
+    """Item k is `read(keys[k])`, read anew each time: memory does not grow with the data set."""
+
+    def __init__(self, keys: Iterable[str], read: Callable[[str], Item]) -> None:
+        self.keys, self._read = tuple(keys), read
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @overload
+    def __getitem__(self, index: int) -> Item: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> "Lazy[Item]": ...
+
+    def __getitem__(self, index: int | slice) -> "Item | Lazy[Item]":
+        if isinstance(index, slice):
+            return Lazy(self.keys[index], self._read)
+        key = self.keys[index]
+        try:
+            return self._read(key)
+        except (OSError, BdganError) as error:
+            raise BdganError(f"{key}: {error}") from error
+
+
+def folder(root: Path, name: str, what: str) -> Path:
+    """`root/name`; BdganError that names it and what it belongs to if it is not there."""
+    path = root / name
+    if not path.is_dir():
+        raise BdganError(f"{path} is missing; wanted {what}, unpacked as its authors pack it")
+    return path
+
+
+def all_there(paths: Iterable[Path]) -> None:
+    """BdganError that names the first file that is missing and says how many are."""
+    missing = [path for path in paths if not path.is_file()]
+    if missing:
+        raise BdganError(f"{missing[0]} is missing ({len(missing)} such); unpack the data set again")
+
+
+def segmented(image: NDArray[np.uint8], labels: NDArray[np.uint8], num_labels: int) -> Segmented:
+    """An image [H, W, 3] with its labels; BdganError for unlike sizes and for labels there are not."""
+    if image.shape[:2] != labels.shape:
+        raise BdganError(
+            f"the image is {list(image.shape[:2])}, its mask {list(labels.shape)}; wanted one size"
+        )
+    strangers = labels[(labels >= num_labels) & (labels != UNLABELLED)]
+    if len(strangers):
+        raise BdganError(f"the mask holds label {strangers[0]}; wanted 0 to {num_labels - 1}, or 255")
+    return Segmented(image, labels)
+
+
+def shuffled(
+    samples: Sequence[Item], steps: int, batch_size: int, seed: int, workers: int = 0
+) -> Iterable[list[Item]]:
+    """Batches of each epoch's own order, which depends on the seed alone; `workers` processes read ahead."""
+    config = FitConfig(batch_size=batch_size, seed=seed)
+    order = (_batch(len(samples), step, config).tolist() for step in range(steps))
+    return _loaded(samples, order, workers)
+
+
+def in_order(samples: Sequence[Item], batch_size: int, workers: int = 0) -> Iterable[list[Item]]:
+    """Batches of all samples, the last may be smaller; `workers` processes read ahead."""
+    firsts = range(0, len(samples), batch_size)
+    order = (list(range(first, min(first + batch_size, len(samples)))) for first in firsts)
+    return _loaded(samples, order, workers)
+
+
+def _loaded(samples: Any, batches: Iterator[list[int]], workers: int) -> Iterable[list[Item]]:
+    return DataLoader(
+        samples,
+        batch_sampler=batches,  # type: ignore[arg-type]
+        collate_fn=list,
+        num_workers=workers,
+        multiprocessing_context="fork" if workers else None,  # what reads a file need not be picklable
+        generator=torch.Generator(),  # it would draw from the global one
+    )
+
+
+def resized(samples: Sequence[Segmented], height: int, width: int) -> Lazy[Segmented]:
+    """The same samples at one size: images by area means or linearly, labels by the nearest."""
+
+    def read(key: str) -> Segmented:
+        sample = samples[int(key)]
+        smaller = height * width < sample.labels.size
+        image = cv2.resize(
+            sample.image, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+        )
+        labels = cv2.resize(sample.labels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+        return Segmented(image, labels)
+
+    return Lazy(map(str, range(len(samples))), read)

@@ -1,0 +1,141 @@
+"""Semantic segmentation elsewhere: a backbone fine-tuned in FCN, DeepLabv3 or a U-Net, scored by mean IoU."""
+
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from bdgan_lib.downstream.backbones import Backbone
+from bdgan_lib.downstream.fitting import FitConfig, fit_batches, predict
+from bdgan_lib.downstream.metrics import confusion, iou
+from bdgan_lib.downstream.segmentation import Segmenter, segmenter
+from bdgan_lib.downstream.transfer.cityscapes import CITYSCAPES_LABELS
+from bdgan_lib.downstream.transfer.samples import shuffled
+from bdgan_lib.downstream.transfer.voc import VOC_CLASSES
+from bdgan_lib.types import UNLABELLED, BdganError, Segmented
+
+_PIXELS = 2**19  # that are labelled at a time, or one picture
+POCKET_FIT = FitConfig(steps=240, batch_size=16)
+
+
+@dataclass(frozen=True)
+class SegmentConfig:
+    """How a segmentation network is trained. AdamW over one cycle, where the paper has SGD."""
+
+    labels: tuple[str, ...]  # names of the labels, from 0
+    head: str = "unet"  # paper: "fcn"
+    fit: FitConfig = POCKET_FIT  # paper: see VOC_FCN, CITYSCAPES_FCN
+    frozen: bool = False  # whether the backbone stays as it is, its batch statistics too
+    crop: int | None = None  # pixels a side, a multiple of 32; None = pictures as they come
+    scales: tuple[float, float] = (1.0, 1.0)  # range of a random resize before the crop; paper: 0.5 to 2
+    workers: int = 0  # processes that read pictures ahead
+
+
+# the paper's steps and batches, its crops of 513 and 769 rounded; a rate for AdamW (SGD's: 3e-3 and 1e-2)
+VOC_FCN = SegmentConfig(
+    ("background", *VOC_CLASSES), "fcn", FitConfig(30_000, 16, 1e-4), crop=512, scales=(0.5, 2.0), workers=8
+)
+CITYSCAPES_FCN = replace(VOC_FCN, labels=CITYSCAPES_LABELS, fit=FitConfig(90_000, 16, 1e-4), crop=768)
+
+
+def train_and_score(
+    backbone: Backbone,
+    train: Sequence[Segmented],
+    test: Sequence[Segmented],
+    config: SegmentConfig,
+    device: str = "cpu",
+    progress: str | None = None,
+) -> dict[str, float]:
+    """Fine-tune a copy of the backbone on `train`; on `test`, whole pictures: "miou", "iou LABEL", "loss".
+
+    IoU in [0, 1], NaN for a label that neither side has; miou is the mean of the others. The same seed,
+    backbone, data and device give the same scores. progress: name shown on a progress bar; none if None.
+    BdganError for pictures of several sizes without a crop, and for too few of them.
+    """
+    if not (len(train) and len(test)):
+        raise BdganError(
+            f"{len(train)} pictures to train on and {len(test)} to score came; wanted some of each"
+        )
+    with torch.random.fork_rng():
+        torch.manual_seed(config.fit.seed)
+        plain = segmenter(copy.deepcopy(backbone), len(config.labels), config.head)
+        network = Frozen(plain) if config.frozen else plain
+        loss = fit_batches(network, _batches(train, config), config.fit, device, progress)
+    counts = sum(
+        confusion(found, item.labels, len(config.labels)) for item, found in _labelled(network, test, device)
+    )
+    scores = iou(np.asarray(counts))
+    named = {f"iou {name}": float(score) for name, score in zip(config.labels, scores, strict=True)}
+    return {"miou": float(np.nanmean(scores)), **named, "loss": loss}
+
+
+class Frozen(nn.Module):
+    """A segmentation network of whose backbone nothing changes in training: no weight, no batch statistic."""
+
+    def __init__(self, network: Segmenter) -> None:
+        super().__init__()
+        self.network = network
+        network.backbone.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> "Frozen":
+        super().train(mode)
+        self.network.backbone.eval()
+        return self
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network(images)
+
+
+def _batches(
+    train: Sequence[Segmented], config: SegmentConfig
+) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.integer]]]:
+    noise = np.random.default_rng([config.fit.seed, 1])
+    fit = config.fit
+    for batch in shuffled(train, fit.steps, fit.batch_size, fit.seed, config.workers):
+        if config.crop is not None:
+            batch = [_cropped(item, config.crop, config.scales, noise) for item in batch]
+        sizes = {item.labels.shape for item in batch}
+        if len(sizes) > 1:
+            raise BdganError(f"pictures of {sorted(sizes)} came in one batch; give a crop, or use `resized`")
+        yield np.stack([item.image for item in batch]), np.stack([item.labels for item in batch])
+
+
+def _cropped(
+    item: Segmented, side: int, scales: tuple[float, float], noise: np.random.Generator
+) -> Segmented:
+    """A random square of the resized picture; beyond its border black, and unlabelled."""
+    scale = float(np.exp(noise.uniform(*np.log(scales))))
+    size = [max(1, round(n * scale)) for n in item.labels.shape[::-1]]
+    image = cv2.resize(item.image, size, interpolation=cv2.INTER_LINEAR)
+    labels = cv2.resize(item.labels, size, interpolation=cv2.INTER_NEAREST_EXACT)
+    y, x = (int(noise.integers(max(0, n - side) + 1)) for n in labels.shape)
+    image, labels = image[y : y + side, x : x + side], labels[y : y + side, x : x + side]
+    below, beside = side - labels.shape[0], side - labels.shape[1]
+    return Segmented(
+        np.pad(image, ((0, below), (0, beside), (0, 0))),
+        np.pad(labels, ((0, below), (0, beside)), constant_values=UNLABELLED),
+    )
+
+
+def _labelled(
+    network: nn.Module, test: Sequence[Segmented], device: str
+) -> Iterator[tuple[Segmented, NDArray[np.int64]]]:
+    """Each picture with the labels found in it; small ones of one size in a row are labelled together."""
+    run: list[Segmented] = []
+    for k in range(len(test) + 1):
+        item = test[k] if k < len(test) else None
+        full = sum(r.labels.size for r in run) > _PIXELS
+        if run and (item is None or full or item.labels.shape != run[0].labels.shape):
+            height, width = run[0].labels.shape
+            below, beside = -height % 32, -width % 32  # the networks want multiples of their strides
+            images = np.stack([np.pad(r.image, ((0, below), (0, beside), (0, 0)), "edge") for r in run])
+            found = predict(network, images, device=device).argmax(1).numpy()
+            yield from zip(run, found[:, :height, :width], strict=True)
+            run = []
+        if item is not None:
+            run.append(item)
