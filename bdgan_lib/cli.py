@@ -2,7 +2,6 @@
 
 import os
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -278,23 +277,18 @@ def experiment(
     out: Annotated[Path, typer.Option(help="Where results and finished cells lie.")] = Path(
         "runs/experiments"
     ),
-    seeds: Annotated[int, typer.Option(min=1)] = 5,
+    seeds: Annotated[int, typer.Option(min=0, help="0: as many as the experiment has.")] = 0,
     profile: ProfileName = "pocket",
 ) -> None:
     """Run an experiment: many small trainings, one JSON. The same command goes on where it was cut off."""
-    from bdgan_lib.experiments import annotation_clicks, label_head, label_queue
+    from bdgan_lib.experiments.catalogue import EXPERIMENTS
 
-    experiments: dict[str, Callable[..., Any]] = {
-        "annotation-clicks": annotation_clicks.run,
-        "label-head": label_head.run,
-        "label-queue": label_queue.run,
-    }
     if name == "list":
-        print("\n".join(experiments))
+        print("\n".join(EXPERIMENTS))
         return
-    if name not in experiments:
-        raise BdganError(f"no experiment {name!r}; there is {', '.join(experiments)}")
-    experiments[name](load_profile(profile), out, seeds)
+    if name not in EXPERIMENTS:
+        raise BdganError(f"no experiment {name!r}; there is {', '.join(EXPERIMENTS)}")
+    EXPERIMENTS[name](load_profile(profile), out, **({"seeds": seeds} if seeds else {}))
     print(out / f"{name}.json")
 
 

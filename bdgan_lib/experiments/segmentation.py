@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bdgan_lib.downstream.backbones import build_backbone
+from bdgan_lib.downstream.backbones import Backbone, build_backbone
 from bdgan_lib.downstream.fitting import FitConfig, fit, fit_batches, predict
 from bdgan_lib.downstream.metrics import confusion, iou
+from bdgan_lib.downstream.pretraining.branch import Branch, BranchConfig
 from bdgan_lib.downstream.pretraining.files import load_pretrained
 from bdgan_lib.downstream.pretraining.training import PretrainConfig, pretrain
 from bdgan_lib.downstream.segmentation import segmenter
@@ -25,6 +26,7 @@ from bdgan_lib.experiments.pools import Pool, annotated, make_pool, read_pool, s
 from bdgan_lib.heads.files import load_head
 from bdgan_lib.profiles import Profile, load_profile
 from bdgan_lib.synthesis.online import OnlineSynthesis
+from bdgan_lib.types import UNLABELLED
 
 PRETRAINING_SEED, PRETRAINING_IMAGES = 21_000_000, 6_000  # rendered scenes, unlabelled
 ANNOTATED = {"kind": "annotated"}
@@ -41,6 +43,23 @@ def pool_of(source: Mapping[str, Any]) -> Pool:
 
 
 @dataclass(frozen=True)
+class Start:
+    """What a backbone begins with."""
+
+    method: str = "random"
+    branch: bool = False  # pre-trained with a segmentation branch on BigGAN-sim beside (paper section 4.3)
+    backbone: str = "pocket-10"
+
+    @property
+    def name(self) -> str:
+        return self.method + " + branch" * self.branch
+
+    @property
+    def file(self) -> str:
+        return f"backbone-{self.method}{'-branch' * self.branch}-{self.backbone}"
+
+
+@dataclass(frozen=True)
 class Bench:
     """Where the experiments keep what they share."""
 
@@ -53,24 +72,22 @@ class Bench:
         sources = [source for cell in cells for source in cell["train"]]
         for pool in {pool_of(s): None for s in sources if s["kind"] != "annotated"}:
             make_pool(pool, self.folder)
-        self.pretrained({(cell["init"], cell["backbone"]): None for cell in cells})
+        self.pretrained({Start(cell["init"], backbone=cell["backbone"]): None for cell in cells})
 
-    def pretrained(self, wanted: Iterable[tuple[str, str]]) -> Row:
+    def pretrained(self, wanted: Iterable[Start]) -> Row:
         """Pre-train backbones that are not there yet, and what their features are worth."""
-        steps = PretrainConfig().steps
-        cells = {
-            f"{method} / {backbone}": {"method": method, "backbone": backbone, "steps": steps}
-            for method, backbone in wanted
-            if method != "random"
-        }
+        starts = [start for start in wanted if start.file != Start(backbone=start.backbone).file]
+        if any(start.branch for start in starts):
+            make_pool(Pool(), self.folder)
+        cells = {start.file: {**asdict(start), "steps": PretrainConfig().steps} for start in starts}
         about = {"profile": self.profile}
-        return run_cells("pretraining", cells, partial(_pretrain, self), self.folder, about, _workers())
+        return run_cells("pretraining", cells, partial(_pretrain, self), self.folder, about, workers())
 
     def run(self, name: str, cells: Mapping[str, Mapping[str, Any]]) -> Row:
         """Measure cells of one experiment, on all cores; see `run_cells`."""
         self.prepare(cells.values())
         about = {"profile": self.profile, "generator_sha256": _profile(self.profile).generator().sha256}
-        return run_cells(name, cells, partial(measure, self), self.folder, about, _workers())
+        return run_cells(name, cells, partial(measure, self), self.folder, about, workers())
 
 
 def cell(task: str, train: list[dict[str, Any]], seed: int, **settings: Any) -> dict[str, Any]:
@@ -84,13 +101,8 @@ def cell(task: str, train: list[dict[str, Any]], seed: int, **settings: Any) -> 
 def measure(bench: Bench, settings: Mapping[str, Any]) -> Row:
     """Train a network on its sources' images of a task, and score it on the task's real test images."""
     task, seed = _profile(bench.profile).task(settings["task"]), settings["seed"]
-    torch.manual_seed(seed)
-    init = settings["init"]
-    backbone = (
-        build_backbone(settings["backbone"]) if init == "random"
-        else load_pretrained(bench.folder / f"backbone-{init}-{settings['backbone']}").backbone()
-    )  # fmt: skip
-    network = segmenter(backbone, len(task.labels))
+    start = Start(settings["init"], backbone=settings["backbone"])
+    network = segmenter(backbone_of(bench, start, seed), len(task.labels))
     config = FitConfig(settings["steps"], settings["batch_size"], settings["learning_rate"], seed=seed)
     if settings["train"][0]["kind"] == "online":
         fit_batches(network, _online(bench, settings["train"][0], task, config), config)
@@ -108,6 +120,14 @@ def measure(bench: Bench, settings: Mapping[str, Any]) -> Row:
         "miou": float(np.nanmean(scores)),
         "iou": [round(s, 4) for s in scores.tolist()],
     }
+
+
+def backbone_of(bench: Bench, start: Start, seed: int) -> Backbone:
+    """A backbone as it starts; the seed decides what is random, and torch goes on from it."""
+    torch.manual_seed(seed)
+    if start.file == Start(backbone=start.backbone).file:
+        return build_backbone(start.backbone)
+    return load_pretrained(bench.folder / start.file).backbone()
 
 
 def training_set(bench: Bench, sources: Iterable[Mapping[str, Any]], task: Task) -> LabelledSet:
@@ -171,18 +191,23 @@ def _pretrain(bench: Bench, settings: Mapping[str, Any]) -> Row:
     """A backbone on disk, and what its features are worth on scenes it has not seen."""
     from bdgan_lib.downstream.pretraining.quality import knn_accuracy, linear_accuracy, pooled_features
 
-    method, backbone = settings["method"], settings["backbone"]
+    start = Start(settings["method"], settings["branch"], settings["backbone"])
     scenes = _scenes(bench.profile, PRETRAINING_IMAGES, PRETRAINING_SEED)
+    branch = None
+    if start.branch:  # foreground against ground: nothing that names a class
+        drawn = read_pool(Pool(), bench.folder)
+        chosen = drawn.chosen(len(drawn.class_ids), 0.9, 0.9)
+        masks = drawn.labelled.masks[chosen]
+        foreground = np.where(masks == UNLABELLED, UNLABELLED, masks > 0).astype(np.uint8)
+        branch = Branch(LabelledSet(drawn.labelled.images[chosen], foreground), BranchConfig(2))
     found = pretrain(
-        method, scenes.images, scenes.class_ids, PretrainConfig(backbone, settings["steps"]),
-        checkpoint=bench.folder / f"backbone-{method}-{backbone}.pt",
+        start.method, scenes.images, scenes.class_ids, PretrainConfig(start.backbone, settings["steps"]),
+        branch, checkpoint=bench.folder / f"{start.file}.pt",
     )  # fmt: skip
-    found.save(bench.folder / f"backbone-{method}-{backbone}")
+    found.save(bench.folder / start.file)
     fresh = _scenes(bench.profile, 1_200, PRETRAINING_SEED + 100_000)
-    train, test = (
-        pooled_features(found.backbone(), images) for images in (scenes.images[:1_200], fresh.images)
-    )
-    ids = scenes.class_ids[:1_200]
+    seen, ids = scenes.images[:1_200], scenes.class_ids[:1_200]
+    train, test = (pooled_features(found.backbone(), images) for images in (seen, fresh.images))
     return {
         "knn": knn_accuracy(train, ids, test, fresh.class_ids),
         "linear": linear_accuracy(train, ids, test, fresh.class_ids),
@@ -191,5 +216,6 @@ def _pretrain(bench: Bench, settings: Mapping[str, Any]) -> Row:
     }
 
 
-def _workers() -> int:
+def workers() -> int:
+    """Cells measured side by side: one per core."""
     return os.cpu_count() or 1

@@ -1,0 +1,19 @@
+"""Every experiment by its name on the command line."""
+
+from collections.abc import Callable
+from typing import Any
+
+from bdgan_lib.experiments import annotation_clicks, downstream, label_head, label_queue, transfer
+
+EXPERIMENTS: dict[str, Callable[..., Any]] = {
+    "annotation-clicks": annotation_clicks.run,
+    "label-head": label_head.run,
+    "label-queue": label_queue.run,
+    "table2": downstream.table2,
+    "set-size": downstream.set_size,
+    "backbone": downstream.backbone,
+    "labels-per-class": downstream.labels_per_class,
+    "filter": downstream.filtering,
+    "online": downstream.online,
+    "transfer": transfer.run,
+}
