@@ -34,7 +34,7 @@ from benchmarks.memory import peak_bytes
 
 T = TypeVar("T")
 SIZES = {
-    "full": (2_000, 5, 20_000, 50_000),
+    "full": (2_000, 3, 20_000, 50_000),
     "quick": (500, 1, 1_000, 0),
 }  # images, rounds, of two workers, of memory
 

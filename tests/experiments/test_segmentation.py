@@ -1,0 +1,92 @@
+"""The cell of the downstream experiments: which images it takes, and that it repeats itself."""
+
+import numpy as np
+import pytest
+
+from bdgan_lib.downstream.worth import LabelledSet, class_masks
+from bdgan_lib.experiments import downstream, segmentation, transfer
+from bdgan_lib.experiments.catalogue import EXPERIMENTS
+from bdgan_lib.experiments.pools import Drawn, Pool
+from bdgan_lib.experiments.segmentation import ANNOTATED, Bench, Start, cell, measure, sim, training_set
+from bdgan_lib.pocket.world import render_set
+from bdgan_lib.profiles import load_profile
+
+
+@pytest.fixture
+def drawn(monkeypatch) -> Drawn:
+    """A pool of 120 tiny images, one pixel of which is the object, in place of one that takes minutes."""
+    noise, ids = np.random.default_rng(0), np.arange(120) % 12
+    masks = np.zeros((120, 4, 4), np.uint8)
+    masks[:, 0, 0] = 1
+    images = noise.integers(0, 256, (120, 4, 4, 3), np.uint8)
+    found = Drawn(LabelledSet(images, class_masks(masks, ids)), ids, noise.random(120), noise.random(120))
+    monkeypatch.setattr(segmentation, "read_pool", lambda pool, folder: found)
+    return found
+
+
+def test_filters_keep_the_surest_and_of_them_the_least_disputed(drawn):
+    kept = drawn.chosen(120, 0.5, 0.5)
+    assert len(kept) == 30 and np.all(np.diff(kept) > 0)
+    assert drawn.confidence[kept].min() >= np.median(drawn.confidence)
+    sure = np.flatnonzero(drawn.confidence >= np.median(drawn.confidence))
+    others = np.setdiff1d(sure, kept)
+    assert drawn.divergence[kept].max() <= drawn.divergence[others].min()
+    assert drawn.chosen(7, 0.5, 0.5).tolist() == kept[:7].tolist(), "a small set is part of a larger one"
+    assert len(drawn.chosen(1_000)) == 120
+
+
+def test_a_task_gets_its_share_of_a_set_and_its_own_labels(drawn, tmp_path):
+    bench = Bench("pocket", tmp_path)
+    for name, images, labels in (("Bird", 10, {0, 1, 2, 3}), ("FG/BG", 40, {0, 1}), ("MC-all", 40, None)):
+        task = load_profile("pocket").task(name)
+        found = training_set(bench, [sim(40, confident=1.0, agreed=1.0)], task)
+        assert len(found.images) == images
+        assert set(np.unique(found.masks)) == (labels or set(range(13)))
+
+
+def test_a_mix_is_one_set_after_the_other(drawn, tmp_path, monkeypatch):
+    labelled = LabelledSet(np.ones((12, 4, 4, 3), np.uint8), class_masks(np.ones((12, 4, 4)), np.arange(12)))
+    monkeypatch.setattr(segmentation, "_annotated", lambda profile: (labelled, np.arange(12)))
+    task = load_profile("pocket").task("MC-all")
+    found = training_set(Bench("pocket", tmp_path), [ANNOTATED, sim(24)], task)
+    assert np.array_equal(found.images[:12], labelled.images) and len(found.images) == 36
+
+
+def test_a_cell_repeats_itself(tmp_path, monkeypatch):
+    monkeypatch.setattr(segmentation, "_scenes", lambda profile, count, first: render_set(24, first, 64))
+    segmentation.test_set.cache_clear()
+    bench, settings = Bench("pocket", tmp_path), cell("Bird", [ANNOTATED], 0, steps=2)
+    found = measure(bench, settings)
+    assert found == measure(bench, settings) != measure(bench, {**settings, "seed": 1})
+    assert found["images"] == 15 and len(found["iou"]) == 4 and 0 <= found["miou"] <= 1
+    segmentation.test_set.cache_clear()
+
+
+def test_a_pre_trained_start_is_made_once_and_used(tmp_path, monkeypatch):
+    monkeypatch.setattr(segmentation, "_scenes", lambda profile, count, first: render_set(24, first, 64))
+    bench, start = Bench("pocket", tmp_path), Start("simclr")
+    settings = {"method": "simclr", "branch": False, "backbone": "pocket-10", "steps": 2}
+    assert 0 <= segmentation._pretrain(bench, settings)["knn"] <= 1
+    one, two = (segmentation.backbone_of(bench, start, seed) for seed in (0, 1))
+    assert all(np.array_equal(a, b) for a, b in zip(one.state_dict().values(), two.state_dict().values()))
+
+
+def test_other_settings_are_another_pool():
+    pools = [Pool(), Pool(images=24), Pool(labels_per_class=1), Pool(truncation=0.5), Pool("pocket-vqgan")]
+    assert len({pool.name for pool in pools}) == len(pools)
+
+
+def test_every_experiment_of_the_paper_is_there():
+    wanted = {
+        "table2",
+        "set-size",
+        "backbone",
+        "labels-per-class",
+        "filter",
+        "online",
+        "transfer",
+        "label-head",
+    }
+    assert wanted <= EXPERIMENTS.keys()
+    assert len(downstream.METHODS) >= 9 and len(downstream.SIZES) >= 5
+    assert {start.branch for start in transfer.STARTS} == {False, True}
