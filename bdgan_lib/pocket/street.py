@@ -151,13 +151,13 @@ def _traffic(canvas: Canvas, camera: _Camera, draws: Draws, centre: float, road:
         lane = draws.index(4)  # parked left, oncoming, ahead, parked right
         x = centre + (-0.86, -0.42, 0.42, 0.86)[lane] * road
         things.append((10 ** draws.span(0.9, 1.85), x, _vehicle))
-    for _ in range(draws.index(5)):
+    for _ in range(draws.index(6)):
         side, crossing = (-1, 1)[draws.index(2)], draws.chance(0.2)
         x = centre + (draws.span(-road, road) if crossing else side * (road + draws.span(0.1, 0.9) * walk))
-        things.append((10 ** draws.span(0.9, 1.9), x, _person))
+        things.append((10 ** draws.span(1.2, 1.95), x, _person))
     for _ in range(1 + draws.index(3)):
         x = centre + (-1, 1)[draws.index(2)] * (road + 0.1)
-        things.append((10 ** draws.span(0.8, 1.8), x, _pole))
+        things.append((10 ** draws.span(1.2, 1.9), x, _pole))
     for k, x, draw in sorted(things, key=lambda thing: thing[0]):
         _stand(canvas, camera, x, k)
         draw(canvas, draws)
@@ -211,13 +211,13 @@ def _pole(canvas: Canvas, draws: Draws) -> None:
     """A lamp post, a sign or a traffic light."""
     kind, high, steel = draws.index(3), draws.span(2.2, 3.6), rgb(210, 0.05, draws.span(0.2, 0.55))
     hue, arm = draws.unit(), (-0.5, 0.5)[draws.index(2)]
-    canvas.part(ribbon(points(0, 0, 0, -high), 0.09), steel, POLE, puff=0.2)
+    canvas.part(ribbon(points(0, 0, 0, -high), 0.12), steel, POLE, puff=0.2)
     if kind == 0:
         canvas.part(ribbon(points(0, -high, arm, -high - 0.1), 0.08), steel, POLE, puff=0)
     elif kind == 1:
         face = rgb(230, 0.8, 0.7) if hue < 0.4 else rgb(0, 0.85, 0.8) if hue < 0.8 else rgb(48, 0.9, 0.9)
-        canvas.part(ellipse(0, -high, 0.27, 0.27), face, POLE, puff=0)
-        canvas.part(ellipse(0, -high, 0.15, 0.15), WHITE, POLE, puff=0)
+        canvas.part(ellipse(0, -high, 0.32, 0.32), face, POLE, puff=0)
+        canvas.part(ellipse(0, -high, 0.18, 0.18), WHITE, POLE, puff=0)
     else:
         box = points(-0.16, -high - 0.5, 0.16, -high - 0.5, 0.16, -high + 0.2, -0.16, -high + 0.2)
         canvas.part(box, BLACK * 1.5, POLE, puff=0)

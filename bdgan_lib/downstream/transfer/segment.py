@@ -20,7 +20,7 @@ from bdgan_lib.downstream.transfer.voc import VOC_CLASSES
 from bdgan_lib.types import UNLABELLED, BdganError, Segmented
 
 _PIXELS = 2**19  # that are labelled at a time, or one picture
-POCKET_FIT = FitConfig(steps=240, batch_size=16)
+POCKET_FIT = FitConfig(steps=480, batch_size=8)
 
 
 @dataclass(frozen=True)
