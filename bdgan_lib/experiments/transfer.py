@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from bdgan_lib.downstream.backbones import Backbone
-from bdgan_lib.downstream.fitting import FitConfig
 from bdgan_lib.downstream.transfer import chest, detect, segment
 from bdgan_lib.experiments.cells import Row, run_cells
 from bdgan_lib.experiments.segmentation import Bench, Start, backbone_of, workers
@@ -18,8 +17,12 @@ from bdgan_lib.pocket import scenes, street
 from bdgan_lib.pocket.elsewhere import render_many
 from bdgan_lib.profiles import Profile
 
-FIRST_SEED = 20_000_000  # of the pictures; each world's are its own
-TRAIN, TEST = 400, 200  # pictures of each world
+WORLDS: dict[str, tuple[Any, int, int]] = {  # -> how it is drawn, first seed, pictures to train on
+    "scenes": (scenes.scene, 22_000_000, 1_000),
+    "street": (street.street, 23_000_000, 400),
+    "chest": (chest_world.chest, 24_000_000, 200),
+}
+TEST, TEST_OFFSET = 200, 700_000  # pictures of each world, from seeds on which nothing was chosen
 STARTS = tuple(
     Start(method, branch)
     for method in ("random", "supervised", "simclr", "moco-v2", "densecl")
@@ -33,7 +36,6 @@ def run(profile: Profile, folder: Path, seeds: int = 3) -> Row:
     cells = {
         f"{start.name} / {world} / {seed}": {
             "method": start.method, "branch": start.branch, "world": world, "seed": seed,
-            "train": TRAIN, "test": TEST,
         }
         for start in STARTS
         for world in worlds
@@ -49,12 +51,13 @@ def measure(bench: Bench, settings: Mapping[str, Any]) -> Row:
     """Fine-tune one start on one world, and score it on pictures it has not seen."""
     backbone: Backbone = backbone_of(bench, Start(settings["method"], settings["branch"]), settings["seed"])
     world, _, share = settings["world"].partition(" ")
-    train, test = pictures(world, settings["train"], 0), pictures(world, settings["test"], 500_000)
+    train, test = pictures(world, WORLDS[world][2], 0), pictures(world, TEST, TEST_OFFSET)
     seed: int = settings["seed"]
     if world == "scenes":
         found = detect.train_and_score(backbone, train, test, replace(detect.DetectConfig(), seed=seed))
     elif world == "street":
-        config = segment.SegmentConfig(street.STREET_LABELS, fit=FitConfig(160, 16, seed=seed))
+        config = segment.SegmentConfig(street.STREET_LABELS)
+        config = replace(config, fit=replace(config.fit, seed=seed))
         found = segment.train_and_score(backbone, train, test, config)
     else:
         few = replace(chest.with_seed(chest.ChestConfig(), seed), share=float(share.rstrip("%")) / 100)
@@ -65,5 +68,5 @@ def measure(bench: Bench, settings: Mapping[str, Any]) -> Row:
 @cache
 def pictures(world: str, count: int, offset: int) -> list[Any]:
     """Pictures of one of the worlds."""
-    render: Any = {"scenes": scenes.scene, "street": street.street, "chest": chest_world.chest}[world]
-    return render_many(render, count, FIRST_SEED + offset)
+    render, first_seed, _ = WORLDS[world]
+    return render_many(render, count, first_seed + offset)

@@ -71,6 +71,17 @@ def test_a_pre_trained_start_is_made_once_and_used(tmp_path, monkeypatch):
     assert all(np.array_equal(a, b) for a, b in zip(one.state_dict().values(), two.state_dict().values()))
 
 
+@pytest.mark.parametrize("world", ["street", "chest 5%"])
+def test_a_start_is_scored_elsewhere(tmp_path, monkeypatch, world):
+    monkeypatch.setattr(transfer, "TEST", 4)
+    name = world.split()[0]
+    monkeypatch.setitem(transfer.WORLDS, name, (*transfer.WORLDS[name][:2], 20))
+    transfer.pictures.cache_clear()
+    settings = {"method": "random", "branch": False, "world": world, "seed": 0}
+    assert 0 <= transfer.measure(Bench("pocket", tmp_path), settings)["miou"] <= 1
+    transfer.pictures.cache_clear()
+
+
 def test_other_settings_are_another_pool():
     pools = [Pool(), Pool(images=24), Pool(labels_per_class=1), Pool(truncation=0.5), Pool("pocket-vqgan")]
     assert len({pool.name for pool in pools}) == len(pools)
