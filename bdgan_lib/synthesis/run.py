@@ -46,7 +46,7 @@ def make_shard(
 
     A function of spec and k alone: any worker, in any order, writes the same bytes. What filters drop is
     listed in `<shard>.dropped.jsonl`, with the reason; without filters there is no such file. Memory is that
-    of two batches. BdganError for models that are not the specification's, for an unknown class, for masks of
+    of a batch, of two on a GPU. BdganError for models that are not the specification's, for an unknown class, for masks of
     the wrong kind and for bfloat16 where that is slow.
     """
     if not 0 <= k < spec.num_shards:
@@ -206,7 +206,9 @@ def _kept(
         "bf16": spec.bf16,
         "bdgan_lib": __version__,
     }
-    for numbers, found in ahead(_batches(spec, k, models)):
+    batches = _batches(spec, k, models)
+    # a GPU draws while this thread encodes; a core that does both is only held up by a second thread
+    for numbers, found in batches if spec.device == "cpu" else ahead(batches):
         why, kept = reasons(found, spec.filters), 0
         for i, n in enumerate(numbers):
             if n not in spec.numbers(k):

@@ -294,3 +294,12 @@ def test_a_set_of_jpegs_is_whole_read_and_exported(tmp_path):
         assert sample.id == wanted.id and np.array_equal(sample.mask, wanted.mask)
     export_set(found, tmp_path / "out", "folder", progress=False)
     assert len(list((tmp_path / "out/images").glob("*.jpg"))) == len(found)
+
+
+def test_a_batch_computed_ahead_is_the_same(tmp_path):
+    models = Models(TinyGenerator(), TinyHead())
+    found = [  # on a GPU the next batch is drawn meanwhile; here both draw on the CPU
+        synthesize(replace(SPEC, device=device), models, tmp_path / device, progress=False).arrays()
+        for device in ("cpu", "cuda")
+    ]
+    assert all(np.array_equal(one, other) for one, other in zip(*found))
