@@ -46,8 +46,8 @@ def make_shard(
 
     A function of spec and k alone: any worker, in any order, writes the same bytes. What filters drop is
     listed in `<shard>.dropped.jsonl`, with the reason; without filters there is no such file. Memory is that
-    of a batch, of two on a GPU. BdganError for models that are not the specification's, for an unknown class, for masks of
-    the wrong kind and for bfloat16 where that is slow.
+    of a batch, of two on a GPU. BdganError for models that are not the specification's, for an unknown class,
+    for masks of the wrong kind and for bfloat16 where that is slow.
     """
     if not 0 <= k < spec.num_shards:
         raise BdganError(f"shard {k} was asked for; this data set has 0..{spec.num_shards - 1}")
