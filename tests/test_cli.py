@@ -226,7 +226,7 @@ def test_the_experiments_are_listed(folder, monkeypatch, capsys):
 def test_a_mistake_is_one_line_and_nothing_is_written(folder, monkeypatch, capsys, arguments, named):
     if arguments[0] == "synthesize":  # trains a head of its own before it reads the truncation
         monkeypatch.setattr(
-            cli, "train_head", lambda *_: pytest.fail("work before the arguments were checked")
+            cli.datasets, "train_head", lambda *_: pytest.fail("work before the arguments were checked")
         )
     assert named in refused(monkeypatch, capsys, folder, *arguments)
 

@@ -13,12 +13,8 @@ from numpy.typing import NDArray
 from bdgan_lib.images import decode_image, decode_png
 from bdgan_lib.types import BdganError, checked_id
 
-IMAGE, JPEG, MASK, RECORD = (
-    ".png",
-    ".jpg",
-    ".mask.png",
-    ".json",
-)  # suffixes; an image is either of the first two
+IMAGE, JPEG = ".png", ".jpg"  # suffixes of the members of a sample: the image is one of these
+MASK, RECORD = ".mask.png", ".json"
 _LARGEST = {IMAGE: 1 << 28, JPEG: 1 << 28, MASK: 1 << 28, RECORD: 1 << 20}  # bytes
 _KINDS = {
     tarfile.LNKTYPE: "a hard link", tarfile.SYMTYPE: "a symbolic link", tarfile.CHRTYPE: "a device",

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from bdgan_lib.data.annotations import Annotation
+from bdgan_lib.data.shards import ShardedSet
 from bdgan_lib.downstream.worth import LabelledSet, class_masks
 from bdgan_lib.heads.base import Architecture, Head
 from bdgan_lib.heads.examples import samples_of
@@ -41,6 +42,11 @@ class Pool:
     def name(self) -> str:
         settings = json.dumps(asdict(self), sort_keys=True)
         return f"{self.profile}-{sha256(settings.encode()).hexdigest()[:8]}"
+
+    @property
+    def head(self) -> str:
+        """Folder of the ensemble."""
+        return f"head-{self.profile}-{self.labels_per_class}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,8 +95,6 @@ def sampling_of(pool: Pool, profile: Profile) -> Sampling:
 @cache
 def read_pool(pool: Pool, folder: Path) -> Drawn:
     """A pool that stands in `folder`."""
-    from bdgan_lib.data.shards import ShardedSet
-
     found = list(ShardedSet(folder / pool.name))
     ids = np.array([sample.class_id for sample, _ in found])
     masks = np.stack([sample.mask for sample, _ in found])
@@ -103,7 +107,7 @@ def read_pool(pool: Pool, folder: Path) -> Drawn:
 
 def _head(pool: Pool, profile: Profile, folder: Path) -> Head:
     """The ensemble of a pool, trained once."""
-    path = folder / f"head-{pool.profile}-{pool.labels_per_class}"
+    path = folder / pool.head
     if not (path / "head.json").exists():
         sampler, labels = profile.annotated()
         if pool.labels_per_class != 5:

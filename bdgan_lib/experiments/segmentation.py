@@ -24,6 +24,7 @@ from bdgan_lib.downstream.worth import LabelledSet, class_masks
 from bdgan_lib.experiments.cells import Row, run_cells
 from bdgan_lib.experiments.pools import Pool, annotated, make_pool, read_pool, sampling_of
 from bdgan_lib.heads.files import load_head
+from bdgan_lib.pocket.world import render_set
 from bdgan_lib.profiles import Profile, load_profile
 from bdgan_lib.synthesis.online import OnlineSynthesis
 from bdgan_lib.types import UNLABELLED
@@ -51,6 +52,11 @@ class Start:
     backbone: str = "pocket-10"
 
     @property
+    def fresh(self) -> bool:
+        """Whether nothing was learnt before."""
+        return self.method == "random" and not self.branch
+
+    @property
     def name(self) -> str:
         return self.method + " + branch" * self.branch
 
@@ -76,7 +82,7 @@ class Bench:
 
     def pretrained(self, wanted: Iterable[Start]) -> Row:
         """Pre-train backbones that are not there yet, and what their features are worth."""
-        starts = [start for start in wanted if start.file != Start(backbone=start.backbone).file]
+        starts = [start for start in wanted if not start.fresh]
         if any(start.branch for start in starts):
             make_pool(Pool(), self.folder)
         cells = {start.file: {**asdict(start), "steps": PretrainConfig().steps} for start in starts}
@@ -125,7 +131,7 @@ def measure(bench: Bench, settings: Mapping[str, Any]) -> Row:
 def backbone_of(bench: Bench, start: Start, seed: int) -> Backbone:
     """A backbone as it starts; the seed decides what is random, and torch goes on from it."""
     torch.manual_seed(seed)
-    if start.file == Start(backbone=start.backbone).file:
+    if start.fresh:
         return build_backbone(start.backbone)
     return load_pretrained(bench.folder / start.file).backbone()
 
@@ -170,15 +176,13 @@ def _annotated(profile: str) -> tuple[LabelledSet, NDArray[np.int64]]:
 
 @cache
 def _scenes(profile: str, count: int, first_seed: int) -> Any:
-    from bdgan_lib.pocket.world import render_set
-
     return render_set(count, first_seed, _profile(profile).image_size)
 
 
 def _online(bench: Bench, source: Mapping[str, Any], task: Task, config: FitConfig) -> Any:
     """Batches (images, masks) of fresh samples of the task's classes."""
     pool, profile = pool_of(source), _profile(bench.profile)
-    head = load_head(bench.folder / f"head-{pool.profile}-{pool.labels_per_class}")
+    head = load_head(bench.folder / pool.head)
     stream = OnlineSynthesis(
         profile.generator(), head, task.classes, sampling_of(pool, profile), config.batch_size,
         first_seed=100_000_000 + 10_000_000 * config.seed,

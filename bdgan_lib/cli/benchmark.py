@@ -1,0 +1,92 @@
+"""The benchmark: tasks, images, scores, a page of results."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bdgan_lib.cli.options import (
+    Out,
+    ProfileName,
+    app,
+)
+from bdgan_lib.downstream.leaderboard.gallery import galleries
+from bdgan_lib.downstream.leaderboard.result import load_result
+from bdgan_lib.downstream.leaderboard.score import score
+from bdgan_lib.downstream.leaderboard.site import write_site
+from bdgan_lib.downstream.leaderboard.truth import InFolder, Truth, write_truth
+from bdgan_lib.downstream.tasks import Task
+from bdgan_lib.profiles import Profile, load_profile
+
+benchmark_app = typer.Typer(
+    no_args_is_help=True, help="Score predictions on the paper's tasks; show results."
+)
+app.add_typer(benchmark_app, name="benchmark")
+TaskName = Annotated[str, typer.Option("--task", help="One of `bdgan benchmark tasks`.")]
+Labels = Annotated[
+    str, typer.Option(help="A folder of <image id>.png, 255 = unlabelled; `pocket` renders the pocket's.")
+]
+
+
+def _truth(world: Profile, task: Task, labels: str, images: Path | None = None) -> Truth:
+    return world.truth(task) if labels == "pocket" else InFolder(Path(labels), task, images)
+
+
+@benchmark_app.command("tasks")
+def benchmark_tasks(profile: ProfileName = "pocket") -> None:
+    """The tasks on a profile's classes."""
+    for task in load_profile(profile).tasks.values():
+        names = ", ".join(task.labels[:6]) + ", ..." * (len(task.labels) > 6)
+        print(f"{task.name:<14}{task.count:>4} labels of {len(task.classes):>4} classes: {names}")
+
+
+@benchmark_app.command("images")
+def benchmark_images(
+    task: TaskName,
+    out: Out,
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    profile: ProfileName = "pocket",
+) -> None:
+    """Write a task's images and true labels, as PNG, to train on or to predict."""
+    world = load_profile(profile)
+    own = world.task(task)
+    print(f"{out}: {write_truth(world.truth(own, split), own, out)} images with labels")
+
+
+@benchmark_app.command("score")
+def benchmark_score(
+    task: TaskName,
+    predictions: Annotated[
+        Path, typer.Option(help="A folder of <image id>.png: grey, the task's label ids.")
+    ],
+    name: Annotated[str, typer.Option(help="Of what predicted; the page shows it.")],
+    out: Annotated[Path, typer.Option(help="The JSON file to write.")],
+    labels: Labels = "pocket",
+    date: Annotated[str | None, typer.Option(help="YYYY-MM-DD; today (UTC) if none.")] = None,
+    profile: ProfileName = "pocket",
+) -> None:
+    """Score predictions: mIoU with its interval and the IoU of each label, as JSON."""
+    world = load_profile(profile)
+    own = world.task(task)
+    result = score(own, _truth(world, own, labels), predictions, name, date)
+    result.save(out)
+    low, high = result.interval
+    print(f"{out}: mIoU {result.miou:.4f} (95% {low:.4f} to {high:.4f}) on {result.images} images")
+
+
+@benchmark_app.command("site")
+def benchmark_site(
+    results: Annotated[list[Path], typer.Argument(help="Files of `bdgan benchmark score`.")],
+    out: Annotated[Path, typer.Option(help="The folder to write index.html to.")],
+    predictions: Annotated[
+        list[Path] | None,
+        typer.Option(help="Folders that were scored, in any order: their images are shown."),
+    ] = None,
+    labels: Labels = "pocket",
+    images: Annotated[Path | None, typer.Option(help="Pictures beside a folder of labels.")] = None,
+    profile: ProfileName = "pocket",
+) -> None:
+    """Show results on one static page: a table to sort, each label's IoU, the best and worst images."""
+    world, found = load_profile(profile), [load_result(path) for path in results]
+    truth = lambda task: _truth(world, task, labels, images)
+    print(write_site(found, out, galleries(found, predictions or [], world.tasks, truth)))

@@ -1,0 +1,115 @@
+"""Synthetic data sets: made, written for other tools, checked, described."""
+
+import os
+from typing import Annotated
+
+import torch
+import typer
+
+from bdgan_lib.cli.options import (
+    Device,
+    Head,
+    Out,
+    ProfileName,
+    Temperature,
+    TopK,
+    TopP,
+    Truncation,
+    app,
+    names_of,
+    sampling_of,
+)
+from bdgan_lib.data.datasheet import CARD, CROISSANT, describe
+from bdgan_lib.data.export import EXPORTS, export_set
+from bdgan_lib.data.shards import ShardedSet
+from bdgan_lib.data.validate import validate
+from bdgan_lib.heads.files import load_head
+from bdgan_lib.heads.training import train_head
+from bdgan_lib.images import located
+from bdgan_lib.profiles import load_profile
+from bdgan_lib.synthesis.filters import Models, calibration
+from bdgan_lib.synthesis.run import synthesize
+from bdgan_lib.synthesis.spec import SynthesisSpec
+from bdgan_lib.types import BdganError
+
+
+@app.command("synthesize")
+def synthesize_command(
+    out: Annotated[str, typer.Option(help="A folder, or an address such as s3://bucket/folder.")],
+    images: Annotated[int, typer.Option(min=1, help="Images drawn per class; filters drop some.")] = 100,
+    classes: Annotated[str, typer.Option(help="Class names, by comma; all if empty.")] = "",
+    head: Head = None,
+    keep_confident: Annotated[float, typer.Option(help="Share the classifier is surest of; 1: all.")] = 0.9,
+    keep_agreed: Annotated[float, typer.Option(help="Share an ensemble disputes least; 1: all.")] = 0.9,
+    truncation: Truncation = None,
+    top_k: TopK = None,
+    top_p: TopP = None,
+    temperature: Temperature = None,
+    first_seed: Annotated[int, typer.Option(min=0)] = SynthesisSpec.first_seed,
+    batch_size: Annotated[int, typer.Option(min=1)] = SynthesisSpec.batch_size,
+    shard_size: Annotated[
+        int, typer.Option(min=1, help="Images drawn per shard.")
+    ] = SynthesisSpec.shard_size,
+    workers: Annotated[int, typer.Option(min=0, help="Processes; 0: one per core (cuda: one).")] = 0,
+    engine: Annotated[str, typer.Option(help="local, or ray for a cluster.")] = "local",
+    gpus: Annotated[float, typer.Option(min=0, help="ray: share of a GPU each task takes.")] = 0.0,
+    bf16: Annotated[bool, typer.Option(help="Label and judge in bfloat16, where that is fast.")] = False,
+    jpeg: Annotated[int, typer.Option(min=0, max=100, help="Images as JPEG of this quality; 0: PNG.")] = 0,
+    device: Device = "cpu",
+    profile: ProfileName = "pocket",
+) -> None:
+    """Write a labelled data set: shards of PNG images and masks with a manifest. The same command goes on."""
+    world = load_profile(profile)
+    names = names_of(classes) or world.classes
+    ids = tuple(world.class_id(name) for name in names)
+    generator, sampling = world.generator(device), sampling_of(world, truncation, top_k, top_p, temperature)
+    labeller = load_head(head) if head else train_head(*world.annotated(device))[0]
+    agreed = keep_agreed if labeller.config.architecture.members > 1 else 1.0  # one alone never disagrees
+    models = Models(generator, labeller.to(device), world.judge if keep_confident < 1 else None)
+    filters = calibration(located(out), models, ids, sampling, keep_confident, agreed, bf16=bf16)
+    spec = SynthesisSpec(
+        generator.sha256, labeller.sha256, ids, images, sampling, batch_size, shard_size, first_seed, filters,
+        models.judge.sha256 if models.judge else "", torch.device(device).type, world.licence,
+        bf16, jpeg,
+    )  # fmt: skip
+    if engine == "ray":
+        from bdgan_lib.synthesis.run_ray import synthesize_on_ray
+
+        synthesize_on_ray(spec, models, out, workers, gpus)
+    elif engine == "local":
+        alone = 1 if device != "cpu" else os.cpu_count() or 1
+        synthesize(spec, models, out, workers or alone)
+    else:
+        raise BdganError(f"no engine {engine!r}; there is local, ray")
+    print(out)
+
+
+DataSet = Annotated[str, typer.Argument(help="What `bdgan synthesize` was given as --out.")]
+
+
+@app.command("export")
+def export_command(
+    folder: DataSet,
+    to: Annotated[str, typer.Option(help=f"Whose files to write: {', '.join(EXPORTS)}.")],
+    out: Out,
+) -> None:
+    """Write a finished data set for another tool; what its format cannot hold is named."""
+    report = export_set(ShardedSet(folder), out, to)
+    overlap = f", mean IoU with the masks {report.mean_iou:.4f}" if report.mean_iou < 1 else ""
+    print(f"{out}: {report.images} images for {to}{overlap}", *report.losses, sep="\n  ")
+
+
+@app.command("validate")
+def validate_command(folder: DataSet) -> None:
+    """Check every file of a data set; exit code 2 if one is damaged, strange or missing."""
+    if findings := validate(located(folder)):
+        print(*findings, sep="\n")
+        raise typer.Exit(2)
+    print(f"{folder}: whole")
+
+
+@app.command("describe")
+def describe_command(folder: DataSet) -> None:
+    """Write a data set's data card and its Croissant metadata."""
+    describe(located(folder))
+    print(f"{folder}: {CARD}, {CROISSANT}")

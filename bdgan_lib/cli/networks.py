@@ -1,0 +1,170 @@
+"""Generators and label heads: what a profile holds, samples, training, pictures labelled, experiments."""
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+
+from bdgan_lib.cli.options import (
+    Device,
+    Head,
+    Out,
+    ProfileName,
+    Temperature,
+    TopK,
+    TopP,
+    Truncation,
+    app,
+    names_of,
+    sampling_of,
+)
+from bdgan_lib.doctor import checkup
+from bdgan_lib.generators.vqgan import VQGAN
+from bdgan_lib.heads.base import Architecture
+from bdgan_lib.heads.files import load_head, save_head
+from bdgan_lib.heads.training import HeadTraining, launched, train_head
+from bdgan_lib.images import decode_image, encode_png, grid, overlay, to_uint8, write_atomic
+from bdgan_lib.profiles import load_profile, record_assets
+from bdgan_lib.profiles.pocket import PocketProfile
+from bdgan_lib.synthesis.real import fitted, label_images
+from bdgan_lib.types import BdganError
+
+
+@app.command()
+def info(profile: ProfileName = "pocket") -> None:
+    """Check a profile's files and say what it holds."""
+    world = load_profile(profile)
+    files, generator = world.verify(), world.generator()
+    print(f"profile {world.name}: {files} files verified in {world.folder}")
+    print(f"{len(world.classes)} classes: {', '.join(_dozen(world.classes))}")
+    print(
+        f"generator {generator.sha256[:12]}: "
+        + ", ".join(f"{b} {c}x{s}x{s}" for b, (c, s) in generator.blocks.items())
+    )
+
+
+@app.command()
+def sample(
+    out: Out,
+    classes: Annotated[str, typer.Option(help="Class names, by comma; a dozen if empty.")] = "",
+    count: Annotated[int, typer.Option(min=1, max=1_000, help="Images per class.")] = 8,
+    first_seed: Annotated[int, typer.Option(min=0)] = 0,
+    truncation: Truncation = None,
+    top_k: TopK = None,
+    top_p: TopP = None,
+    temperature: Temperature = None,
+    head: Head = None,
+    device: Device = "cpu",
+    bf16: Annotated[bool, typer.Option(help="Convolve in bfloat16: faster, almost the same images.")] = False,
+    profile: ProfileName = "pocket",
+) -> None:
+    """Draw samples into one PNG, a row per class; with --head their labels are laid over."""
+    world = load_profile(profile)
+    names = names_of(classes) or _dozen(world.classes)
+    ids = torch.tensor([world.class_id(name) for name in names]).repeat_interleave(count)
+    seeds = torch.arange(first_seed, first_seed + count).repeat(len(names))
+    labeller = load_head(head).to(device) if head else None
+    generator, sampling, images = (
+        world.generator(device, bf16),
+        sampling_of(world, truncation, top_k, top_p, temperature),
+        [],
+    )
+    for part in torch.arange(len(ids)).split(8):  # memory is that of 8 images and their features
+        found = generator.sample(ids[part], seeds[part], sampling, features=labeller is not None)
+        drawn = list(to_uint8(found.images))
+        if labeller:
+            drawn = [overlay(image, mask) for image, mask in zip(drawn, labeller.predict(found), strict=True)]
+        images += drawn
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(out, encode_png(grid(images, count)))
+    print(out)
+
+
+def _dozen(names: tuple[str, ...]) -> tuple[str, ...]:
+    """All of a few, a dozen of many."""
+    return names[:: max(1, len(names) // 12)][:12]
+
+
+@app.command("train-head")
+def train_head_command(
+    out: Out,
+    steps: Annotated[int, typer.Option(min=1, help="Batches; the paper takes 5,000.")] = HeadTraining.steps,
+    parts: Annotated[bool, typer.Option(help="Learn the parts, not only foreground.")] = False,
+    variant: Annotated[str, typer.Option(help="fast, paper; as baselines linear, mlp.")] = "fast",
+    members: Annotated[int, typer.Option(min=1, help="Of an ensemble; the paper takes 16.")] = 1,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    accelerator: Annotated[str, typer.Option(help="cpu, cuda, mps or auto.")] = "cpu",
+    devices: Annotated[int, typer.Option(min=1, help="Devices to train on, side by side.")] = 1,
+    precision: Annotated[str, typer.Option(help="32-true, bf16-mixed or 16-mixed.")] = "32-true",
+    profile: ProfileName = "pocket",
+) -> None:
+    """Train a label head on the profile's annotations. The same command goes on where it was cut off."""
+    world = load_profile(profile)
+    architecture = Architecture(variant, members=members)
+    fabric = launched(accelerator, devices, precision)
+    config = HeadTraining(steps=steps, parts=parts, seed=seed)
+    head, losses = train_head(*world.annotated(str(fabric.device)), config, architecture, fabric, out)
+    if fabric.is_global_zero:
+        save_head(head, out)
+        print(f"{out}: loss {losses[-1]:.4f} nats after {steps} steps")
+
+
+@app.command("label")
+def label_command(
+    files: Annotated[list[Path], typer.Argument(help="Pictures; their centre squares are labelled.")],
+    out: Out,
+    head: Annotated[Path, typer.Option(help="A folder of `bdgan train-head` on the same profile.")],
+    class_name: Annotated[str, typer.Option("--class", help="What the pictures show.")],
+    profile: ProfileName = "pocket-vqgan",
+) -> None:
+    """Label real pictures: a mask of label ids for each, and one sheet with the labels laid over."""
+    world = load_profile(profile)
+    generator, labeller = world.generator(), load_head(head)
+    if not isinstance(generator, VQGAN):
+        raise BdganError(f"profile {profile} cannot encode pictures; use pocket-vqgan or imagenet-vqgan")
+    images = np.stack([fitted(decode_image(path.read_bytes()), generator.image_size) for path in files])
+    masks, _ = label_images(generator, labeller, images, np.full(len(images), world.class_id(class_name)))
+    out.mkdir(parents=True, exist_ok=True)
+    for path, mask in zip(files, masks, strict=True):
+        write_atomic(out / f"{path.stem}.png", encode_png(mask))
+    tinted = [overlay(image, mask) for image, mask in zip(images, masks, strict=True)]
+    write_atomic(out / "sheet.png", encode_png(grid([*images, *tinted], len(images))))
+    print(
+        f"{out}: {len(masks)} masks of {generator.image_size} pixels; label 0 is {labeller.config.labels[0]}"
+    )
+
+
+@app.command()
+def experiment(
+    name: Annotated[str, typer.Argument(help="Which; `list` names them.")],
+    out: Annotated[Path, typer.Option(help="Where results and finished cells lie.")] = Path(
+        "runs/experiments"
+    ),
+    seeds: Annotated[int, typer.Option(min=0, help="0: as many as the experiment has.")] = 0,
+    profile: ProfileName = "pocket",
+) -> None:
+    """Run an experiment: many small trainings, one JSON. The same command goes on where it was cut off."""
+    from bdgan_lib.experiments.catalogue import EXPERIMENTS
+
+    if name == "list":
+        print("\n".join(EXPERIMENTS))
+        return
+    if name not in EXPERIMENTS:
+        raise BdganError(f"no experiment {name!r}; there is {', '.join(EXPERIMENTS)}")
+    EXPERIMENTS[name](load_profile(profile), out, **({"seeds": seeds} if seeds else {}))
+    print(out / f"{name}.json")
+
+
+@app.command()
+def doctor(profile: ProfileName = "pocket") -> None:
+    """What this machine has, what the profile costs on it, which files it needs, and what to do next."""
+    for line in checkup(load_profile(profile)):
+        print(line)
+
+
+@app.command("record-assets", hidden=True)
+def record_assets_command() -> None:
+    """Write the manifest of the pocket's assets after a recipe has made them anew."""
+    record_assets(PocketProfile())

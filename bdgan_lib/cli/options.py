@@ -1,0 +1,44 @@
+"""What several commands share: the command line itself, options, and how they are read."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bdgan_lib.profiles import PROFILES, Profile
+from bdgan_lib.types import Sampling
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="One subcommand per stage, each a call into the library.",
+)
+ProfileName = Annotated[str, typer.Option("--profile", help=f"Which world: {', '.join(PROFILES)}.")]
+Truncation = Annotated[
+    float | None, typer.Option(help="Clip latents at 2, then scale; default: as the profile samples.")
+]
+TopK = Annotated[int | None, typer.Option(help="VQGAN: how many codes may come, the likeliest.")]
+TopP = Annotated[float | None, typer.Option(help="VQGAN: the likeliest codes that together are so probable.")]
+Temperature = Annotated[float | None, typer.Option(help="VQGAN: below 1 for safer codes.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda or mps.")]
+Out = Annotated[Path, typer.Option(help="Where to write.")]
+Head = Annotated[Path | None, typer.Option(help="A folder of `bdgan train-head`.")]
+
+
+def names_of(classes: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in classes.split(",") if name.strip())
+
+
+def sampling_of(
+    world: Profile,
+    truncation: float | None,
+    top_k: int | None,
+    top_p: float | None,
+    temperature: float | None,
+) -> Sampling:
+    """The profile's settings, but for those that came."""
+    sampling = world.sampling if truncation is None else Sampling(truncation)
+    codes: dict[str, Any] = {"top_k": top_k, "top_p": top_p, "temperature": temperature}
+    return replace(sampling, **{key: value for key, value in codes.items() if value is not None})
