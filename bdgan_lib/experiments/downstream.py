@@ -34,13 +34,13 @@ def table2(profile: Profile, folder: Path, seeds: int = 3) -> Row:
 def set_size(profile: Profile, folder: Path, seeds: int = 3) -> Row:
     """mIoU against the number of synthetic images, beside the labels they came from (Figure: set size)."""
     sets = {"Synthetic-annotated": [ANNOTATED]} | {f"{n}": [sim(n)] for n in SIZES}
-    return _each(profile, folder, "set-size", sets, seeds, steps=250)
+    return _each(profile, folder, "set-size", sets, seeds, steps=500)
 
 
 def backbone(profile: Profile, folder: Path, seeds: int = 3) -> Row:
     """What a synthetic set adds to networks of three sizes (Figure: backbone size)."""
     cells = {
-        f"{size} / {name} / {task} / {seed}": cell(task, SETS[name], seed, backbone=size, steps=200)
+        f"{size} / {name} / {task} / {seed}": cell(task, SETS[name], seed, backbone=size, steps=300)
         for size in ("pocket-10", "pocket-18", "pocket-34")
         for name in ("Synthetic-annotated", "+ BigGAN-sim")
         for task in BOTH
@@ -52,7 +52,7 @@ def backbone(profile: Profile, folder: Path, seeds: int = 3) -> Row:
 def labels_per_class(profile: Profile, folder: Path, seeds: int = 3) -> Row:
     """mIoU against the labels per class that the label heads learned from."""
     sets = {f"{k}": [sim(2_000, labels_per_class=k, drawn=3_000)] for k in (1, 2, 5, 10)}
-    return _each(profile, folder, "labels-per-class", sets, seeds, steps=200)
+    return _each(profile, folder, "labels-per-class", sets, seeds, steps=300)
 
 
 def filtering(profile: Profile, folder: Path, seeds: int = 3) -> Row:
@@ -66,14 +66,14 @@ def filtering(profile: Profile, folder: Path, seeds: int = 3) -> Row:
         f"truncation {t}": [sim(2_000, truncation=t, drawn=3_000, confident=1.0, agreed=1.0)]
         for t in (0.5, 0.75, 1.0)
     }
-    return _each(profile, folder, "filter", sets, seeds, steps=200)
+    return _each(profile, folder, "filter", sets, seeds, steps=300)
 
 
 def online(profile: Profile, folder: Path, seeds: int = 5) -> Row:
     """Stored images, used again and again, against fresh ones in every step (Table: offline and online)."""
     sets = {f"offline {n}": [sim(n, confident=1.0, agreed=1.0)] for n in (1_000, 7_500)}
     sets |= {"online": [{"kind": "online"}]}
-    return _each(profile, folder, "online", sets, seeds, steps=300)
+    return _each(profile, folder, "online", sets, seeds, steps=750)
 
 
 def _each(

@@ -72,6 +72,11 @@ class Bench:
     profile: str
     folder: Path
 
+    @property
+    def about(self) -> dict[str, str]:
+        """What every cell depends on."""
+        return {"profile": self.profile, "generator_sha256": _profile(self.profile).generator().sha256}
+
     def prepare(self, cells: Iterable[Mapping[str, Any]]) -> None:
         """Make what the cells need and is not there: pools, and pre-trained backbones."""
         cells = list(cells)
@@ -86,14 +91,12 @@ class Bench:
         if any(start.branch for start in starts):
             make_pool(Pool(), self.folder)
         cells = {start.file: {**asdict(start), "steps": PretrainConfig().steps} for start in starts}
-        about = {"profile": self.profile}
-        return run_cells("pretraining", cells, partial(_pretrain, self), self.folder, about, workers())
+        return run_cells("pretraining", cells, partial(_pretrain, self), self.folder, self.about, workers())
 
     def run(self, name: str, cells: Mapping[str, Mapping[str, Any]]) -> Row:
         """Measure cells of one experiment, on all cores; see `run_cells`."""
         self.prepare(cells.values())
-        about = {"profile": self.profile, "generator_sha256": _profile(self.profile).generator().sha256}
-        return run_cells(name, cells, partial(measure, self), self.folder, about, workers())
+        return run_cells(name, cells, partial(measure, self), self.folder, self.about, workers())
 
 
 def cell(task: str, train: list[dict[str, Any]], seed: int, **settings: Any) -> dict[str, Any]:

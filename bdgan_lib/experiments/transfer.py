@@ -43,8 +43,7 @@ def run(profile: Profile, folder: Path, seeds: int = 3) -> Row:
     }  # fmt: skip
     bench = Bench(profile.name, folder)
     bench.pretrained(STARTS)
-    about = {"profile": profile.name}
-    return run_cells("transfer", cells, partial(measure, bench), folder, about, workers())
+    return run_cells("transfer", cells, partial(measure, bench), folder, bench.about, workers())
 
 
 def measure(bench: Bench, settings: Mapping[str, Any]) -> Row:
