@@ -5,7 +5,7 @@ from typing import Any
 
 from bdgan_lib.downstream.pretraining.training import METHODS
 from bdgan_lib.experiments.cells import Row
-from bdgan_lib.experiments.segmentation import ANNOTATED, Bench, cell, sim
+from bdgan_lib.experiments.segmentation import ANNOTATED, Bench, cell, rendered, sim
 from bdgan_lib.profiles import Profile
 
 IMAGES = 6_000  # of a synthetic set; paper: 100_000
@@ -34,6 +34,7 @@ def table2(profile: Profile, folder: Path, seeds: int = 3) -> Row:
 def set_size(profile: Profile, folder: Path, seeds: int = 3) -> Row:
     """mIoU against the number of synthetic images, beside the labels they came from (Figure: set size)."""
     sets = {"Synthetic-annotated": [ANNOTATED]} | {f"{n}": [sim(n)] for n in SIZES}
+    sets |= {f"rendered {n}": [rendered(n)] for n in (SIZES[0], SIZES[-1])}
     return _each(profile, folder, "set-size", sets, seeds, steps=500)
 
 

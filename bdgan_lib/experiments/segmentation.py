@@ -18,7 +18,6 @@ from bdgan_lib.downstream.pretraining.branch import Branch, BranchConfig
 from bdgan_lib.downstream.pretraining.files import load_pretrained
 from bdgan_lib.downstream.pretraining.training import PretrainConfig, pretrain
 from bdgan_lib.downstream.segmentation import segmenter
-from bdgan_lib.downstream.splits import REAL_ANNOTATED
 from bdgan_lib.downstream.tasks import Task
 from bdgan_lib.downstream.worth import LabelledSet, class_masks
 from bdgan_lib.experiments.cells import Row, run_cells
@@ -30,12 +29,18 @@ from bdgan_lib.synthesis.online import OnlineSynthesis
 from bdgan_lib.types import UNLABELLED
 
 PRETRAINING_SEED, PRETRAINING_IMAGES = 21_000_000, 6_000  # rendered scenes, unlabelled
+RENDERED_SEED = 31_000_000  # rendered scenes with exact labels, to compare with
 ANNOTATED = {"kind": "annotated"}
 
 
 def sim(images: int, profile: str = "pocket", **settings: Any) -> dict[str, Any]:
     """BigGAN-sim or VQGAN-sim as a source: filtered as in the paper unless said otherwise."""
     return {"kind": "pool", "profile": profile, "images": images, "confident": 0.9, "agreed": 0.9, **settings}
+
+
+def rendered(images: int) -> dict[str, Any]:
+    """Scenes with exact labels as a source: what no one has, for comparison."""
+    return {"kind": "rendered", "images": images}
 
 
 def pool_of(source: Mapping[str, Any]) -> Pool:
@@ -81,7 +86,7 @@ class Bench:
         """Make what the cells need and is not there: pools, and pre-trained backbones."""
         cells = list(cells)
         sources = [source for cell in cells for source in cell["train"]]
-        for pool in {pool_of(s): None for s in sources if s["kind"] != "annotated"}:
+        for pool in {pool_of(s): None for s in sources if s["kind"] in ("pool", "online")}:
             make_pool(pool, self.folder)
         self.pretrained({Start(cell["init"], backbone=cell["backbone"]): None for cell in cells})
 
@@ -143,28 +148,34 @@ def training_set(bench: Bench, sources: Iterable[Mapping[str, Any]], task: Task)
     """The task's images of all sources, one after the other, with the task's labels."""
     images, masks = [], []
     for source in sources:
-        if source["kind"] == "annotated":
-            labelled, ids = _annotated(bench.profile)
-            chosen = np.arange(len(ids))
-        else:
-            drawn = read_pool(pool_of(source), bench.folder)
-            labelled, ids = drawn.labelled, drawn.class_ids
-            chosen = drawn.chosen(len(ids), source["confident"], source["agreed"])
-        chosen = chosen[task.holds(ids[chosen])]
+        labelled, ids = _labelled(bench, source)
+        mine = np.flatnonzero(task.holds(ids))
         if source["kind"] != "annotated":  # so many of all classes: of the task's its share
             share = len(task.classes) / len(task.of_class)
-            chosen = chosen[: max(1, round(source["images"] * share))]
-        images.append(labelled.images[chosen])
-        masks.append(task.masks(labelled.masks[chosen]))
+            mine = mine[: max(1, round(source["images"] * share))]
+        images.append(labelled.images[mine])
+        masks.append(task.masks(labelled.masks[mine]))
     return LabelledSet(np.concatenate(images), np.concatenate(masks))
+
+
+def _labelled(bench: Bench, source: Mapping[str, Any]) -> tuple[LabelledSet, NDArray[np.int64]]:
+    """What a source has, with class masks, and the images' class ids."""
+    if source["kind"] == "annotated":
+        return _annotated(bench.profile)
+    if source["kind"] == "rendered":
+        scenes = _scenes(bench.profile, source["images"], RENDERED_SEED)
+        return LabelledSet(scenes.images, scenes.class_masks), scenes.class_ids
+    drawn = read_pool(pool_of(source), bench.folder)
+    kept = drawn.chosen(len(drawn.class_ids), source["confident"], source["agreed"])
+    return LabelledSet(drawn.labelled.images[kept], drawn.labelled.masks[kept]), drawn.class_ids[kept]
 
 
 @cache
 def test_set(profile: str, task: Task) -> LabelledSet:
     """Real-annotated, test: rendered scenes of the task's classes with exact masks."""
-    scenes = _scenes(profile, REAL_ANNOTATED["test"].count, REAL_ANNOTATED["test"].first)
-    mine = task.holds(scenes.class_ids)
-    return LabelledSet(scenes.images[mine], task.masks(scenes.class_masks[mine]))
+    truth = _profile(profile).truth(task)
+    images = [truth.images[id] for id in truth.ids]
+    return LabelledSet(np.stack(images), np.stack([truth.label(id) for id in truth.ids]))
 
 
 @cache

@@ -3,7 +3,7 @@
 import json
 import os
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
@@ -124,8 +124,7 @@ class PocketProfile(Profile):
         """Rendered scenes of the task's classes, 100 of each in the test split; ids name class and seed."""
         if split not in REAL_ANNOTATED:
             raise BdganError(f"no split {split!r}; there is {', '.join(REAL_ANNOTATED)}")
-        seeds = REAL_ANNOTATED[split]
-        scenes = self.real(seeds.count, seeds.first)
+        seeds, scenes = REAL_ANNOTATED[split], _split(self, split)
         chosen = np.flatnonzero(task.holds(scenes.class_ids))
         ids = [sample_id(self.classes[scenes.class_ids[i]], seeds.first + int(i)) for i in chosen]
         labels = task.masks(scenes.class_masks[chosen])
@@ -181,6 +180,12 @@ class PocketProfile(Profile):
         state = load_file(self.folder / part / "model.safetensors")
         network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
         return network.eval().requires_grad_(False)
+
+
+@cache
+def _split(profile: PocketProfile, split: str) -> SceneSet:
+    """Rendered once for all tasks."""
+    return profile.real(REAL_ANNOTATED[split].count, REAL_ANNOTATED[split].first)
 
 
 @dataclass(frozen=True)

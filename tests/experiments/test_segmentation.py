@@ -3,11 +3,21 @@
 import numpy as np
 import pytest
 
+from bdgan_lib.downstream.splits import REAL_ANNOTATED
 from bdgan_lib.downstream.worth import LabelledSet, class_masks
 from bdgan_lib.experiments import downstream, segmentation, transfer
 from bdgan_lib.experiments.catalogue import EXPERIMENTS
 from bdgan_lib.experiments.pools import Drawn, Pool
-from bdgan_lib.experiments.segmentation import ANNOTATED, Bench, Start, cell, measure, sim, training_set
+from bdgan_lib.experiments.segmentation import (
+    ANNOTATED,
+    Bench,
+    Start,
+    cell,
+    measure,
+    rendered,
+    sim,
+    training_set,
+)
 from bdgan_lib.pocket.world import render_set
 from bdgan_lib.profiles import load_profile
 
@@ -53,13 +63,22 @@ def test_a_mix_is_one_set_after_the_other(drawn, tmp_path, monkeypatch):
 
 
 def test_a_cell_repeats_itself(tmp_path, monkeypatch):
-    monkeypatch.setattr(segmentation, "_scenes", lambda profile, count, first: render_set(24, first, 64))
-    segmentation.test_set.cache_clear()
+    scenes = render_set(24, 0, 64)
+    few = lambda profile, task: LabelledSet(scenes.images, task.masks(scenes.class_masks))
+    monkeypatch.setattr(segmentation, "test_set", few)
     bench, settings = Bench("pocket", tmp_path), cell("Bird", [ANNOTATED], 0, steps=2)
     found = measure(bench, settings)
     assert found == measure(bench, settings) != measure(bench, {**settings, "seed": 1})
     assert found["images"] == 15 and len(found["iou"]) == 4 and 0 <= found["miou"] <= 1
-    segmentation.test_set.cache_clear()
+
+
+def test_rendered_scenes_train_too_and_none_of_them_is_tested(tmp_path):
+    task = load_profile("pocket").task("Bird")
+    found = training_set(Bench("pocket", tmp_path), [rendered(48)], task)
+    assert len(found.images) == 12 and set(np.unique(found.masks)) == {0, 1, 2, 3}
+    seeds = [range(s.first, s.first + s.count) for s in REAL_ANNOTATED.values()]
+    ours = range(segmentation.RENDERED_SEED, segmentation.RENDERED_SEED + 100_000)
+    assert all(ours.start >= s.stop or ours.stop <= s.start for s in seeds)
 
 
 def test_a_pre_trained_start_is_made_once_and_used(tmp_path, monkeypatch):

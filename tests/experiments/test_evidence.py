@@ -1,0 +1,55 @@
+"""What is said of a claim: against scipy's own interval, and on curves whose crossing is known."""
+
+import numpy as np
+import pytest
+from scipy.stats import ttest_rel
+
+from bdgan_lib.experiments.evidence import averaged, crossing, difference, scores, spread
+from bdgan_lib.types import BdganError
+
+
+def result(cells: dict) -> dict:
+    return {"experiment": "trial", "cells": cells}
+
+
+def test_cells_are_gathered_by_what_was_varied_with_seeds_in_order():
+    cells = {
+        f"a / {task} / {seed}": {"miou": 10 * k + seed} for k, task in enumerate("xy") for seed in (10, 2, 0)
+    }
+    found = scores(result(cells))
+    assert list(found) == [("a", "x"), ("a", "y")]
+    assert found["a", "y"].tolist() == [10, 12, 20], "seed 2 before seed 10"
+    assert averaged(found)["a",].tolist() == [5, 7, 15]
+    assert averaged(found, 0)["x",].tolist() == found["a", "x"].tolist()
+
+
+def test_cells_without_a_metric_are_left_out_and_none_at_all_is_an_error():
+    cells = {"a / 0": {"ap": 1.0}, "b / 0": {"miou": 0.5}}
+    assert list(scores(result(cells))) == [("b",)]
+    with pytest.raises(BdganError, match="no cell of trial has nothing"):
+        scores(result(cells), "nothing")
+
+
+def test_the_interval_is_that_of_a_paired_t_test():
+    noise = np.random.default_rng(0)
+    for count in (2, 3, 5, 20):
+        more, less = noise.normal(0.1, 1, (2, count))
+        found, wanted = difference(more, less), ttest_rel(more, less)
+        assert (found.low, found.high) == pytest.approx(tuple(wanted.confidence_interval(0.95)))
+        assert (found.verdict == "not shown") == (wanted.pvalue >= 0.05)
+
+
+def test_a_verdict_turns_with_the_sides_and_one_seed_shows_nothing():
+    more, less = np.array([0.5, 0.6, 0.55]), np.array([0.3, 0.41, 0.35])
+    assert (difference(more, less).verdict, difference(less, more).verdict) == ("yes", "no")
+    assert difference(more, more).verdict == "not shown"
+    assert difference(more[:1], less[:1]).verdict == "not shown"
+    assert spread(more) == "0.550 ± 0.050" and spread(more[:1]) == "0.500 ± 0.000"
+
+
+def test_a_line_in_log_size_is_crossed_where_it_says():
+    sizes = [10, 100, 1_000]
+    assert crossing(sizes, [0.1, 0.2, 0.3], 0.25) == pytest.approx(10**2.5)
+    assert crossing(sizes, [0.1, 0.2, 0.3], 0.1) == 10
+    assert crossing(sizes, [0.1, 0.2, 0.3], 0.31) is None
+    assert crossing(sizes, [0.3, 0.1, 0.3], 0.2) == pytest.approx(10**2.5), "from there on, not once"
