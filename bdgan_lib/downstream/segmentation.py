@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torchvision.models.segmentation.deeplabv3 import ASPP, DeepLabHead
 from torchvision.models.segmentation.fcn import FCNHead
 
-from bdgan_lib.downstream.backbones import Backbone
+from bdgan_lib.downstream.backbones import Backbone, build_backbone
 from bdgan_lib.types import BdganError
 
 HEADS = ("fcn", "deeplabv3", "unet")
@@ -29,8 +29,8 @@ class Segmenter(nn.Module):
         return F.interpolate(logits, size=images.shape[-2:], mode="bilinear", align_corners=False)
 
 
-def segmenter(backbone: Backbone, num_labels: int, head: str = "unet") -> Segmenter:
-    """A segmentation network that takes the backbone over; the head's weights are fresh.
+def segmenter(backbone: Backbone | str, num_labels: int, head: str = "unet") -> Segmenter:
+    """A segmentation network that takes the backbone over, or a fresh one of that name; its head is fresh.
 
     head: "fcn" or "deeplabv3" (torchvision's, on the coarsest map; the backbone is dilated to stride 8, in
     place, as in the papers), or "unet" (all maps, coarse to fine). BdganError for another head, or fewer than
@@ -38,6 +38,8 @@ def segmenter(backbone: Backbone, num_labels: int, head: str = "unet") -> Segmen
     """
     if num_labels < 2:
         raise BdganError(f"{num_labels} labels were asked for; wanted 2 or more")
+    if isinstance(backbone, str):
+        backbone = build_backbone(backbone)
     if head == "unet":
         return Segmenter(backbone, UNetDecoder(backbone.channels, num_labels))
     if head not in HEADS:

@@ -76,21 +76,22 @@ class Task:
         uint8, or uint16 for more than 255 labels; 255 stays unlabelled. A class that is not of the task is
         ground here. BdganError for a value that is no class's.
         """
-        values = np.asarray(class_masks)
-        last = len(self._table) - 1
-        found = self._table[np.clip(values, 0, last)]
-        strange = (found < 0) | (values < 0) | (values > last)
-        if strange.any():
+        values, last = np.asarray(class_masks), len(self._table) - 1
+        inside = values if values.dtype == np.uint8 else np.clip(values, 0, last)
+        found = self._table[inside]
+        if found.min(initial=0) < 0 or (inside is not values and not np.array_equal(inside, values)):
+            strange = values[(found < 0) | (inside != values)]
             raise BdganError(
-                f"class mask value {values[strange][0]} came; {self.world} has {len(self.of_class)} classes: "
+                f"class mask value {strange[0]} came; {self.world} has {len(self.of_class)} classes: "
                 f"wanted 0 to {mask_value(len(self.of_class))}, or {UNLABELLED} for unlabelled"
             )
         return found.astype(np.uint8 if len(self.labels) <= UNLABELLED + 1 else np.uint16)
 
     @cached_property
-    def _table(self) -> NDArray[np.int64]:
+    def _table(self) -> NDArray[np.int16]:
+        """Of every value a class mask may hold (all of uint8 at least) its label, or -1."""
         classes = mask_value(np.arange(1, len(self.of_class) + 1))
-        table = np.full(max(UNLABELLED, classes[-1]) + 1, -1)
+        table = np.full(max(UNLABELLED, classes[-1]) + 1, -1, np.int16)
         table[0], table[UNLABELLED], table[classes] = 0, UNLABELLED, self.of_class
         return table
 

@@ -15,5 +15,6 @@ EXPERIMENTS: dict[str, Callable[..., Any]] = {
     "labels-per-class": downstream.labels_per_class,
     "filter": downstream.filtering,
     "online": downstream.online,
+    "pretraining": transfer.pretraining,
     "transfer": transfer.run,
 }

@@ -72,9 +72,9 @@ def filtering(profile: Profile, folder: Path, seeds: int = 3) -> Row:
 
 def online(profile: Profile, folder: Path, seeds: int = 5) -> Row:
     """Stored images, used again and again, against fresh ones in every step (Table: offline and online)."""
-    sets = {f"offline {n}": [sim(n, confident=1.0, agreed=1.0)] for n in (1_000, 7_500)}
+    sets = {f"offline {n}": [sim(n, confident=1.0, agreed=1.0)] for n in (400, 2_000)}
     sets |= {"online": [{"kind": "online"}]}
-    return _each(profile, folder, "online", sets, seeds, steps=750)
+    return _each(profile, folder, "online", sets, seeds, steps=500)
 
 
 def _each(

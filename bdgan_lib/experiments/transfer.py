@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from bdgan_lib.downstream.backbones import Backbone
+from bdgan_lib.downstream.pretraining.training import METHODS
 from bdgan_lib.downstream.transfer import chest, detect, segment
 from bdgan_lib.experiments.cells import Row, run_cells
 from bdgan_lib.experiments.segmentation import Bench, Start, backbone_of, workers
@@ -44,6 +45,15 @@ def run(profile: Profile, folder: Path, seeds: int = 3) -> Row:
     bench = Bench(profile.name, folder)
     bench.pretrained(STARTS)
     return run_cells("transfer", cells, partial(measure, bench), folder, bench.about, workers())
+
+
+def pretraining(profile: Profile, folder: Path, seeds: int = 1) -> Row:
+    """Every pre-trained backbone of table 2 and of the transfers, with what its features are worth.
+
+    seeds: each is pre-trained once, whatever is asked.
+    """
+    starts = dict.fromkeys([*(Start(method) for method in METHODS), *STARTS])
+    return Bench(profile.name, folder).pretrained(starts)
 
 
 def measure(bench: Bench, settings: Mapping[str, Any]) -> Row:

@@ -52,16 +52,44 @@ def bars(scores: Mapping[str, Sequence[float]], xlabel: str, title: str, start: 
 
 
 def lines(
-    values: Mapping[str, Sequence[Sequence[float]]], x: Sequence[float], xlabel: str, title: str
+    values: Mapping[str, Sequence[Sequence[float]]],
+    x: Sequence[float],
+    xlabel: str,
+    title: str,
+    levels: Mapping[str, float] | None = None,
+    log: bool = False,
 ) -> Figure:
-    """Named lines in one panel: the mean over seeds ([seeds][len(x)]), in a band from least to most."""
+    """Named lines in one panel: the mean over seeds ([seeds][len(x)]), in a band from least to most.
+
+    levels: named heights to compare with, dashed. log: x on a logarithmic axis.
+    """
     figure, axes = plt.subplots(figsize=(5.5, 3))
     for (name, runs), color in zip(values.items(), cycle(LINES), strict=False):
         y = np.array(runs)
         axes.plot(x, y.mean(0), "o-", color=color, label=name, markersize=3, linewidth=1)
         axes.fill_between(x, y.min(0), y.max(0), color=color, alpha=0.15, linewidth=0)
+    for (name, level), style in zip((levels or {}).items(), cycle(("--", ":", "-.")), strict=False):
+        axes.axhline(level, color=INK, linestyle=style, linewidth=0.8, label=name)
+    axes.set(xlabel=xlabel, title=title, xscale="log" if log else "linear")
+    axes.legend(frameon=False, fontsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.tight_layout()
+    return figure
+
+
+def dots(scores: Mapping[str, Mapping[str, Sequence[float]]], xlabel: str, title: str) -> Figure:
+    """A row for each name, on it every group's scores: each seed a small dot, the mean a large one."""
+    figure, axes = plt.subplots(figsize=(7, 0.34 * len(scores) + 1.2))
+    for row, groups in enumerate(scores.values()):
+        means = [mean(runs) for runs in groups.values()]
+        axes.plot([min(means), max(means)], [row, row], color=GREY, linewidth=1, zorder=1)
+        for (group, runs), color in zip(groups.items(), cycle(LINES), strict=False):
+            axes.plot(runs, [row] * len(runs), ".", color=color, markersize=4, alpha=0.6)
+            axes.plot(mean(runs), row, "o", color=color, markersize=7, label=None if row else group)
+    axes.set_yticks(range(len(scores)), list(scores))
+    axes.invert_yaxis()
     axes.set(xlabel=xlabel, title=title)
-    axes.legend(frameon=False, fontsize=9)
+    axes.legend(frameon=False, fontsize=8, loc="lower left")
     axes.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
     return figure

@@ -185,7 +185,7 @@ class PocketProfile(Profile):
 @cache
 def _split(profile: PocketProfile, split: str) -> SceneSet:
     """Rendered once for all tasks."""
-    return profile.real(REAL_ANNOTATED[split].count, REAL_ANNOTATED[split].first)
+    return render_set(REAL_ANNOTATED[split].count, REAL_ANNOTATED[split].first, profile.image_size)
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from bdgan_lib.downstream.tasks import Task, grouped, mask_value
 from bdgan_lib.downstream.worth import class_masks
 from bdgan_lib.experiments import annotation_clicks, label_head, label_queue
 from bdgan_lib.pocket import train_biggan, train_judges, train_vqgan
-from bdgan_lib.pocket.world import CLASSES, PARTS
-from bdgan_lib.profiles import assets_folder, load_profile
+from bdgan_lib.pocket.world import CLASSES, PARTS, render_set
+from bdgan_lib.profiles import assets_folder, load_profile, pocket
 from bdgan_lib.synthesis.spec import SynthesisSpec
 from bdgan_lib.types import UNLABELLED, BdganError
 
@@ -151,16 +151,17 @@ def test_a_real_file_s_split_is_its_name_s_alone_and_shares_are_as_said():
 def test_the_pocket_s_truth_is_the_task_s_images_with_exact_labels(monkeypatch):
     world, seen = load_profile("pocket"), []
 
-    def real(self, count, first_seed):
-        from bdgan_lib.pocket.world import render_set
+    def few(count, first_seed, size):
+        seen.append((count, first_seed, size))
+        return render_set(24, first_seed, size)
 
-        seen.append((count, first_seed))
-        return render_set(24, first_seed)
-
-    monkeypatch.setattr(type(world), "real", real)
+    monkeypatch.setattr(pocket, "render_set", few)
+    pocket._split.cache_clear()
     task = world.tasks["Fish"]
     truth = world.truth(task)
-    assert seen == [(1_200, 30_240_000)]
+    world.truth(world.tasks["Bird"])
+    assert seen == [(1_200, 30_240_000, 64)], "rendered once for all tasks"
+    pocket._split.cache_clear()
     assert truth.ids == tuple(sorted(
         f"{CLASSES[k]}_{30_240_000 + n * 12 + k}" for n in range(2) for k in task.classes
     ))  # fmt: skip

@@ -1,0 +1,140 @@
+"""The paper's claims of what synthetic data is worth, each against the experiment that checks it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from bdgan_lib.experiments.evidence import (
+    Difference,
+    Scores,
+    averaged,
+    crossing,
+    difference,
+    scores,
+)
+
+Result = Mapping[str, Any]
+Row = dict[str, str]
+WORLDS = {  # world -> (metric, what it stands in for)
+    "scenes": ("ap_box", "detection AP, scenes"),
+    "scenes, instances": ("ap_mask", "instance AP, scenes"),
+    "street": ("miou", "mIoU, street"),
+    **{f"chest {share}%": ("miou", f"mIoU, chest, {share}% of labels") for share in (1, 5, 10, 100)},
+}
+BRANCHED = ("simclr", "moco-v2", "densecl")  # self-supervised learners with and without a branch
+
+
+def gains(table2: Result, added: str) -> dict[str, Difference]:
+    """Of each initialisation, what a synthetic set adds to its mean mIoU over the tasks."""
+    found = averaged(scores(table2))
+    without = "Synthetic-annotated"
+    return {
+        init: difference(runs, found[init, without]) for (init, name), runs in found.items() if name == added
+    }
+
+
+def size_curve(set_size: Result) -> tuple[list[int], Scores]:
+    """The sizes of synthetic sets, and mean mIoU over the tasks of these and of what they stand beside."""
+    found = averaged(scores(set_size))
+    return sorted(int(name) for (name,) in found if name.isdigit()), found
+
+
+def branch_gains(transfer: Result, init: str | None = None) -> dict[str, Difference]:
+    """What a segmentation branch adds on each of WORLDS: to one initialisation, or to BRANCHED on average."""
+    found = {}
+    for world, (metric, _) in WORLDS.items():
+        runs = scores(transfer, metric)
+        inits = (init,) if init else BRANCHED
+        place = world.split(",")[0]
+        more, less = (
+            np.mean([runs[name + suffix, place] for name in inits], 0) for suffix in (" + branch", "")
+        )
+        found[world] = difference(more, less)
+    return found
+
+
+def claims(results: Mapping[str, Result]) -> list[Row]:
+    """Each claim with what was measured. results: by experiment name; claims of missing ones are left out."""
+    makers = {
+        "table2": _lifts, "set-size": _sizes, "online": _online, "backbone": _backbones,
+        "filter": _filters, "transfer": _branch,
+    }  # fmt: skip
+    return [row for name, maker in makers.items() if name in results for row in maker(results[name])]
+
+
+def _row(claim: str, here: str, holds: str) -> Row:
+    return {"the paper's claim": claim, "here (95% interval over seeds)": here, "holds here": holds}
+
+
+def _lifts(table2: Result) -> list[Row]:
+    rows = []
+    for added in ("+ BigGAN-sim", "+ VQGAN-sim"):
+        found = gains(table2, added)
+        sure = sum(g.verdict == "yes" for g in found.values())
+        least, most = (pick(found, key=lambda init: found[init].mean) for pick in (min, max))
+        here = f"{sure} of {len(found)}; least {least} {found[least]}, most {most} {found[most]}"
+        rows.append(_row(f"{added[2:]} lifts every initialisation", here, _all(list(found.values()))))
+    return rows
+
+
+def _sizes(set_size: Result) -> list[Row]:
+    sizes, found = size_curve(set_size)
+    labels = found["Synthetic-annotated",]
+    met = crossing(sizes, [found[str(n),].mean() for n in sizes], labels.mean())
+    gain = difference(found[str(sizes[-1]),], labels)
+    where = f"from {met:,.0f} images on" if met else "at no size"
+    more = difference(found[str(sizes[-1]),], found[str(sizes[-3]),])
+    return [
+        _row(
+            "a large synthetic set beats the labels it came from", f"{where}; at the end {gain}", gain.verdict
+        ),
+        _row(f"more synthetic data keeps helping ({sizes[-3]:,} → {sizes[-1]:,})", str(more), more.verdict),
+    ]
+
+
+def _online(online: Result) -> list[Row]:
+    found = averaged(scores(online))
+    stored = [name for (name,) in found if name.startswith("offline")]
+    apart = {name: difference(found["online",], found[name,]) for name in stored}
+    here = "; ".join(f"against {name} {d}" for name, d in apart.items())
+    return [_row("fresh images in every step beat stored ones", here, _all(list(apart.values())))]
+
+
+def _backbones(backbone: Result) -> list[Row]:
+    found = averaged(scores(backbone))
+    sizes = list(dict.fromkeys(size for size, _ in found))
+    added = [found[size, "+ BigGAN-sim"] - found[size, "Synthetic-annotated"] for size in sizes]
+    more = difference(added[-1], added[0])
+    here = ", ".join(f"{s} {g.mean():+.3f}" for s, g in zip(sizes, added, strict=True))
+    return [_row("larger backbones gain more", f"gains {here}; largest less smallest {more}", more.verdict)]
+
+
+def _filters(filtering: Result) -> list[Row]:
+    found = averaged(scores(filtering))
+    without = found["divergence 0.0",]
+    rows = []
+    for kind, claim in (("divergence", "the ensemble disputes"), ("confidence", "the classifier doubts")):
+        gain = difference(found[f"{kind} 0.1",], without)
+        rows.append(_row(f"dropping the 10% that {claim} helps", str(gain), gain.verdict))
+    return rows
+
+
+def _branch(transfer: Result) -> list[Row]:
+    found = branch_gains(transfer)
+    rows = [
+        _row(f"a segmentation branch helps: {what}", str(found[world]), found[world].verdict)
+        for world, (_, what) in WORLDS.items()
+    ]
+    runs = scores(transfer)
+    apart = [
+        np.mean([runs[f"{i} + branch", f"chest {s}%"] - runs[i, f"chest {s}%"] for i in BRANCHED], 0)
+        for s in (1, 100)
+    ]
+    more = difference(*apart)
+    return [*rows, _row("the branch helps most with few labels (1% less 100%)", str(more), more.verdict)]
+
+
+def _all(found: Sequence[Difference]) -> str:
+    verdicts = {d.verdict for d in found}
+    return verdicts.pop() if len(verdicts) == 1 else "in part" if "yes" in verdicts else "not shown"
