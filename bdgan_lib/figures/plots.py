@@ -88,8 +88,9 @@ def dots(scores: Mapping[str, Mapping[str, Sequence[float]]], xlabel: str, title
             axes.plot(mean(runs), row, "o", color=color, markersize=7, label=None if row else group)
     axes.set_yticks(range(len(scores)), list(scores))
     axes.invert_yaxis()
-    axes.set(xlabel=xlabel, title=title)
-    axes.legend(frameon=False, fontsize=8, loc="lower left")
+    axes.set_xlabel(xlabel)
+    axes.set_title(title, pad=22)
+    axes.legend(frameon=False, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4)
     axes.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
     return figure

@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from bdgan_lib.figures.plots import bars, lines
+from bdgan_lib.figures.plots import bars, dots, lines
 from bdgan_lib.figures.sheets import doubtful
 
 
@@ -36,6 +36,22 @@ def test_a_bar_ends_at_its_mean_and_every_seed_is_a_dot():
         [0.95],
     ]
     assert axes.get_xlim()[0] == 0.5
+
+
+def test_a_level_is_drawn_at_its_height_and_named():
+    (axes,) = lines({"a": [[1.0, 2.0]]}, [10, 100], "images", "mIoU", {"bar": 1.5}, log=True).axes
+    line, level = axes.lines
+    assert set(level.get_ydata()) == {1.5} and level.get_label() == "bar" and axes.get_xscale() == "log"
+
+
+def test_a_row_of_dots_has_every_seed_and_its_mean():
+    (axes,) = dots(
+        {"random": {"few": [0.5, 0.7], "many": [0.9]}, "simclr": {"few": [0.6]}}, "mIoU", "starts"
+    ).axes
+    seeds = [line.get_xdata().tolist() for line in axes.lines if line.get_marker() == "."]
+    means = [float(line.get_xdata()[0]) for line in axes.lines if line.get_marker() == "o"]
+    assert seeds == [[0.5, 0.7], [0.9], [0.6]] and means == pytest.approx([0.6, 0.9, 0.6])
+    assert [text.get_text() for text in axes.get_legend().texts] == ["few", "many"], "each group named once"
 
 
 def test_doubt_is_brighter_where_it_is_larger_and_images_stay_as_they_are():
