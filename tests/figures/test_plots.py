@@ -40,7 +40,7 @@ def test_a_bar_ends_at_its_mean_and_every_seed_is_a_dot():
 
 def test_a_level_is_drawn_at_its_height_and_named():
     (axes,) = lines({"a": [[1.0, 2.0]]}, [10, 100], "images", "mIoU", {"bar": 1.5}, log=True).axes
-    line, level = axes.lines
+    _, level = axes.lines
     assert set(level.get_ydata()) == {1.5} and level.get_label() == "bar" and axes.get_xscale() == "log"
 
 
