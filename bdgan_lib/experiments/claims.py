@@ -1,6 +1,7 @@
 """The paper's claims of what synthetic data is worth, each against the experiment that checks it."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -84,12 +85,17 @@ def _sizes(set_size: Result) -> list[Row]:
     met = crossing(sizes, [found[str(n),].mean() for n in sizes], labels.mean())
     gain = difference(found[str(sizes[-1]),], labels)
     where = f"from {met:,.0f} images on" if met else "at no size"
-    more = difference(found[str(sizes[-1]),], found[str(sizes[-3]),])
+    beats = _row(
+        "a large synthetic set beats the labels it came from", f"{where}; at the end {gain}", gain.verdict
+    )
+    marks = [sizes[len(sizes) // 3], sizes[2 * len(sizes) // 3], sizes[-1]]  # the paper's 22 to 220 per class
+    rises = {
+        f"{low:,} → {high:,}": difference(found[str(high),], found[str(low),])
+        for low, high in pairwise(marks)
+    }
     return [
-        _row(
-            "a large synthetic set beats the labels it came from", f"{where}; at the end {gain}", gain.verdict
-        ),
-        _row(f"more synthetic data keeps helping ({sizes[-3]:,} → {sizes[-1]:,})", str(more), more.verdict),
+        beats,
+        *(_row(f"more synthetic data keeps helping: {step}", str(d), d.verdict) for step, d in rises.items()),
     ]
 
 

@@ -46,15 +46,16 @@ def test_one_initialisation_that_gains_nothing_is_not_hidden():
 
 
 def test_the_crossing_and_the_last_rise_of_a_curve():
-    levels = {"100": 0.3, "1000": 0.5, "10000": 0.7, "Synthetic-annotated": 0.4, "rendered 100": 0.2}
-    found = result("set-size", levels)
+    levels = {"100": 0.3, "1000": 0.5, "10000": 0.7, "20000": 0.7, "Synthetic-annotated": 0.4}
+    found = result("set-size", {**levels, "rendered 100": 0.2})
     sizes, curve = size_curve(found)
-    assert sizes == [100, 1_000, 10_000] and len(curve["100",]) == 3
-    first, second = claims({"set-size": found})
+    assert sizes == [100, 1_000, 10_000, 20_000] and len(curve["100",]) == 3
+    first, second, third = claims({"set-size": found})
     assert (
         first["here (95% interval over seeds)"].startswith(("from 31", "from 32")) and first[HOLDS] == "yes"
     )
-    assert second[HOLDS] == "yes" and "100 → 10,000" in second["the paper's claim"]
+    assert second[HOLDS] == "yes" and "1,000 → 10,000" in second["the paper's claim"]
+    assert third[HOLDS] == "not shown" and "10,000 → 20,000" in third["the paper's claim"]
     never = result("set-size", {**levels, "Synthetic-annotated": 0.9})
     assert claims({"set-size": never})[0]["here (95% interval over seeds)"].startswith("at no size")
     assert claims({"set-size": never})[0][HOLDS] == "no"
