@@ -88,7 +88,9 @@ class Bench:
         sources = [source for cell in cells for source in cell["train"]]
         for pool in {pool_of(s): None for s in sources if s["kind"] in ("pool", "online")}:
             make_pool(pool, self.folder)
-        self.pretrained({Start(cell["init"], backbone=cell["backbone"]): None for cell in cells})
+        starts = {Start(cell["init"], backbone=cell["backbone"]): None for cell in cells}
+        if any(not start.fresh for start in starts):
+            self.pretrained(starts)
 
     def pretrained(self, wanted: Iterable[Start]) -> Row:
         """Pre-train backbones that are not there yet, and what their features are worth."""
