@@ -121,8 +121,9 @@ def _filters(filtering: Result) -> list[Row]:
     without = found["divergence 0.0",]
     rows = []
     for kind, claim in (("divergence", "the ensemble disputes"), ("confidence", "the classifier doubts")):
-        gain = difference(found[f"{kind} 0.1",], without)
-        rows.append(_row(f"dropping the 10% that {claim} helps", str(gain), gain.verdict))
+        for of, name in (("of all classes", kind), ("of each class", f"{kind} by class")):
+            gain = difference(found[f"{name} 0.1",], without)
+            rows.append(_row(f"dropping the 10% {of} that {claim} helps", str(gain), gain.verdict))
     return rows
 
 

@@ -65,6 +65,11 @@ def filtering(profile: Profile, folder: Path, seeds: int = 3) -> Row:
     }
     sets |= {f"confidence {drop}": [sim(3_000, confident=1 - drop, agreed=1.0)] for drop in (0.1, 0.3, 0.5)}
     sets |= {
+        f"divergence by class {drop}": [sim(3_000, confident=1.0, agreed=1 - drop, by_class=True)]
+        for drop in (0.1, 0.3, 0.5)
+    }
+    sets |= {"confidence by class 0.1": [sim(3_000, agreed=1.0, by_class=True)]}
+    sets |= {
         f"truncation {t}": [sim(2_000, truncation=t, drawn=3_000, confident=1.0, agreed=1.0)]
         for t in (0.5, 0.75, 1.0)
     }

@@ -58,10 +58,18 @@ class Drawn:
     confidence: NDArray[np.float64]  # [N] the classifier's, of the image's own class
     divergence: NDArray[np.float64]  # [N] nats
 
-    def chosen(self, images: int, keep_confident: float = 1.0, keep_agreed: float = 1.0) -> NDArray[np.int64]:
-        """The first `images` of those that the filters keep, by thresholds from the pool's own shares."""
-        sure = self.confidence >= np.quantile(self.confidence, 1 - keep_confident)
-        kept = sure & (self.divergence <= np.quantile(self.divergence[sure], keep_agreed))
+    def chosen(
+        self, images: int, keep_confident: float = 1.0, keep_agreed: float = 1.0, by_class: bool = False
+    ) -> NDArray[np.int64]:
+        """The first `images` of those that the filters keep, by thresholds from the pool's own shares.
+
+        by_class: each class has thresholds of its own, so that none loses more than another.
+        """
+        kept = np.zeros(len(self.class_ids), bool)
+        groups = [self.class_ids == k for k in np.unique(self.class_ids)] if by_class else [~kept]
+        for group in groups:
+            sure = group & (self.confidence >= np.quantile(self.confidence[group], 1 - keep_confident))
+            kept |= sure & (self.divergence <= np.quantile(self.divergence[sure], keep_agreed))
         return np.flatnonzero(kept)[:images]
 
 

@@ -168,7 +168,8 @@ def _labelled(bench: Bench, source: Mapping[str, Any]) -> tuple[LabelledSet, NDA
         scenes = _scenes(bench.profile, source["images"], RENDERED_SEED)
         return LabelledSet(scenes.images, scenes.class_masks), scenes.class_ids
     drawn = read_pool(pool_of(source), bench.folder)
-    kept = drawn.chosen(len(drawn.class_ids), source["confident"], source["agreed"])
+    by_class = source.get("by_class", False)
+    kept = drawn.chosen(len(drawn.class_ids), source["confident"], source["agreed"], by_class)
     return LabelledSet(drawn.labelled.images[kept], drawn.labelled.masks[kept]), drawn.class_ids[kept]
 
 

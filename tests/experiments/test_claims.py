@@ -67,8 +67,10 @@ def test_backbones_filters_and_fresh_images():
         f"{s} / + BigGAN-sim": 0.5 + g for s, g in sizes.items()
     }
     assert claims({"backbone": result("backbone", levels)})[0][HOLDS] == "yes"
-    filtered = {"divergence 0.0": 0.5, "divergence 0.1": 0.55, "confidence 0.1": 0.45}
-    assert [row[HOLDS] for row in claims({"filter": result("filter", filtered)})] == ["yes", "no"]
+    filtered = {"divergence 0.0": 0.5, "divergence 0.1": 0.45, "divergence by class 0.1": 0.55}
+    filtered |= {"confidence 0.1": 0.5, "confidence by class 0.1": 0.6}
+    verdicts = [row[HOLDS] for row in claims({"filter": result("filter", filtered)})]
+    assert verdicts == ["no", "yes", "not shown", "yes"]
     stored = {"offline 400": 0.4, "offline 2000": 0.6, "online": 0.5}
     assert claims({"online": result("online", stored)})[0][HOLDS] == "in part"
 

@@ -45,6 +45,14 @@ def test_filters_keep_the_surest_and_of_them_the_least_disputed(drawn):
     assert len(drawn.chosen(1_000)) == 120
 
 
+def test_thresholds_of_its_own_take_from_each_class_alike(drawn):
+    hard = Drawn(drawn.labelled, drawn.class_ids, drawn.confidence, drawn.divergence + (drawn.class_ids == 3))
+    assert 3 not in hard.class_ids[hard.chosen(120, 1.0, 0.9)], "one threshold drops the hard class whole"
+    assert np.bincount(hard.class_ids[hard.chosen(120, 1.0, 0.9, by_class=True)]).tolist() == [9] * 12
+    everything = np.arange(120).tolist()
+    assert hard.chosen(120).tolist() == hard.chosen(120, by_class=True).tolist() == everything
+
+
 def test_a_task_gets_its_share_of_a_set_and_its_own_labels(drawn, tmp_path):
     bench = Bench("pocket", tmp_path)
     for name, images, labels in (("Bird", 10, {0, 1, 2, 3}), ("FG/BG", 40, {0, 1}), ("MC-all", 40, None)):
