@@ -71,7 +71,7 @@ def lines(
     for (name, level), style in zip((levels or {}).items(), cycle(("--", ":", "-.")), strict=False):
         axes.axhline(level, color=INK, linestyle=style, linewidth=0.8, label=name)
     axes.set(xlabel=xlabel, title=title, xscale="log" if log else "linear")
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(framealpha=0.9, edgecolor="none", fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
     return figure
