@@ -34,7 +34,7 @@ ANNOTATED = {"kind": "annotated"}
 
 
 def sim(images: int, profile: str = "pocket", **settings: Any) -> dict[str, Any]:
-    """BigGAN-sim or VQGAN-sim as a source: the paper's shares of each class are dropped, or as said otherwise."""
+    """BigGAN-sim or VQGAN-sim as a source: less the paper's shares of each class, or as said otherwise."""
     shares = {"confident": 0.9, "agreed": 0.9, "by_class": True}
     return {"kind": "pool", "profile": profile, "images": images, **shares, **settings}
 
