@@ -59,18 +59,12 @@ def labels_per_class(profile: Profile, folder: Path, seeds: int = 3) -> Row:
 
 def filtering(profile: Profile, folder: Path, seeds: int = 3) -> Row:
     """As many images each, after dropping more and more by either filter; and of three truncations."""
-    sets = {
-        f"{kind}{' by class' * by_class} {drop}": [
-            sim(3_000, by_class=by_class, **{share: 1 - drop, other: 1.0})
-        ]
-        for kind, share, other in (
-            ("divergence", "agreed", "confident"),
-            ("confidence", "confident", "agreed"),
-        )
-        for by_class in (False, True)
-        for drop in (0.1, 0.3, 0.5)
-    }
-    sets["divergence 0.0"] = [sim(3_000, confident=1.0, agreed=1.0)]
+    sets = {"divergence 0.0": [sim(3_000, confident=1.0, agreed=1.0)]}
+    for of, by_class in (("", False), (" by class", True)):
+        for drop in (0.1, 0.3, 0.5):
+            kept = 1 - drop
+            sets[f"divergence{of} {drop}"] = [sim(3_000, confident=1.0, agreed=kept, by_class=by_class)]
+            sets[f"confidence{of} {drop}"] = [sim(3_000, confident=kept, agreed=1.0, by_class=by_class)]
     sets |= {
         f"truncation {t}": [sim(2_000, truncation=t, drawn=3_000, confident=1.0, agreed=1.0)]
         for t in (0.5, 0.75, 1.0)
