@@ -41,6 +41,14 @@ def synthesize_command(
     head: Head = None,
     keep_confident: Annotated[float, typer.Option(help="Share the classifier is surest of; 1: all.")] = 0.9,
     keep_agreed: Annotated[float, typer.Option(help="Share an ensemble disputes least; 1: all.")] = 0.9,
+    calibration_samples: Annotated[
+        int,
+        typer.Option(
+            "--calibration",
+            min=50,
+            help="Samples that find the filters' thresholds; with 40 of a class it has its own.",
+        ),
+    ] = 1_000,
     truncation: Truncation = None,
     top_k: TopK = None,
     top_p: TopP = None,
@@ -66,7 +74,9 @@ def synthesize_command(
     labeller = load_head(head) if head else train_head(*world.annotated(device))[0]
     agreed = keep_agreed if labeller.config.architecture.members > 1 else 1.0  # one alone never disagrees
     models = Models(generator, labeller.to(device), world.judge if keep_confident < 1 else None)
-    filters = calibration(located(out), models, ids, sampling, keep_confident, agreed, bf16=bf16)
+    filters = calibration(
+        located(out), models, ids, sampling, keep_confident, agreed, calibration_samples, bf16
+    )
     spec = SynthesisSpec(
         generator.sha256, labeller.sha256, ids, images, sampling, batch_size, shard_size, first_seed, filters,
         models.judge.sha256 if models.judge else "", torch.device(device).type, world.licence,

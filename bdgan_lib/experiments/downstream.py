@@ -59,16 +59,12 @@ def labels_per_class(profile: Profile, folder: Path, seeds: int = 3) -> Row:
 
 def filtering(profile: Profile, folder: Path, seeds: int = 3) -> Row:
     """As many images each, after dropping more and more by either filter; and of three truncations."""
-    sets = {
-        f"divergence {drop}": [sim(3_000, confident=1.0, agreed=1 - drop)]
-        for drop in (0.0, 0.05, 0.1, 0.2, 0.3, 0.5)
-    }
-    sets |= {f"confidence {drop}": [sim(3_000, confident=1 - drop, agreed=1.0)] for drop in (0.1, 0.3, 0.5)}
-    sets |= {
-        f"divergence by class {drop}": [sim(3_000, confident=1.0, agreed=1 - drop, by_class=True)]
-        for drop in (0.1, 0.3, 0.5)
-    }
-    sets |= {"confidence by class 0.1": [sim(3_000, agreed=1.0, by_class=True)]}
+    sets = {"divergence 0.0": [sim(3_000, confident=1.0, agreed=1.0)]}
+    for of, by_class in (("", False), (" by class", True)):
+        for drop in (0.1, 0.3, 0.5):
+            kept = 1 - drop
+            sets[f"divergence{of} {drop}"] = [sim(3_000, confident=1.0, agreed=kept, by_class=by_class)]
+            sets[f"confidence{of} {drop}"] = [sim(3_000, confident=kept, agreed=1.0, by_class=by_class)]
     sets |= {
         f"truncation {t}": [sim(2_000, truncation=t, drawn=3_000, confident=1.0, agreed=1.0)]
         for t in (0.5, 0.75, 1.0)

@@ -34,8 +34,9 @@ ANNOTATED = {"kind": "annotated"}
 
 
 def sim(images: int, profile: str = "pocket", **settings: Any) -> dict[str, Any]:
-    """BigGAN-sim or VQGAN-sim as a source: filtered as in the paper unless said otherwise."""
-    return {"kind": "pool", "profile": profile, "images": images, "confident": 0.9, "agreed": 0.9, **settings}
+    """BigGAN-sim or VQGAN-sim as a source: less the paper's shares of each class, or as said otherwise."""
+    shares = {"confident": 0.9, "agreed": 0.9, "by_class": True}
+    return {"kind": "pool", "profile": profile, "images": images, **shares, **settings}
 
 
 def rendered(images: int) -> dict[str, Any]:
@@ -168,8 +169,7 @@ def _labelled(bench: Bench, source: Mapping[str, Any]) -> tuple[LabelledSet, NDA
         scenes = _scenes(bench.profile, source["images"], RENDERED_SEED)
         return LabelledSet(scenes.images, scenes.class_masks), scenes.class_ids
     drawn = read_pool(pool_of(source), bench.folder)
-    by_class = source.get("by_class", False)
-    kept = drawn.chosen(len(drawn.class_ids), source["confident"], source["agreed"], by_class)
+    kept = drawn.chosen(len(drawn.class_ids), source["confident"], source["agreed"], source["by_class"])
     return LabelledSet(drawn.labelled.images[kept], drawn.labelled.masks[kept]), drawn.class_ids[kept]
 
 
@@ -217,7 +217,7 @@ def _pretrain(bench: Bench, settings: Mapping[str, Any]) -> Row:
     branch = None
     if start.branch:  # foreground against ground: nothing that names a class
         drawn = read_pool(Pool(), bench.folder)
-        chosen = drawn.chosen(len(drawn.class_ids), 0.9, 0.9)
+        chosen = drawn.chosen(len(drawn.class_ids), 0.9, 0.9, by_class=True)
         masks = drawn.labelled.masks[chosen]
         foreground = np.where(masks == UNLABELLED, UNLABELLED, masks > 0).astype(np.uint8)
         branch = Branch(LabelledSet(drawn.labelled.images[chosen], foreground), BranchConfig(2))

@@ -1,6 +1,7 @@
 """What is left out of a data set, and the thresholds that leave out a wanted share (paper section 3.3)."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
@@ -18,6 +19,7 @@ from bdgan_lib.precision import one_thread
 from bdgan_lib.synthesis.spec import Filters
 from bdgan_lib.types import BdganError, Sample, Sampling
 
+ENOUGH = 40  # samples of a class that can tell a threshold of its own
 REASONS = ("confidence", "divergence", "empty", "full")  # why a sample is dropped, in the order asked
 
 
@@ -63,6 +65,7 @@ class Judged(NamedTuple):
     confidence: NDArray[np.float32] | None  # [B], where a classifier was asked
     divergence: NDArray[np.float32]  # [B] nats
     area: NDArray[np.float64]  # [B] share of pixels that are not ground
+    class_ids: NDArray[np.int64]  # [B]
 
 
 def judged(
@@ -79,7 +82,7 @@ def judged(
             f"the head's masks came as {masks.dtype} {list(masks.shape)}; "
             f"wanted uint8 {list(images.shape[:3])}, one label id per pixel"
         )
-    return Judged(images, masks, confidence, divergence, (masks > 0).mean((1, 2)))
+    return Judged(images, masks, confidence, divergence, (masks > 0).mean((1, 2)), class_ids.numpy())
 
 
 def reasons(found: Judged, filters: Filters) -> list[str]:
@@ -88,12 +91,19 @@ def reasons(found: Judged, filters: Filters) -> list[str]:
     if filters.min_confidence is not None:
         if found.confidence is None:
             raise BdganError("min_confidence came without a classifier; pass a judge, or leave it out")
-        fails[0] = found.confidence < filters.min_confidence
+        fails[0] = found.confidence < _each(filters.min_confidence, found.class_ids)
     if filters.max_divergence is not None:
-        fails[1] = found.divergence > filters.max_divergence
+        fails[1] = found.divergence > _each(filters.max_divergence, found.class_ids)
     if not filters.whole_masks:
         fails[2], fails[3] = found.area == 0, found.area == 1
     return [REASONS[f.argmax()] if f.any() else "" for f in fails.T]
+
+
+def _each(threshold: float | Mapping[int, float], class_ids: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The threshold of each sample, by its class."""
+    if isinstance(threshold, Mapping):
+        return np.array([threshold[id] for id in class_ids.tolist()])
+    return np.full(len(class_ids), threshold)
 
 
 def calibrated(
@@ -109,7 +119,8 @@ def calibrated(
 ) -> Filters:
     """Thresholds that keep these shares of fresh samples: the surest, and of them the least disputed.
 
-    A share of 1 asks nothing. Empty and full masks are dropped as well.
+    Each class has its own if there are ENOUGH samples of it; with fewer there is one for all, which drops
+    more of hard classes than of others. A share of 1 asks nothing. Empty and full masks are dropped as well.
     """
     for name, share in (("keep_confident", keep_confident), ("keep_agreed", keep_agreed)):
         if not 0 < share <= 1:
@@ -125,10 +136,20 @@ def calibrated(
             divergence.append(found.divergence)
             confidence.append(found.divergence * 0 + 1 if found.confidence is None else found.confidence)
     sure, doubt = np.concatenate(confidence), np.concatenate(divergence)
-    least = float(np.quantile(sure, 1 - keep_confident)) if keep_confident < 1 else None
-    doubt = doubt if least is None else doubt[sure >= least]
-    most = float(np.quantile(doubt, keep_agreed)) if keep_agreed < 1 else None
-    return Filters(least, most, whole_masks=False)
+    classes = np.array(class_ids)[numbers.numpy() % len(class_ids)]
+    apart = len(numbers) >= ENOUGH * len(class_ids)
+    least: dict[int, float] = {}
+    most: dict[int, float] = {}
+    for id in class_ids if apart else (-1,):
+        mine = (classes == id) | (not apart)
+        least[id] = float(np.quantile(sure[mine], 1 - keep_confident))
+        kept = mine & (sure >= least[id]) if keep_confident < 1 else mine
+        most[id] = float(np.quantile(doubt[kept], keep_agreed))
+    return Filters(
+        None if keep_confident == 1 else least if apart else least[-1],
+        None if keep_agreed == 1 else most if apart else most[-1],
+        whole_masks=False,
+    )
 
 
 def calibration(

@@ -2,30 +2,38 @@
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from typing import Any
 
 from bdgan_lib.types import BdganError, Sampling
 
+Threshold = float | Mapping[int, float] | None  # for all, by class id, or not asked
+
 
 @dataclass(frozen=True)
 class Filters:
     """Which samples are left out, asked in this order (paper section 3.3); None = not asked.
 
-    Thresholds, not shares: a sample's fate depends on itself alone, whichever shard it is in. `calibrated` in
-    `filters` finds them from shares.
+    A threshold is one number, or one for each class: some classes are harder to label than others, and one
+    number may drop them whole. Thresholds, not shares: a sample's fate depends on itself alone, whichever
+    shard it is in. `calibrated` in `filters` finds them from shares.
     """
 
-    min_confidence: float | None = None  # a classifier's probability of the sample's own class
-    max_divergence: float | None = None  # mean JS divergence of the ensemble, nats
+    min_confidence: Threshold = None  # a classifier's probability of the sample's own class
+    max_divergence: Threshold = None  # mean JS divergence of the ensemble, nats
     whole_masks: bool = True  # keep masks without any ground or any object
 
     def __post_init__(self) -> None:
         for name in ("min_confidence", "max_divergence"):
             value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value >= 0):
-                raise BdganError(f"{name} is {value}; give a finite number from 0, or None")
+            if isinstance(value, Mapping):  # JSON's keys are strings
+                value = {int(id): float(number) for id, number in value.items()}
+                object.__setattr__(self, name, value)
+            for number in value.values() if isinstance(value, dict) else [value]:
+                if number is not None and not (math.isfinite(number) and number >= 0):
+                    raise BdganError(f"{name} is {number}; give a finite number from 0, or None")
 
 
 @dataclass(frozen=True)
@@ -59,6 +67,10 @@ class SynthesisSpec:
         for name, least in (("images_per_class", 1), ("batch_size", 1), ("shard_size", 1), ("first_seed", 0)):
             if getattr(self, name) < least:
                 raise BdganError(f"{name} is {getattr(self, name)}; give {least} or more")
+        for name in ("min_confidence", "max_divergence"):
+            value = getattr(self.filters, name)
+            if isinstance(value, Mapping) and (lacking := set(self.class_ids) - set(value)):
+                raise BdganError(f"{name} has no threshold for class {min(lacking)}; give one for each")
         if not 0 <= self.jpeg <= 100:
             raise BdganError(f"jpeg is {self.jpeg}; give a quality from 1 to 100, or 0 for PNG")
 

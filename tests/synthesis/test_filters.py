@@ -1,7 +1,7 @@
 """Laws of the filters: each drop has a reason, in the paper's order, and depends on the sample alone."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def found(**changes) -> Judged:
     plain = Judged(
         np.zeros((4, 8, 8, 3), np.uint8), np.zeros((4, 8, 8), np.uint8),
         np.array([0.9, 0.1, 0.9, 0.9], np.float32), np.array([0.1, 0.9, 0.9, 0.1], np.float32),
-        np.array([0.5, 0.5, 0.0, 0.0]),
+        np.array([0.5, 0.5, 0.0, 0.0]), np.array([0, 1, 0, 1]),
     )  # fmt: skip
     return plain._replace(**changes)
 
@@ -41,6 +41,36 @@ def test_the_first_filter_that_fails_is_the_reason():
     assert reasons(found(area=np.ones(4)), strict) == ["full", "confidence", "divergence", "full"]
     assert reasons(found(), Filters()) == [""] * 4
     assert reasons(found(), Filters(max_divergence=0.5)) == ["", "divergence", "divergence", ""]
+
+
+def test_a_class_is_held_to_its_own_threshold():
+    apart = Filters(max_divergence={0: 0.05, 1: 0.95})
+    assert reasons(found(), apart) == ["divergence", "", "divergence", ""]
+    again = Filters(**json.loads(json.dumps(asdict(apart))))
+    assert again == apart, "JSON's keys are strings"
+    with pytest.raises(BdganError, match="max_divergence has no threshold for class 2"):
+        replace(SPEC, class_ids=(0, 2), filters=apart)
+    with pytest.raises(BdganError, match="min_confidence is nan"):
+        Filters(min_confidence={0: float("nan")})
+
+
+def test_each_class_loses_its_share_and_no_more():
+    class Partial(TinyHead):
+        """Disputes every image of class 2 more than any of class 0."""
+
+        def assess(self, sample):
+            masks, doubt = super().assess(sample)
+            return masks, doubt + (sample.class_ids == 2).numpy()
+
+    models = MODELS._replace(head=Partial())
+    few, many = (calibrated(models, (0, 2), SPEC.sampling, 1.0, 0.9, samples=n) for n in (50, 2_000))
+    assert isinstance(few.max_divergence, float) and set(many.max_divergence) == {0, 2}
+    spec = replace(
+        SPEC, class_ids=(0, 2), images_per_class=1_000, batch_size=50, shard_size=500, filters=many
+    )
+    why, ids = why_of(spec, models), np.arange(2_000) % 2
+    lost = [sum(w == "divergence" for w, id in zip(why, ids, strict=True) if id == k) / 1_000 for k in (0, 1)]
+    assert np.allclose(lost, 0.1, atol=0.04)
 
 
 def test_a_threshold_without_a_classifier_is_refused():
@@ -62,10 +92,10 @@ def test_thresholds_keep_the_shares_that_were_asked_for():
     assert abs(kept.count("") / (2_000 - kept.count("confidence")) - 0.7) < 0.04
 
 
-def why_of(spec: SynthesisSpec) -> list[str]:
+def why_of(spec: SynthesisSpec, models: Models = MODELS) -> list[str]:
     from bdgan_lib.synthesis.run import _batches
 
-    batches = (b for k in range(spec.num_shards) for _, b in _batches(spec, k, MODELS))
+    batches = (b for k in range(spec.num_shards) for _, b in _batches(spec, k, models))
     return [why for batch in batches for why in reasons(batch, spec.filters)]
 
 
@@ -81,14 +111,14 @@ def test_every_sample_is_kept_or_listed_with_its_reason(tmp_path):
     assert {r["seed"] for r in kept} | {r["seed"] for r in dropped} == set(range(1_000_000, 1_000_120))
     for record in dropped:
         sure, doubt = (
-            record["confidence"] >= filters.min_confidence,
-            record["divergence"] <= filters.max_divergence,
+            record["confidence"] >= filters.min_confidence[record["class_id"]],
+            record["divergence"] <= filters.max_divergence[record["class_id"]],
         )
         assert record["dropped"] in (
             "confidence" if not sure else "divergence" if not doubt else "empty",
             "full",
         )
-    assert all(r["confidence"] >= filters.min_confidence - 1e-6 for r in kept)
+    assert all(r["confidence"] >= filters.min_confidence[r["class_id"]] - 1e-6 for r in kept)
     counts = [shard["dropped"] for shard in data.shards]
     assert sum(sum(c.values()) for c in counts) == len(dropped)
     # a filter changes nobody else's pixels
