@@ -99,6 +99,9 @@ class Bench:
         if any(start.branch for start in starts):
             make_pool(Pool(), self.folder)
         cells = {start.file: {**asdict(start), "steps": PretrainConfig().steps} for start in starts}
+        for start in starts:
+            if start.branch:
+                cells[start.file]["labelled"] = sim(Pool.images)
         return run_cells("pretraining", cells, partial(_pretrain, self), self.folder, self.about, workers())
 
     def run(self, name: str, cells: Mapping[str, Mapping[str, Any]]) -> Row:
@@ -216,24 +219,22 @@ def _pretrain(bench: Bench, settings: Mapping[str, Any]) -> Row:
     scenes = _scenes(bench.profile, PRETRAINING_IMAGES, PRETRAINING_SEED)
     branch = None
     if start.branch:  # foreground against ground: nothing that names a class
-        drawn = read_pool(Pool(), bench.folder)
-        chosen = drawn.chosen(len(drawn.class_ids), 0.9, 0.9, by_class=True)
-        masks = drawn.labelled.masks[chosen]
-        foreground = np.where(masks == UNLABELLED, UNLABELLED, masks > 0).astype(np.uint8)
-        branch = Branch(LabelledSet(drawn.labelled.images[chosen], foreground), BranchConfig(2))
-    found = pretrain(
+        found, _ = _labelled(bench, settings["labelled"])
+        foreground = np.where(found.masks == UNLABELLED, UNLABELLED, found.masks > 0).astype(np.uint8)
+        branch = Branch(LabelledSet(found.images, foreground), BranchConfig(2))
+    learnt = pretrain(
         start.method, scenes.images, scenes.class_ids, PretrainConfig(start.backbone, settings["steps"]),
         branch, checkpoint=bench.folder / f"{start.file}.pt",
     )  # fmt: skip
-    found.save(bench.folder / start.file)
+    learnt.save(bench.folder / start.file)
     fresh = _scenes(bench.profile, 1_200, PRETRAINING_SEED + 100_000)
     seen, ids = scenes.images[:1_200], scenes.class_ids[:1_200]
-    train, test = (pooled_features(found.backbone(), images) for images in (seen, fresh.images))
+    train, test = (pooled_features(learnt.backbone(), images) for images in (seen, fresh.images))
     return {
         "knn": knn_accuracy(train, ids, test, fresh.class_ids),
         "linear": linear_accuracy(train, ids, test, fresh.class_ids),
-        "rank": found.record["rank"],
-        "images_per_second": found.record["images_per_second"],
+        "rank": learnt.record["rank"],
+        "images_per_second": learnt.record["images_per_second"],
     }
 
 
