@@ -23,6 +23,7 @@ WORLDS: dict[str, tuple[Any, int, int]] = {  # -> how it is drawn, first seed, p
     "street": (street.street, 23_000_000, 400),
     "chest": (chest_world.chest, 24_000_000, 200),
 }
+MARKS = (25, 50, 100, 200)  # steps after which detectors are scored on the way
 TEST, TEST_OFFSET = 200, 700_000  # pictures of each world, from seeds on which nothing was chosen
 STARTS = tuple(
     Start(method, branch)
@@ -40,6 +41,7 @@ def run(profile: Profile, folder: Path, seeds: int = 3) -> Row:
     cells = {
         f"{start.name} / {world} / {seed}": {
             "method": start.method, "branch": start.branch, "world": world, "seed": seed,
+            **({"marks": MARKS} if world == "scenes" else {}),
         }
         for start in STARTS
         for world in worlds
@@ -66,11 +68,12 @@ def measure(bench: Bench, settings: Mapping[str, Any]) -> Row:
     train, test = pictures(world, WORLDS[world][2], 0), pictures(world, TEST, TEST_OFFSET)
     seed: int = settings["seed"]
     if world == "scenes":
-        found = detect.train_and_score(backbone, train, test, replace(detect.DetectConfig(), seed=seed))
+        config = replace(detect.DetectConfig(), seed=seed)
+        found = detect.train_and_score(backbone, train, test, config, marks=settings["marks"])
     elif world == "street":
-        config = segment.SegmentConfig(street.STREET_LABELS)
-        config = replace(config, fit=replace(config.fit, seed=seed))
-        found = segment.train_and_score(backbone, train, test, config)
+        recipe = segment.SegmentConfig(street.STREET_LABELS)
+        recipe = replace(recipe, fit=replace(recipe.fit, seed=seed))
+        found = segment.train_and_score(backbone, train, test, recipe)
     else:
         few = replace(chest.with_seed(chest.ChestConfig(), seed), share=float(share.rstrip("%")) / 100)
         found = chest.train_and_score(backbone, train, test, few)

@@ -1,7 +1,7 @@
 """Detection and instance segmentation: a backbone fine-tuned in Faster or Mask R-CNN, scored by COCO's AP."""
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -53,10 +53,12 @@ def train_and_score(
     config: DetectConfig = DetectConfig(),
     device: str = "cpu",
     progress: str | None = None,
+    marks: Collection[int] = (),
 ) -> dict[str, float]:
     """Fine-tune a copy of the backbone on `train`; its AP on `test`: see `AveragePrecision.scores`.
 
     Also "loss", the mean of the last 20 steps. The same seed, backbone, data and device give the same scores.
+    marks: steps after which it is scored on the way as well, as "ap_box after 100".
     progress: name shown on a progress bar; none if None. BdganError for samples without masks where masks are
     asked for, and for too few of them.
     """
@@ -67,36 +69,41 @@ def train_and_score(
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         network = detector(copy.deepcopy(backbone), config.detector).to(device)
-        loss = _train(network, train, config, device, progress)
-    judge = AveragePrecision(config.detector.num_classes, config.detector.masks)
-    for wanted, found in _findings(network, test, config, device, progress):
-        judge.add(wanted, found)
-    return {**judge.scores(), "loss": loss}
+        losses: list[float] = []
+        on_the_way: dict[str, float] = {}
+        for loss in _train(network, train, config, device, progress):
+            losses.append(loss)
+            if len(losses) in marks:
+                found = _score(network, test, config, device, progress)
+                on_the_way |= {f"{key} after {len(losses)}": value for key, value in found.items()}
+                network.train()
+    scores = _score(network, test, config, device, progress)
+    return {**scores, **on_the_way, "loss": sum(losses[-20:]) / max(1, len(losses[-20:]))}
 
 
 def _train(
     network: nn.Module, train: Sequence[Detected], config: DetectConfig, device: str, progress: str | None
-) -> float:
+) -> Iterator[float]:
+    """The loss of every step, when it is taken."""
     flips = np.random.default_rng([config.seed, 1])
     batches = shuffled(train, config.steps, config.batch_size, config.seed, config.workers)
     optimizer, schedule = _optimizer(network, config)
     network.train()
-    losses: list[float] = []
-    for batch in tqdm(batches, desc=progress, total=config.steps, disable=progress is None, leave=False):
+    bar = tqdm(batches, desc=progress, total=config.steps, disable=progress is None, leave=False)
+    for step, batch in enumerate(bar):
         mirrored = flips.random(len(batch)) < (0.5 if config.flip else 0)
         pairs = [_target(item, m, config) for item, m in zip(batch, mirrored.tolist(), strict=True)]
         images = [x.to(device) for x, _ in pairs]
         parts = network(images, [{k: v.to(device) for k, v in target.items()} for _, target in pairs])
         loss = torch.stack(list(parts.values())).sum()
         if not torch.isfinite(loss):
-            raise BdganError(f"the loss is {loss.item()} at step {len(losses)}; lower the learning rate")
+            raise BdganError(f"the loss is {loss.item()} at step {step}; lower the learning rate")
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 10.0)
         optimizer.step()
         schedule.step()
-        losses.append(loss.item())
-    return sum(losses[-20:]) / max(1, len(losses[-20:]))
+        yield loss.item()
 
 
 def _target(item: Detected, mirrored: bool, config: DetectConfig) -> tuple[Tensor, dict[str, Tensor]]:
@@ -126,6 +133,15 @@ def _optimizer(network: nn.Module, config: DetectConfig) -> tuple[Optimizer, LRS
     sgd = SGD(used, config.learning_rate, momentum=0.9, weight_decay=config.weight_decay)
     rate = lambda step: min(1, (step + 1) / _WARM_UP) * 0.1 ** sum(step >= m for m in config.milestones)
     return sgd, LambdaLR(sgd, rate)
+
+
+def _score(
+    network: nn.Module, test: Sequence[Detected], config: DetectConfig, device: str, progress: str | None
+) -> dict[str, float]:
+    judge = AveragePrecision(config.detector.num_classes, config.detector.masks)
+    for wanted, found in _findings(network, test, config, device, progress):
+        judge.add(wanted, found)
+    return judge.scores()
 
 
 @torch.inference_mode()

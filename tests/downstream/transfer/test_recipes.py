@@ -88,6 +88,15 @@ def test_scores_are_of_boxes_and_masks_where_there_are_masks(backbone):
         detect.train_and_score(backbone, plain[:6], plain[6:], QUICK)
 
 
+def test_scores_on_the_way_are_those_of_shorter_trainings_and_change_nothing(backbone):
+    plain = replace(QUICK, optimizer="sgd")  # its rate does not depend on the number of steps
+    end = detect.train_and_score(backbone, SCENES[:6], SCENES[6:], plain)
+    marked = detect.train_and_score(backbone, SCENES[:6], SCENES[6:], plain, marks=[2])
+    short = detect.train_and_score(backbone, SCENES[:6], SCENES[6:], replace(plain, steps=2))
+    assert {key: marked[key] for key in end} == pytest.approx(end, nan_ok=True, abs=0)
+    assert all(marked[f"{key} after 2"] == short[key] for key in short if key != "loss")
+
+
 def test_a_mirrored_target_is_the_target_of_the_mirrored_picture():
     x, target = detect._target(SCENES[0], True, QUICK)
     plain, _ = detect._target(SCENES[0], False, QUICK)
