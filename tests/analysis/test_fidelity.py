@@ -1,9 +1,16 @@
-"""The Frechet distance against closed forms."""
+"""Distances of sets of features against closed forms, hand-made cases and torchmetrics."""
 
 import numpy as np
 import pytest
+import torch
 
-from bdgan_lib.analysis.fidelity import frechet_distance, relative_frechet
+from bdgan_lib.analysis.fidelity import (
+    coverage,
+    frechet_distance,
+    kernel_distance,
+    relative_frechet,
+    thumbnails,
+)
 from bdgan_lib.types import BdganError
 
 
@@ -67,3 +74,49 @@ def test_other_nonsense_is_refused():
         frechet_distance(np.full((9, 4), np.nan), np.zeros((9, 4)))
     with pytest.raises(BdganError, match="do not vary"):
         relative_frechet(np.random.default_rng(0).random((9, 2)), np.ones((9, 2)))
+
+
+def test_kernel_distance_is_that_of_torchmetrics():
+    poly_mmd = pytest.importorskip("torchmetrics.image.kid").poly_mmd
+    noise = np.random.default_rng(0)
+    a, b = noise.normal(size=(900, 12)), noise.normal(0.3, 1.2, size=(900, 12))
+    assert kernel_distance(a, b) == pytest.approx(poly_mmd(torch.from_numpy(a), torch.from_numpy(b)).item())
+    assert kernel_distance(a, b[:100]) == pytest.approx(kernel_distance(b[:100], a))
+
+
+def test_kernel_distance_of_one_distribution_is_0_on_average():
+    noise = np.random.default_rng(1)
+    found = [kernel_distance(noise.normal(size=(40, 4)), noise.normal(size=(30, 4))) for _ in range(200)]
+    assert abs(np.mean(found)) < 3 * np.std(found) / np.sqrt(200), "unbiased"
+    assert min(found) < 0
+
+
+def test_coverage_by_hand():
+    real = np.array([[0.0], [1], [2], [10]])  # nearest real neighbours at 1, 1, 1, 8
+    assert coverage(np.array([[0.9], [0.9]]), real, neighbours=1) == 0.5
+    assert coverage(np.array([[3.0], [1.0]]), real, neighbours=1) == 1
+    assert coverage(real + 100, real, neighbours=1) == 0
+    with pytest.raises(BdganError, match="4 real samples have no 5-th neighbour"):
+        coverage(real, real)
+
+
+def test_coverage_of_one_distribution():
+    noise = np.random.default_rng(2)
+    found = coverage(noise.normal(size=(1200, 3)), noise.normal(size=(1200, 3)))
+    assert found == pytest.approx(1 - 2**-5, abs=0.02)
+    one_place = np.zeros((1200, 3))
+    assert coverage(one_place, noise.normal(size=(1200, 3))) < 0.1, "one good sample covers little"
+
+
+def test_thumbnails_are_shares_of_foreground():
+    masks = np.zeros((2, 32, 32), np.uint8)
+    masks[0, :4, :2] = 7
+    masks[1] = 255
+    assert thumbnails(masks)[0].tolist() == [0.5] + [0] * 63
+    assert not thumbnails(masks)[1].any(), "what is not labelled is no foreground"
+
+
+def test_features_that_do_not_fit_are_named():
+    for measure in (kernel_distance, coverage):
+        with pytest.raises(BdganError, match=r"\(3, 2\) and \(3, 4\); wanted two or more rows"):
+            measure(np.zeros((3, 2)), np.zeros((3, 4)))
