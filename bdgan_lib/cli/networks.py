@@ -158,6 +158,31 @@ def experiment(
 
 
 @app.command()
+def figures(
+    out: Annotated[Path, typer.Option(help="Where to write.")] = Path("runs/figures"),
+    only: Annotated[
+        list[str] | None, typer.Option(help="fig6, table1, mean-shapes ...; may be given more than once.")
+    ] = None,
+    work: Annotated[
+        Path, typer.Option(help="Where heads, sets and predictions are kept for the next time.")
+    ] = Path("runs/figures/work"),
+    results: Annotated[
+        Path | None, typer.Option(help="A folder of `bdgan experiment`, in place of the shipped results.")
+    ] = None,
+    images_per_class: Annotated[int, typer.Option("--images", min=10, help="Of the sets, per class.")] = 100,
+    profile: ProfileName = "pocket",
+) -> None:
+    """Draw the paper's figures and tables: a PNG and an SVG each, and a page of all."""
+    from bdgan_lib.paper.material import Material
+    from bdgan_lib.paper.write import write_figures
+    from bdgan_lib.workspace import Workspace
+
+    material = Material(Workspace(load_profile(profile), work), images_per_class, results)
+    found = write_figures(material, out, only or ())
+    print(f"{out / 'index.html'}: {len(found)} figures and tables")
+
+
+@app.command()
 def doctor(profile: ProfileName = "pocket") -> None:
     """What this machine has, what the profile costs on it, which files it needs, and what to do next."""
     for line in checkup(load_profile(profile)):

@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
-from bdgan_lib.experiments import annotation_clicks, downstream, label_head, label_queue, transfer
+from bdgan_lib.experiments import analysis, annotation_clicks, downstream, label_head, label_queue, transfer
 
 EXPERIMENTS: dict[str, Callable[..., Any]] = {
+    "analysis": analysis.run,
     "annotation-clicks": annotation_clicks.run,
     "label-head": label_head.run,
     "label-queue": label_queue.run,

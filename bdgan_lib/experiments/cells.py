@@ -43,7 +43,7 @@ def run_cells(
     with tqdm(total=len(cells), initial=len(cells) - len(missing), desc=name, unit="cell") as bar:
 
         def keep(key: str, row: Row) -> None:
-            write_atomic(paths[key], json.dumps(row | {"commit": _commit()}).encode())
+            write_atomic(paths[key], json.dumps(row | {"commit": commit()}).encode())
             bar.update()
 
         if workers < 1 or len(missing) < 2:
@@ -63,7 +63,7 @@ def run_cells(
         "experiment": name,
         **about,
         "bdgan_lib": __version__,
-        "commit": _commit(),
+        "commit": commit(),
         "seconds": round(sum(row["seconds"] for row in rows.values()), 1),
         "cells": rows,
     }
@@ -76,7 +76,7 @@ def _measured(measure: Callable[[Mapping[str, Any]], Row], settings: Mapping[str
     return measure(settings) | {"seconds": round(time.monotonic() - start, 1)}
 
 
-def _commit() -> str:
+def commit() -> str:
     """Of the repository the package lies in; "unknown" outside one, with "+" where it was changed since."""
     command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty=+", "--exclude=*"]
     try:

@@ -81,7 +81,7 @@ class Bench:
     @property
     def about(self) -> dict[str, str]:
         """What every cell depends on."""
-        return {"profile": self.profile, "generator_sha256": _profile(self.profile).generator().sha256}
+        return {"profile": self.profile, "generator_sha256": profile_of(self.profile).generator().sha256}
 
     def prepare(self, cells: Iterable[Mapping[str, Any]]) -> None:
         """Make what the cells need and is not there: pools, and pre-trained backbones."""
@@ -120,7 +120,7 @@ def cell(task: str, train: list[dict[str, Any]], seed: int, **settings: Any) -> 
 
 def measure(bench: Bench, settings: Mapping[str, Any]) -> Row:
     """Train a network on its sources' images of a task, and score it on the task's real test images."""
-    task, seed = _profile(bench.profile).task(settings["task"]), settings["seed"]
+    task, seed = profile_of(bench.profile).task(settings["task"]), settings["seed"]
     start = Start(settings["init"], backbone=settings["backbone"])
     network = segmenter(backbone_of(bench, start, seed), len(task.labels))
     config = FitConfig(settings["steps"], settings["batch_size"], settings["learning_rate"], seed=seed)
@@ -154,22 +154,22 @@ def training_set(bench: Bench, sources: Iterable[Mapping[str, Any]], task: Task)
     """The task's images of all sources, one after the other, with the task's labels."""
     images, masks = [], []
     for source in sources:
-        labelled, ids = _labelled(bench, source)
+        found, ids = labelled(bench, source)
         mine = np.flatnonzero(task.holds(ids))
         if source["kind"] != "annotated":  # so many of all classes: of the task's its share
             share = len(task.classes) / len(task.of_class)
             mine = mine[: max(1, round(source["images"] * share))]
-        images.append(labelled.images[mine])
-        masks.append(task.masks(labelled.masks[mine]))
+        images.append(found.images[mine])
+        masks.append(task.masks(found.masks[mine]))
     return LabelledSet(np.concatenate(images), np.concatenate(masks))
 
 
-def _labelled(bench: Bench, source: Mapping[str, Any]) -> tuple[LabelledSet, NDArray[np.int64]]:
+def labelled(bench: Bench, source: Mapping[str, Any]) -> tuple[LabelledSet, NDArray[np.int64]]:
     """What a source has, with class masks, and the images' class ids."""
     if source["kind"] == "annotated":
         return _annotated(bench.profile)
     if source["kind"] == "rendered":
-        scenes = _scenes(bench.profile, source["images"], RENDERED_SEED)
+        scenes = scenes_of(bench.profile, source["images"], RENDERED_SEED)
         return LabelledSet(scenes.images, scenes.class_masks), scenes.class_ids
     drawn = read_pool(pool_of(source), bench.folder)
     kept = drawn.chosen(len(drawn.class_ids), source["confident"], source["agreed"], source["by_class"])
@@ -179,29 +179,31 @@ def _labelled(bench: Bench, source: Mapping[str, Any]) -> tuple[LabelledSet, NDA
 @cache
 def test_set(profile: str, task: Task) -> LabelledSet:
     """Real-annotated, test: rendered scenes of the task's classes with exact masks."""
-    truth = _profile(profile).truth(task)
+    truth = profile_of(profile).truth(task)
     images = [truth.images[id] for id in truth.ids]
     return LabelledSet(np.stack(images), np.stack([truth.label(id) for id in truth.ids]))
 
 
 @cache
-def _profile(name: str) -> Profile:
+def profile_of(name: str) -> Profile:
+    """Loaded once in each process."""
     return load_profile(name)
 
 
 @cache
 def _annotated(profile: str) -> tuple[LabelledSet, NDArray[np.int64]]:
-    return annotated(_profile(profile))
+    return annotated(profile_of(profile))
 
 
 @cache
-def _scenes(profile: str, count: int, first_seed: int) -> Any:
-    return render_set(count, first_seed, _profile(profile).image_size)
+def scenes_of(profile: str, count: int, first_seed: int) -> Any:
+    """Rendered scenes, once in each process."""
+    return render_set(count, first_seed, profile_of(profile).image_size)
 
 
 def _online(bench: Bench, source: Mapping[str, Any], task: Task, config: FitConfig) -> Any:
     """Batches (images, masks) of fresh samples of the task's classes."""
-    pool, profile = pool_of(source), _profile(bench.profile)
+    pool, profile = pool_of(source), profile_of(bench.profile)
     head = load_head(bench.folder / pool.head)
     stream = OnlineSynthesis(
         profile.generator(), head, task.classes, sampling_of(pool, profile), config.batch_size,
@@ -216,10 +218,10 @@ def _pretrain(bench: Bench, settings: Mapping[str, Any]) -> Row:
     from bdgan_lib.downstream.pretraining.quality import knn_accuracy, linear_accuracy, pooled_features
 
     start = Start(settings["method"], settings["branch"], settings["backbone"])
-    scenes = _scenes(bench.profile, PRETRAINING_IMAGES, PRETRAINING_SEED)
+    scenes = scenes_of(bench.profile, PRETRAINING_IMAGES, PRETRAINING_SEED)
     branch = None
     if start.branch:  # foreground against ground: nothing that names a class
-        found, _ = _labelled(bench, settings["labelled"])
+        found, _ = labelled(bench, settings["labelled"])
         foreground = np.where(found.masks == UNLABELLED, UNLABELLED, found.masks > 0).astype(np.uint8)
         branch = Branch(LabelledSet(found.images, foreground), BranchConfig(2))
     learnt = pretrain(
@@ -227,7 +229,7 @@ def _pretrain(bench: Bench, settings: Mapping[str, Any]) -> Row:
         branch, checkpoint=bench.folder / f"{start.file}.pt",
     )  # fmt: skip
     learnt.save(bench.folder / start.file)
-    fresh = _scenes(bench.profile, 1_200, PRETRAINING_SEED + 100_000)
+    fresh = scenes_of(bench.profile, 1_200, PRETRAINING_SEED + 100_000)
     seen, ids = scenes.images[:1_200], scenes.class_ids[:1_200]
     train, test = (pooled_features(learnt.backbone(), images) for images in (seen, fresh.images))
     return {

@@ -7,7 +7,9 @@ from statistics import mean, stdev
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+
+from bdgan_lib.analysis.geometry import centres
 
 INK, BLUE, ORANGE, GREY = "#222222", "#0072B2", "#D55E00", "#999999"  # colour-blind-safe (Okabe and Ito)
 LINES = (GREY, ORANGE, BLUE, INK, "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -52,7 +54,7 @@ def bars(scores: Mapping[str, Sequence[float]], xlabel: str, title: str, start: 
 
 
 def lines(
-    values: Mapping[str, Sequence[Sequence[float]]],
+    values: Mapping[str, ArrayLike],
     x: Sequence[float],
     xlabel: str,
     title: str,
@@ -97,23 +99,22 @@ def dots(scores: Mapping[str, Mapping[str, Sequence[float]]], xlabel: str, title
 
 
 def mean_layout(
-    masks: NDArray[np.integer], class_ids: NDArray[np.integer], names: Sequence[str], title: str
+    sets: Mapping[str, tuple[NDArray[np.integer], NDArray[np.integer]]], names: Sequence[str]
 ) -> Figure:
-    """How often each pixel is foreground, per class, with the centres of mass (paper's layout figure)."""
-    side, columns = masks.shape[-1], 6
-    rows = -(-len(names) // columns)
-    figure, panels = plt.subplots(rows, columns, figsize=(1.6 * columns, 1.75 * rows), squeeze=False)
-    yy, xx = np.mgrid[:side, :side]
-    for class_id, (axes, name) in enumerate(zip(panels.flat, names, strict=False)):
-        own = masks[class_ids == class_id] > 0
-        area = own.sum((1, 2)).clip(1)
-        axes.imshow(own.mean(0), cmap="cividis", vmin=0, vmax=1)
-        axes.plot(
-            (own * xx).sum((1, 2)) / area, (own * yy).sum((1, 2)) / area, ".", color=ORANGE, markersize=1.5
-        )
-        axes.set_title(name, fontsize=9)
-    for axes in panels.flat:
-        axes.axis("off")
-    figure.suptitle(title, fontsize=10)
-    figure.tight_layout()
+    """How often each pixel is foreground, with the centres of mass: a row per set, a column per class.
+
+    sets: masks [N, H, W] and class ids [N] by name.
+    """
+    size = (0.9 * len(names) + 0.6, 0.9 * len(sets) + 0.3)
+    figure, panels = plt.subplots(len(sets), len(names), figsize=size, squeeze=False)
+    for row, (what, (masks, class_ids)) in zip(panels, sets.items(), strict=True):
+        for class_id, (axes, name) in enumerate(zip(row, names, strict=True)):
+            own = masks[class_ids == class_id]
+            axes.imshow((own > 0).mean(0), cmap="cividis", vmin=0, vmax=1)
+            axes.plot(*(centres(own) - 0.5).T, ".", color=ORANGE, markersize=1.5)
+            axes.set(xticks=[], yticks=[], ylabel=what if class_id == 0 else "")
+            axes.spines[:].set_visible(False)
+            if row is panels[0]:
+                axes.set_title(name.replace("_", " "), fontsize=8)
+    figure.tight_layout(pad=0.3)
     return figure

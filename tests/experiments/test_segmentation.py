@@ -90,7 +90,7 @@ def test_rendered_scenes_train_too_and_none_of_them_is_tested(tmp_path):
 
 
 def test_a_pre_trained_start_is_made_once_and_used(tmp_path, monkeypatch):
-    monkeypatch.setattr(segmentation, "_scenes", lambda profile, count, first: render_set(24, first, 64))
+    monkeypatch.setattr(segmentation, "scenes_of", lambda profile, count, first: render_set(24, first, 64))
     bench, start = Bench("pocket", tmp_path), Start("simclr")
     settings = {"method": "simclr", "branch": False, "backbone": "pocket-10", "steps": 2}
     assert 0 <= segmentation._pretrain(bench, settings)["knn"] <= 1

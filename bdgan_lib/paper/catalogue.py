@@ -1,0 +1,238 @@
+"""Every figure and table there is; the numbers are ours, in the paper's order of things."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+from matplotlib.figure import Figure
+
+from bdgan_lib.figures.tables import picture
+from bdgan_lib.paper import curves, diagrams, pictures, tables
+from bdgan_lib.paper.material import Material
+from bdgan_lib.paper.tables import Row
+
+
+class Entry(NamedTuple):
+    """One figure or table."""
+
+    number: str
+    name: str
+    title: str
+    caption: str
+    make: Callable[[Material], Figure | list[Row]]
+    experiments: tuple[str, ...] = ()  # whose stored results it shows; none: drawn from this run's samples
+
+    @property
+    def file(self) -> str:
+        """Name of its files, without their endings."""
+        return f"{self.number}_{self.name}"
+
+    def drawn(self, material: Material) -> Figure:
+        """The figure; a table as a picture."""
+        found = self.make(material)
+        return picture(found) if isinstance(found, list) else found
+
+
+def _curve(draw: Callable[[Any], Figure], experiment: str) -> Callable[[Material], Figure]:
+    return lambda material: draw(material.result(experiment))
+
+
+def _table(rows: Callable[[Any], list[Row]], experiment: str) -> Callable[[Material], list[Row]]:
+    return lambda material: rows(material.result(experiment))
+
+
+def _published(material: Material) -> list[Row]:
+    return tables.published({name: material.result(name) for name in PUBLISHED})
+
+
+PUBLISHED = ("table2", "set-size", "online", "analysis")
+SPREAD = "± is the standard deviation over seeds, brackets are 95% intervals of differences paired by seed."
+BAND = "Lines are means over seeds, bands reach from the least to the most."
+_worlds = lambda *worlds: partial(tables.transfer, worlds=list(worlds))
+CATALOGUE = (
+    Entry(
+        "fig1",
+        "teaser",
+        "A generator that labels what it draws",
+        "Two images of each class from BigGAN-sim, and below them the labels of the head.",
+        pictures.teaser,
+    ),
+    Entry(
+        "fig2",
+        "overview",
+        "The method",
+        "A frozen generator, some labelled samples, a label head on its features, a data set, networks. "
+        "Blue stands still, orange is learnt; feature maps are shown by their three main directions.",
+        diagrams.overview,
+    ),
+    Entry(
+        "fig3",
+        "label-head",
+        "The label head",
+        "Blocks of the generator by resolution (channels × side²), their projections, the mix-convs that "
+        "fuse coarse with fine, and one sample with its labels.",
+        diagrams.label_head,
+    ),
+    Entry(
+        "fig4",
+        "branch",
+        "A segmentation branch beside self-supervised learning",
+        "One backbone learns from views of unlabelled images and from the labels of synthetic ones.",
+        diagrams.branch,
+    ),
+    Entry(
+        "fig5",
+        "layout",
+        "Where the objects lie",
+        "How often each pixel is foreground (dark never, bright always), and every mask's centre of mass.",
+        pictures.layout,
+    ),
+    Entry(
+        "fig6",
+        "mean-shapes",
+        "Mean shapes",
+        "k-means of each class's masks in BigGAN-sim, cut out and scaled; the share of masks in each of five "
+        "clusters.",
+        pictures.shapes,
+    ),
+    Entry(
+        "fig7",
+        "best-and-worst",
+        "Five best and five worst predictions",
+        "Test images (rendered, exact masks) by the foreground mIoU of a network taught on BigGAN-sim alone.",
+        pictures.predictions,
+    ),
+    Entry(
+        "fig8",
+        "set-size",
+        "mIoU against the size of the synthetic set",
+        BAND,
+        _curve(curves.set_size, "set-size"),
+        ("set-size",),
+    ),
+    Entry(
+        "fig9",
+        "backbone-size",
+        "mIoU of three network sizes",
+        "Small dots are seeds, large ones their means.",
+        _curve(curves.backbone, "backbone"),
+        ("backbone",),
+    ),
+    Entry(
+        "fig10",
+        "convergence",
+        "How fast a detector learns",
+        f"Boxes on scenes of several objects, in place of Pascal VOC, from five starts. {BAND}",
+        _curve(curves.convergence, "transfer"),
+        ("transfer",),
+    ),
+    Entry(
+        "fig11",
+        "qualitative",
+        "Labels of every class",
+        "A test image of each class, labels of a network taught on BigGAN-sim alone, true labels.",
+        pictures.qualitative,
+    ),
+    Entry(
+        "fig12",
+        "initialisations",
+        "What synthetic data adds to each initialisation",
+        "Small dots are seeds, large ones their means.",
+        _curve(curves.initialisations, "table2"),
+        ("table2",),
+    ),
+    Entry(
+        "fig13",
+        "chest",
+        "Chests with few labels",
+        f"A frozen backbone and 1, 5, 10 and 100% of the labels. {BAND}",
+        _curve(curves.chest, "transfer"),
+        ("transfer",),
+    ),
+    Entry(
+        "fig14",
+        "filters",
+        "What a filter is worth",
+        f"As many images each, after dropping more and more. {BAND}",
+        _curve(curves.filters, "filter"),
+        ("filter",),
+    ),
+    Entry(
+        "fig15",
+        "labels-per-class",
+        "How many labels the head needs",
+        BAND,
+        _curve(curves.labels_per_class, "labels-per-class"),
+        ("labels-per-class",),
+    ),
+    Entry(
+        "table1",
+        "statistics",
+        "The sets",
+        "IN instances per image; MI mask / image area; BI tight box / image; MB mask / box; PL length of "
+        "the outlines after Douglas-Peucker at 1% of the side, in sides; SC their vertices; SD mean Chamfer "
+        "distance of two shapes of a class, in object lengths. FID, KID and coverage in the pocket "
+        "classifier's features, mask FID in 8 × 8 thumbnails of masks, against other rendered scenes.",
+        _table(tables.statistics, "analysis"),
+        ("analysis",),
+    ),
+    Entry(
+        "table2",
+        "initialisations-and-sets",
+        "Every initialisation, mean mIoU over five tasks",
+        SPREAD,
+        _table(tables.table2, "table2"),
+        ("table2",),
+    ),
+    Entry(
+        "table3",
+        "boxes",
+        "Boxes on scenes (the paper: Pascal VOC and MS-COCO)",
+        SPREAD,
+        _table(_worlds("scenes"), "transfer"),
+        ("transfer",),
+    ),
+    Entry(
+        "table4",
+        "instances",
+        "Instances on scenes (the paper: MS-COCO)",
+        SPREAD,
+        _table(_worlds("scenes, instances"), "transfer"),
+        ("transfer",),
+    ),
+    Entry(
+        "table5",
+        "street",
+        "Streets (the paper: Cityscapes)",
+        SPREAD,
+        _table(_worlds("street"), "transfer"),
+        ("transfer",),
+    ),
+    Entry(
+        "table6",
+        "chest-shares",
+        "Chests by share of labels (the paper: chest X-rays)",
+        SPREAD,
+        _table(_worlds(*(f"chest {s}%" for s in (1, 5, 10, 100))), "transfer"),
+        ("transfer",),
+    ),
+    Entry(
+        "table7", "backbones", "Backbone sizes", SPREAD, _table(tables.backbones, "backbone"), ("backbone",)
+    ),
+    Entry(
+        "table8",
+        "online",
+        "Stored images against fresh ones",
+        SPREAD,
+        _table(tables.online, "online"),
+        ("online",),
+    ),
+    Entry(
+        "table9",
+        "paper-and-ours",
+        "The paper and this run",
+        "Other generators, networks, pictures: to be compared in direction, not in size.",
+        _published,
+        PUBLISHED,
+    ),
+)

@@ -1,0 +1,88 @@
+"""Curves over what was varied, from stored results."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from bdgan_lib.experiments.claims import gains, size_curve
+from bdgan_lib.experiments.evidence import averaged, crossing, scores
+from bdgan_lib.experiments.transfer import MARKS
+from bdgan_lib.figures.plots import ORANGE, dots, lines
+
+Result = Mapping[str, Any]
+METRIC = "mIoU, mean of FG/BG and MC-all"
+CONVERGING = ("random", "supervised", "simclr", "simclr + branch", "random + branch")
+
+
+def set_size(result: Result) -> Figure:
+    """mIoU against the number of synthetic images, and where it crosses the labels they came from."""
+    sizes, found = size_curve(result)
+    runs = np.array([found[str(n),] for n in sizes]).T
+    levels = {
+        "60 annotated samples": found["Synthetic-annotated",].mean(),
+        f"{sizes[0]} rendered, exact": found[f"rendered {sizes[0]}",].mean(),
+        f"{sizes[-1]:,} rendered, exact": found[f"rendered {sizes[-1]}",].mean(),
+    }
+    figure = lines({"BigGAN-sim": runs}, sizes, "synthetic images", METRIC, levels, log=True)
+    met = crossing(sizes, runs.mean(0), levels["60 annotated samples"])
+    if met:
+        axes = figure.axes[0]
+        axes.axvline(met, color=ORANGE, linewidth=0.8)
+        axes.annotate(f" crosses at {met:,.0f}", (met, runs.min()), color=ORANGE, fontsize=9)
+    return figure
+
+
+def backbone(result: Result) -> Figure:
+    """mIoU of three network sizes without and with a synthetic set."""
+    found = averaged(scores(result))
+    groups: dict[str, dict[str, list[float]]] = {}
+    for (size, name), runs in found.items():
+        groups.setdefault(size, {})[name] = list(runs)
+    return dots(groups, METRIC, "")
+
+
+def initialisations(result: Result) -> Figure:
+    """mIoU of each initialisation without and with either synthetic set."""
+    found, inits = averaged(scores(result)), gains(result, "+ BigGAN-sim")
+    names = ("Synthetic-annotated", "+ BigGAN-sim", "+ VQGAN-sim")
+    return dots({i: {n: list(found[i, n]) for n in names} for i in inits}, "mIoU, mean over five tasks", "")
+
+
+def convergence(result: Result) -> Figure:
+    """Detection on scenes while the detector learns, from several starts."""
+    end = {init: runs for (init, world), runs in scores(result, "ap_box").items() if world == "scenes"}
+    on_the_way = [scores(result, f"ap_box after {mark}") for mark in MARKS]
+    runs = {i: np.array([*(found[i, "scenes"] for found in on_the_way), end[i]]).T for i in CONVERGING}
+    return lines(runs, [*MARKS, 300], "steps of 8 images", "box AP on scenes")
+
+
+def chest(result: Result) -> Figure:
+    """Segmentation of chests with a frozen backbone, against the share of labels."""
+    found, shares = scores(result), (1, 5, 10, 100)
+    runs = {i: np.array([found[i, f"chest {s}%"] for s in shares]).T for i in CONVERGING}
+    return lines(runs, shares, "% of labels", "mIoU on chests", log=True)
+
+
+def filters(result: Result) -> Figure:
+    """mIoU against the share that a filter drops, at the same number of images."""
+    found, shares = averaged(scores(result)), (0.1, 0.3, 0.5)
+    curves = {
+        "disputed by the ensemble": "divergence",
+        "the same, of each class": "divergence by class",
+        "doubted by the classifier": "confidence",
+        "the same, of each class ": "confidence by class",
+    }
+    start = found["divergence 0.0",]
+    runs = {
+        what: np.array([start, *(found[f"{name} {s}",] for s in shares)]).T for what, name in curves.items()
+    }
+    return lines(runs, (0.0, *shares), "share dropped", METRIC)
+
+
+def labels_per_class(result: Result) -> Figure:
+    """mIoU against the labels per class that taught the label head."""
+    found = averaged(scores(result))
+    counts = [int(name) for (name,) in found]
+    return lines({"BigGAN-sim": np.array(list(found.values())).T}, counts, "labels per class", METRIC)

@@ -1,0 +1,137 @@
+"""Figures on disk: a PNG and an SVG each, what they show as JSON, and a page of all."""
+
+import io
+import json
+import re
+from collections.abc import Iterable
+from html import escape
+from pathlib import Path
+
+import matplotlib
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+from tqdm import tqdm
+
+from bdgan_lib import __version__
+from bdgan_lib.experiments.cells import commit
+from bdgan_lib.images import write_atomic
+from bdgan_lib.paper.catalogue import CATALOGUE, Entry
+from bdgan_lib.paper.material import Material
+from bdgan_lib.types import BdganError
+
+Record = dict[str, str]
+
+
+def chosen(only: Iterable[str] = ()) -> list[Entry]:
+    """Entries by number ("fig6") or name ("mean-shapes"), all of them without any; BdganError for others."""
+    wanted = list(only)
+    known = {key: entry for entry in CATALOGUE for key in (entry.number, entry.name)}
+    for key in wanted:
+        if key not in known:
+            names = ", ".join(f"{entry.number} {entry.name}" for entry in CATALOGUE)
+            raise BdganError(f"no figure {key!r}; there is {names}")
+    return [entry for entry in CATALOGUE if not wanted or {entry.number, entry.name} & set(wanted)]
+
+
+def write_figures(material: Material, folder: Path, only: Iterable[str] = ()) -> list[Record]:
+    """Draw the chosen figures into `folder`: PNG, SVG, `figures.json` and `index.html`.
+
+    What stands there from an earlier call stays, so that a page of all is kept while one figure is redrawn.
+    Without a choice, what the profile cannot draw is left out, with a line that says why; of chosen figures
+    that is a BdganError.
+    """
+    only = list(only)
+    entries = chosen(only)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "figures.json"
+    records = {r["number"]: r for r in json.loads(path.read_text("utf-8"))} if path.exists() else {}
+    for entry in tqdm(entries, "figures", unit="figure"):
+        try:
+            records[entry.number] = _written(entry, material, folder)
+        except BdganError as error:
+            if only:
+                raise
+            tqdm.write(f"{entry.number} {entry.name} is left out: {error}")
+    found = [records[entry.number] for entry in CATALOGUE if entry.number in records]
+    write_atomic(path, (json.dumps(found, indent=1, ensure_ascii=False) + "\n").encode())
+    write_atomic(folder / "index.html", _page(found, material).encode())
+    return found
+
+
+def _written(entry: Entry, material: Material, folder: Path) -> Record:
+    figure = entry.drawn(material)
+    for kind in ("png", "svg"):
+        write_atomic(folder / f"{entry.file}.{kind}", _encoded(figure, kind, entry.title))
+    plt.close(figure)
+    return {
+        "number": entry.number,
+        "name": entry.name,
+        "title": entry.title,
+        "caption": f"{entry.caption} {source(entry, material)}",
+        "alt": f"{entry.title}. {entry.caption}",
+        "png": f"{entry.file}.png",
+        "svg": f"{entry.file}.svg",
+    }
+
+
+def source(entry: Entry, material: Material) -> str:
+    """Where a figure comes from: profile, seeds, commit, and how to measure it again."""
+    stored = [material.result(name) for name in entry.experiments]
+    if not stored:
+        about = f"seeds from 0, commit {commit()}"
+    else:
+        about = "; ".join(
+            f"`bdgan experiment {r['experiment']}`, {len({_seed(key) for key in r['cells']})} seeds, "
+            f"commit {r['commit']}"
+            for r in stored
+        )
+    generator = material.work.generator.sha256[:12]
+    return f"Profile {material.profile.name}, generator {generator}; {about}."
+
+
+def _seed(key: str) -> str:
+    return key.rsplit(" / ", 1)[-1]
+
+
+def _encoded(figure: Figure, kind: str, title: str) -> bytes:
+    file = io.BytesIO()
+    date = {"Date": None} if kind == "svg" else {}
+    with matplotlib.rc_context({"svg.hashsalt": title, "svg.fonttype": "path"}):  # the same bytes each time
+        figure.savefig(file, format=kind, dpi=200, metadata={"Title": title, **date}, bbox_inches="tight")
+    return file.getvalue()
+
+
+def _page(records: list[Record], material: Material) -> str:
+    parts = []
+    for r in records:
+        caption = re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(r["caption"]))
+        parts.append(
+            f'<figure id="{r["number"]}"><a href="{r["svg"]}"><img src="{r["png"]}" alt="{escape(r["alt"])}" '
+            f'loading="lazy"></a><figcaption><b>{r["number"]}. {escape(r["title"])}.</b> {caption}'
+            "</figcaption></figure>"
+        )
+    return _PAGE.format(name=escape(material.profile.name), version=__version__, figures="\n".join(parts))
+
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Figures and tables, profile {name}</title>
+<style>
+body {{ font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 70rem; padding: 1rem;
+  color: #222; background: #fff }}
+figure {{ margin: 2.5rem 0 }}
+img {{ max-width: 100%; height: auto }}
+figcaption {{ max-width: 45rem; font-size: 0.9rem }}
+</style>
+</head>
+<body>
+<h1>Figures and tables</h1>
+<p>Measured on profile {name} with bdgan_lib {version}. What is marked "paper" was published
+(Li et al., CVPR 2022) and was not measured here.</p>
+{figures}
+</body>
+</html>
+"""

@@ -1,0 +1,82 @@
+"""Figures on disk: whole, described, the same each time, and drawn from what their captions name."""
+
+import json
+
+import matplotlib
+import pytest
+from PIL import Image
+
+matplotlib.use("agg")
+from bdgan_lib.paper import write
+from bdgan_lib.paper.catalogue import CATALOGUE
+from bdgan_lib.paper.material import Material
+from bdgan_lib.paper.write import chosen, write_figures
+from bdgan_lib.profiles import load_profile
+from bdgan_lib.types import BdganError
+from bdgan_lib.workspace import Workspace
+
+
+@pytest.fixture
+def material(tmp_path):
+    return Material(Workspace(load_profile("pocket"), tmp_path / "work"))
+
+
+STORED = [entry for entry in CATALOGUE if entry.experiments]
+
+
+def test_every_figure_has_a_number_a_name_and_words_of_its_own():
+    assert len(CATALOGUE) >= 14
+    for field in ("number", "name"):
+        assert len({getattr(entry, field) for entry in CATALOGUE}) == len(CATALOGUE)
+    assert all(entry.title and len(entry.caption) > 20 for entry in CATALOGUE)
+
+
+def test_figures_are_chosen_by_number_or_name():
+    assert chosen() == list(CATALOGUE)
+    assert [e.name for e in chosen(["table1", "mean-shapes"])] == ["mean-shapes", "statistics"]
+    with pytest.raises(BdganError, match="no figure 'fig99'; there is fig1 teaser, fig2"):
+        chosen(["fig1", "fig99"])
+
+
+@pytest.mark.parametrize("entry", STORED, ids=lambda entry: entry.number)
+def test_every_stored_result_is_drawn(material, tmp_path, entry):
+    (record,) = write_figures(material, tmp_path, [entry.number])
+    with Image.open(tmp_path / record["png"]) as png:
+        assert png.width > 500 and png.getextrema() != ((255, 255),) * 4
+    svg = (tmp_path / record["svg"]).read_text()
+    assert svg.startswith("<?xml") and "http://www.w3.org/2000/svg" in svg
+    for name in entry.experiments:
+        assert f"`bdgan experiment {name}`" in record["caption"]
+        assert material.result(name)["commit"] in record["caption"]
+    assert "Profile pocket, generator" in record["caption"]
+
+
+def test_one_figure_drawn_again_leaves_the_others_on_the_page(material, tmp_path):
+    write_figures(material, tmp_path, ["fig8", "fig12"])
+    before = (tmp_path / "fig8_set-size.svg").read_bytes()
+    found = write_figures(material, tmp_path, ["set-size"])
+    assert [r["number"] for r in found] == ["fig8", "fig12"]
+    assert found == json.loads((tmp_path / "figures.json").read_text())
+    assert (tmp_path / "fig8_set-size.svg").read_bytes() == before, "the same figure, the same bytes"
+    page = (tmp_path / "index.html").read_text()
+    assert all(f'src="{r["png"]}" alt="{r["title"]}' in page for r in found)
+
+
+def test_what_a_profile_cannot_draw_is_named_and_what_there_was_stays(
+    material, tmp_path, capsys, monkeypatch
+):
+    write_figures(material, tmp_path, ["fig8"])
+    other = Material(Workspace(load_profile("imagenet-256"), tmp_path / "other"))
+    with pytest.raises(BdganError, match="shipped result of experiment table2"):
+        write_figures(other, tmp_path, ["fig12"])
+    monkeypatch.setattr(write, "CATALOGUE", STORED[:2])
+    assert [r["number"] for r in write_figures(other, tmp_path)] == ["fig8"]
+    assert "fig9 backbone-size is left out: " in capsys.readouterr().out
+
+
+def test_own_results_come_before_the_shipped_ones(material, tmp_path):
+    shipped = material.result("set-size")
+    (tmp_path / "set-size.json").write_text(json.dumps(shipped | {"commit": "mine"}))
+    own = Material(material.work, results=tmp_path)
+    assert own.result("set-size")["commit"] == "mine"
+    assert own.result("table2") == material.result("table2")
