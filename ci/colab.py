@@ -1,7 +1,8 @@
 """On Colab: installs this project beside the packages that are there, and opens the door for widgets.
 
     %run /content/bdgan_lib/ci/colab.py          in a notebook: the first cell of each does this
-    python ci/colab.py --repository ADDRESS      writes the address the cells clone from into all notebooks
+    python ci/colab.py --repository ADDRESS      writes the address the cells clone from into all notebooks,
+                                                 and for one on GitHub a link that opens each on Colab
 
 What Colab brings (torch, torchvision, numpy) is held at its version: one made for its GPU drivers stays.
 """
@@ -9,6 +10,7 @@ What Colab brings (torch, torchvision, numpy) is held at its version: one made f
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -25,6 +27,7 @@ if "google.colab" in sys.modules:
     !test -d /content/bdgan_lib || git clone -q --depth 1 {repository} /content/bdgan_lib
     %run /content/bdgan_lib/ci/colab.py"""
 REPOSITORY = "https://example.org/bdgan_lib.git"
+LINK = "[▶ Open in Colab](https://colab.research.google.com/github/{owner}/blob/main/notebooks/{name})"
 
 
 def held() -> list[str]:
@@ -62,12 +65,19 @@ def prepare(root: Path) -> None:
 
 
 def write_cells(notebooks: Path, repository: str) -> None:
-    """Put the cell, cloning from `repository`, at the front of every notebook's code."""
+    """Put the cell, cloning from `repository`, first of every notebook's code, and a link below its title."""
+    on_github = re.fullmatch(r"https://github\.com/([\w.-]+/[\w.-]+?)(\.git)?/?", repository)
     for path in sorted(notebooks.glob("*.ipynb")):
         notebook = json.loads(path.read_text("utf-8"))
         for cell in notebook["cells"]:
             if "colab" in cell["metadata"].get("tags", []):
                 cell["source"] = CELL.format(repository=repository).splitlines(keepends=True)
+        head = "".join(notebook["cells"][0]["source"])
+        head = re.sub(r"\n\n\[▶ Open in Colab\]\S+", "", head)
+        if on_github:
+            link = LINK.format(owner=on_github[1], name=path.name)
+            head = re.sub(r"^# .*$", rf"\g<0>\n\n{link}", head, count=1, flags=re.MULTILINE)
+        notebook["cells"][0]["source"] = head.splitlines(keepends=True)
         path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", "utf-8")
 
 

@@ -30,6 +30,11 @@ def test_the_address_is_written_into_every_notebook_and_changes_nothing_else(tmp
     assert all(
         "clone -q --depth 1 https://host/x.git" in p.read_text("utf-8") for p in tmp_path.glob("*.ipynb")
     )
+    colab.write_cells(tmp_path, "https://github.com/some.one/x.git")
+    colab.write_cells(tmp_path, "https://github.com/some.one/bdgan")
+    for path in tmp_path.glob("*.ipynb"):
+        head = "".join(json.loads(path.read_text("utf-8"))["cells"][0]["source"]).splitlines()
+        assert head[2] == colab.LINK.format(owner="some.one/bdgan", name=path.name) and not head[3]
     colab.write_cells(tmp_path, colab.REPOSITORY)
     for path in NOTEBOOKS:
         assert (tmp_path / path.name).read_text("utf-8") == path.read_text("utf-8")
