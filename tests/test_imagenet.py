@@ -167,3 +167,19 @@ def test_a_profile_s_judge_gives_each_image_its_class_s_probability(monkeypatch)
     found = profile.confidence(images, np.array([1, 1]))
     assert found[0] > 0.9 > 0.1 > found[1]
     assert json.dumps(profile.sampling.to_json())
+
+
+def test_published_fids_features_come_from_the_fetched_inception(cache, monkeypatch):
+    module = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3")
+    kind, profile = module.FeatureExtractorInceptionV3, load_profile("imagenet-128")
+    images = np.random.default_rng(0).integers(0, 256, (3, 40, 40, 3), np.uint8)
+    with pytest.raises(BdganError, match="inception is not in"):
+        profile.quality_features(images)
+    torch.save({}, cache / "empty.pth")
+    with monkeypatch.context() as fresh:  # random weights in the published layout
+        fresh.setattr(kind, "load_state_dict", lambda *_: None)
+        network = kind("inception", ["2048"], cache / "empty.pth")
+    torch.save(network.state_dict(), cache / "weights-inception-2015-12-05-6726825d.pth")
+    found = profile.quality_features(images)
+    assert found.shape == (3, 2048)
+    assert np.array_equal(found, network(torch.from_numpy(images).permute(0, 3, 1, 2))[0].numpy())

@@ -1,11 +1,13 @@
 """Synthetic data sets: made, written for other tools, checked, described."""
 
 import os
+from pathlib import Path
 from typing import Annotated
 
 import torch
 import typer
 
+from bdgan_lib.analysis.geometry import COLUMNS
 from bdgan_lib.cli.options import (
     Device,
     Head,
@@ -123,3 +125,24 @@ def describe_command(folder: DataSet) -> None:
     """Write a data set's data card and its Croissant metadata."""
     describe(located(folder))
     print(f"{folder}: {CARD}, {CROISSANT}")
+
+
+@app.command("statistics")
+def statistics_command(
+    folder: DataSet,
+    real: Annotated[
+        Path | None, typer.Option(help="A folder of real pictures: FID and KID to them as well.")
+    ] = None,
+    images: Annotated[int, typer.Option(min=2, help="So many of the set, from its first.")] = 10_000,
+    profile: ProfileName = "pocket",
+) -> None:
+    """Table 1 of the paper for a data set: its masks, and how close its images come to real ones."""
+    from bdgan_lib.experiments.analysis import of_folder
+
+    pictures = sorted(path for path in real.rglob("*") if path.is_file()) if real else []
+    if real and not pictures:
+        raise BdganError(f"{real} holds no pictures; give a folder of JPEG or PNG files")
+    row = of_folder(ShardedSet(located(folder)), load_profile(profile), images, pictures)
+    for name, value in row.items():
+        if not isinstance(value, list):
+            print(f"{name:<8}{value:>10.4g}  {COLUMNS.get(name, '')}")

@@ -1,15 +1,19 @@
 """Table 1: the masks of each set, and how close its images come to real ones (paper section 4)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
 
 from bdgan_lib.analysis.fidelity import coverage, frechet_distance, kernel_distance, thumbnails
 from bdgan_lib.analysis.geometry import mask_statistics
 from bdgan_lib.analysis.shapes import chamfer_diversity
+from bdgan_lib.data.shards import ShardedSet
 from bdgan_lib.experiments.cells import Row, run_cells
 from bdgan_lib.experiments.pools import make_pool
 from bdgan_lib.experiments.segmentation import (
@@ -24,7 +28,10 @@ from bdgan_lib.experiments.segmentation import (
     sim,
     workers,
 )
+from bdgan_lib.images import decode_image
 from bdgan_lib.profiles import Profile
+from bdgan_lib.synthesis.real import fitted
+from bdgan_lib.types import BdganError
 
 IMAGES = 6_000  # of a set; each part has its share
 REFERENCE_SEED = RENDERED_SEED + 2_000_000  # rendered scenes that every set is held against
@@ -59,22 +66,61 @@ def measure(bench: Bench, settings: Mapping[str, Any]) -> Row:
     part = slice(count * settings["part"], count * (settings["part"] + 1))
     found, ids = labelled(bench, settings["source"])
     images, masks, ids = found.images[part], found.masks[part], ids[part]
-    shapes = chamfer_diversity(masks, ids)
-    row: Row = {
-        "images": len(images),
-        **{name: float(np.nanmean(values)) for name, values in mask_statistics(masks).items()},
-        "SD": float(shapes.mean()),
-        "SD by class": [round(s, 5) for s in shapes.tolist()],
-    }
+    row = mask_row(masks, ids)
     if settings["source"]["kind"] == "annotated":
         return row
     real = scenes_of(bench.profile, count, REFERENCE_SEED)
     mine, theirs = profile.quality_features(images), profile.quality_features(real.images)
     covered = [coverage(mine[ids == k], theirs[real.class_ids == k]) for k in range(len(profile.classes))]
     return row | {
-        "FID": frechet_distance(mine, theirs),
-        "KID": kernel_distance(mine, theirs),
+        **distances(mine, theirs),
         "mask FID": frechet_distance(thumbnails(masks), thumbnails(real.class_masks)),
         "coverage": float(np.mean(covered)),
         "coverage by class": [round(c, 4) for c in covered],
     }
+
+
+def mask_row(masks: NDArray[np.integer], class_ids: NDArray[np.integer]) -> Row:
+    """Table 1's columns of masks [N, H, W], foreground where > 0, of classes [N]: means over the images."""
+    shapes = chamfer_diversity(masks, class_ids)
+    return {
+        "images": len(masks),
+        **{name: float(np.nanmean(values)) for name, values in mask_statistics(masks).items()},
+        "SD": float(shapes.mean()),
+        "SD by class": [round(s, 5) for s in shapes.tolist()],
+    }
+
+
+def distances(mine: NDArray[np.floating], theirs: NDArray[np.floating]) -> Row:
+    """FID and KID of features [N, D] and [M, D]."""
+    return {"FID": frechet_distance(mine, theirs), "KID": kernel_distance(mine, theirs)}
+
+
+def of_folder(data: ShardedSet, profile: Profile, count: int, real: Sequence[Path] = ()) -> Row:
+    """`mask_row` of the first `count` images of a data set, with `distances` to real pictures if some came.
+
+    Distances are in `Profile.quality_features`; pictures are cut to their centre square and resized. Memory
+    grows with `count`, not with the set.
+    """
+    masks, ids, features = [], [], []
+    bar = tqdm(total=min(count, len(data)), desc="statistics", unit="image")
+    samples = islice(data, count)
+    while batch := [sample for sample, _ in islice(samples, 50)]:
+        masks += [sample.mask for sample in batch]
+        ids += [sample.class_id for sample in batch]
+        if real:
+            features.append(profile.quality_features(np.stack([sample.image for sample in batch])))
+        bar.update(len(batch))
+    bar.close()
+    if len(sizes := {mask.shape for mask in masks}) != 1:
+        raise BdganError(f"{len(masks)} masks of sizes {sorted(sizes)} came; wanted some, all of one size")
+    row = mask_row(np.stack(masks), np.array(ids))
+    if not real:
+        return row
+    picture = lambda path: fitted(decode_image(path.read_bytes()), profile.image_size)
+    theirs = [profile.quality_features(np.stack([*map(picture, some)])) for some in _fifties(real)]
+    return row | distances(np.concatenate(features), np.concatenate(theirs))
+
+
+def _fifties(paths: Sequence[Path]) -> Iterator[Sequence[Path]]:
+    return (paths[first : first + 50] for first in range(0, len(paths), 50))

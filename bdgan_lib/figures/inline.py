@@ -28,7 +28,8 @@ def alt_text(figure: Figure) -> str:
     for axes in figure.axes:
         found += [label for label in (axes.get_xlabel(), axes.get_ylabel()) if label]
         found += [str(label) for label in axes.get_legend_handles_labels()[1]]
-        found += [tick.get_text() for tick in axes.get_yticklabels() if tick.get_text().isalpha()]
+        ticks = [tick.get_text() for tick in axes.get_yticklabels()]
+        found += [tick for tick in ticks if any(map(str.isalpha, tick)) and "$" not in tick]
     words = dict.fromkeys(" ".join(text.split()) for text in found)
     return "Figure: " + "; ".join(words) if words else "Figure without a title"
 

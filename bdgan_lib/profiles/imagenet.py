@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 import numpy as np
 import torch
@@ -27,9 +28,10 @@ from bdgan_lib.heads.examples import Sampler
 from bdgan_lib.images import from_uint8
 from bdgan_lib.profiles.base import Profile, assets_folder
 from bdgan_lib.profiles.judge import NetworkJudge
-from bdgan_lib.types import Sampling
+from bdgan_lib.types import BdganError, Sampling
 
 JUDGE = "resnet50"  # of the catalogue: the classifier that judges samples
+INCEPTION = "inception"  # of the catalogue: the network in which published FIDs are taken
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's images in [0, 1]
 
 
@@ -75,7 +77,7 @@ class ImageNetProfile(Profile):
     @property
     def needs(self) -> list[weights.Weights]:
         """The files this profile reads: the generator's first."""
-        listed = weights.catalogue(assets_folder() / "weights.toml")
+        listed = _catalogue()
         return [listed[self.entry], listed[JUDGE]]
 
     def generator(self, device: str = "cpu", bf16: bool = False) -> RecordedGenerator | VQGAN:
@@ -100,6 +102,28 @@ class ImageNetProfile(Profile):
         network = resnet50()
         network.load_state_dict(load_file(weights.prepared(self.needs[1], weights.cache_folder())))
         return NetworkJudge(network.requires_grad_(False), _normalised, 50)
+
+    @torch.inference_mode()
+    def quality_features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Inception's pooled features, [N, 2048], as published FIDs and KIDs take them (torch-fidelity)."""
+        batches = (
+            torch.from_numpy(images[i : i + 50]).permute(0, 3, 1, 2) for i in range(0, len(images), 50)
+        )
+        return torch.cat([self._inception(x)[0] for x in batches]).numpy()
+
+    @cached_property
+    def _inception(self) -> torch.nn.Module:
+        try:
+            from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+        except ImportError as error:
+            raise BdganError(
+                "FID at this scale needs torch-fidelity; pip install 'bdgan-lib[fidelity]'"
+            ) from error
+        state = load_file(weights.prepared(_catalogue()[INCEPTION], weights.cache_folder()))
+        with NamedTemporaryFile() as file:  # it reads no safetensors
+            torch.save(state, file.name)
+            network: torch.nn.Module = FeatureExtractorInceptionV3("inception", ["2048"], file.name)
+        return network
 
     def verify(self) -> int:
         """Check the files that have been fetched; BdganError names one that is damaged."""
@@ -158,3 +182,7 @@ def _normalised(images: NDArray[np.uint8]) -> Tensor:
     x = F.interpolate(from_uint8(images), size=224, mode="bilinear", antialias=True)
     mean, std = (torch.tensor(values)[:, None, None] for values in (_MEAN, _STD))
     return ((x + 1) / 2 - mean) / std
+
+
+def _catalogue() -> dict[str, weights.Weights]:
+    return weights.catalogue(assets_folder() / "weights.toml")

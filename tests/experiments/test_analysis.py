@@ -5,9 +5,14 @@ import pytest
 
 from bdgan_lib.analysis.fidelity import kernel_distance
 from bdgan_lib.analysis.geometry import COLUMNS
+from bdgan_lib.cli import main
+from bdgan_lib.data.shards import MANIFEST, ShardedSet, write_manifest, write_shard
 from bdgan_lib.experiments import analysis
 from bdgan_lib.experiments.segmentation import ANNOTATED, Bench, rendered, scenes_of
+from bdgan_lib.images import encode_png
+from bdgan_lib.pocket.world import CLASSES, render_set
 from bdgan_lib.profiles import load_profile
+from bdgan_lib.types import BdganError, LabelledSample
 
 
 @pytest.fixture(scope="module")
@@ -39,3 +44,43 @@ def test_the_annotated_samples_are_few_and_have_no_distances(bench):
 def test_the_reference_is_nobodys_training_set():
     ours = range(analysis.REFERENCE_SEED, analysis.REFERENCE_SEED + analysis.IMAGES)
     assert ours.start >= analysis.RENDERED_SEED + analysis.IMAGES
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A data set of rendered scenes, and a folder of their pictures."""
+    place, scenes = tmp_path_factory.mktemp("set"), render_set(150, 34_000_000, 64)
+    samples = [
+        (LabelledSample(image, mask, int(k), n, f"x_{n:08d}"), {"class_id": int(k)})
+        for n, (image, mask, k) in enumerate(zip(scenes.images, scenes.masks, scenes.class_ids, strict=True))
+    ]
+    write_manifest(place / MANIFEST, [write_shard(place / "shard_00000.tar", samples)], {"classes": CLASSES})
+    (place / "pictures").mkdir()
+    for n, image in enumerate(scenes.images):
+        (place / f"pictures/{n}.png").write_bytes(encode_png(image))
+    return place
+
+
+def test_a_data_set_has_a_row_of_its_own(folder):
+    data, profile = ShardedSet(folder), load_profile("pocket")
+    found = analysis.of_folder(data, profile, 10_000, sorted((folder / "pictures").iterdir()))
+    _, masks, class_ids = data.arrays()
+    for name, value in analysis.mask_row(masks, class_ids).items():
+        assert found[name] == pytest.approx(value), name
+    assert found["FID"] == pytest.approx(0, abs=1e-3), "its own pictures are as close as can be"
+    few = analysis.of_folder(data, profile, 48)
+    assert few["images"] == 48 and "FID" not in few
+
+
+def test_sets_and_pictures_that_do_not_fit_are_named(folder, make_set, tmp_path, monkeypatch, capsys):
+    with pytest.raises(BdganError, match=r"11 masks of sizes \[\(20, 26\), \(21, 26\)\] came"):
+        analysis.of_folder(make_set(), load_profile("pocket"), 100)
+    (tmp_path / "none").mkdir()
+    for real, code in (("none", 2), (None, 0)):
+        options = ["--real", str(tmp_path / real)] if real else []
+        monkeypatch.setattr("sys.argv", ["bdgan", "statistics", str(folder), *options])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == code
+    said = capsys.readouterr()
+    assert "none holds no pictures" in said.err and "MI" in said.out and "mask area / image area" in said.out

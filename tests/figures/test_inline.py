@@ -25,7 +25,7 @@ def closed():
 def test_titles_axes_and_lines_are_said_once():
     said = alt_text(lines({"ours": [[1, 2]], "theirs": [[2, 3]]}, [0, 1], "images", "mIoU by images"))
     assert said == "Figure: mIoU by images; images; ours; theirs"
-    assert "robin" in alt_text(dots({"robin": {"a": [1.0]}, "mug": {"a": [2.0]}}, "IoU", ""))
+    assert "blue jay" in alt_text(dots({"blue jay": {"a": [1.0]}, "mug": {"a": [2.0]}}, "IoU", ""))
     picture = np.zeros((4, 4, 3), np.uint8)
     assert alt_text(sheet([picture] * 2, 1, "Two", ("image", "labels"))) == "Figure: Two; image; labels"
     assert alt_text(plt.figure()) == "Figure without a title"
