@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from bdgan_lib.downstream.transfer.detect import DetectConfig
 from bdgan_lib.experiments.claims import gains, size_curve
 from bdgan_lib.experiments.evidence import averaged, crossing, scores
 from bdgan_lib.experiments.transfer import MARKS
@@ -55,7 +56,7 @@ def convergence(result: Result) -> Figure:
     end = {init: runs for (init, world), runs in scores(result, "ap_box").items() if world == "scenes"}
     on_the_way = [scores(result, f"ap_box after {mark}") for mark in MARKS]
     runs = {i: np.array([*(found[i, "scenes"] for found in on_the_way), end[i]]).T for i in CONVERGING}
-    return lines(runs, [*MARKS, 300], "steps of 8 images", "box AP on scenes")
+    return lines(runs, [*MARKS, DetectConfig().steps], "steps of 8 images", "box AP on scenes")
 
 
 def chest(result: Result) -> Figure:
