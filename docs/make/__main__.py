@@ -2,8 +2,8 @@
 
     python docs/make [--out runs/site] [--figures DIR]
 
-The source is gathered beside it, in `<out>-source`: the pages of docs/, notebooks as chapters, the references of
-library and command line, the gallery, tables of shipped results. Sphinx makes HTML of that.
+The source is gathered beside it, in `<out>-source`: the pages of docs/, notebooks as chapters, the references
+of library and command line, the gallery, tables of shipped results. Sphinx makes HTML of that.
 """
 
 import argparse
@@ -20,9 +20,7 @@ sys.path.insert(0, str(ROOT))
 def main() -> None:
     parser = argparse.ArgumentParser(prog="ci/site.sh", description="Build the project's site, offline.")
     parser.add_argument("--out", type=Path, default=ROOT / "runs/site", help="where the site goes")
-    parser.add_argument(
-        "--figures", type=Path, help="a folder of `bdgan figures`; made anew if none is given"
-    )
+    parser.add_argument("--figures", type=Path, help="a folder of `bdgan figures`; else they are drawn now")
     options = parser.parse_args()
     out = options.out.resolve()
     if out.exists() and any(out.iterdir()) and not (out / ".buildinfo").exists():
@@ -32,19 +30,9 @@ def main() -> None:
     shutil.rmtree(source, ignore_errors=True)
     gather(source, figures)
     shutil.rmtree(out, ignore_errors=True)
-    command = [
-        sys.executable,
-        "-m",
-        "sphinx",
-        "-W",
-        "--keep-going",
-        "-q",
-        "-j",
-        "auto",
-        "-d",
-        source / ".doctrees",
-    ]
-    if subprocess.run([*map(str, command), str(source / "docs"), str(out)]).returncode:
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-j", "auto"]
+    places = ["-d", source / ".doctrees", source / "docs", out]
+    if subprocess.run([*command, *map(str, places)]).returncode:
         sys.exit(f"error: the site has mistakes, told above; its source is {source}")
     print(out / "index.html")
 
@@ -53,9 +41,7 @@ def drawn(folder: Path) -> Path:
     """The figures, drawn now by `bdgan figures`."""
     command = [sys.executable, "-m", "bdgan_lib.cli", "figures", "--profile", "pocket", "--out", str(folder)]
     if subprocess.run(command, cwd=ROOT).returncode:
-        sys.exit(
-            "error: the figures could not be drawn; mend that, or give a folder of them with --figures DIR"
-        )
+        sys.exit("error: the figures could not be drawn; give a folder of them with --figures DIR")
     return folder
 
 
@@ -82,11 +68,13 @@ def gather(source: Path, figures: Path) -> None:
         return f"A worked example: [notebook {name}](chapters/{name}.ipynb)." if there else ""
 
     makers = {"table": table, "notebook": notebook}
+
+    def made(line: re.Match[str]) -> str:
+        return makers[line[1]](line[2])
+
     for page in docs.glob("*.md"):  # a line "% table: NAME" stands for what is made
-        text = re.sub(
-            r"(?m)^% (table|notebook): (.+)$", lambda line: makers[line[1]](line[2]), page.read_text("utf-8")
-        )
-        page.write_text(text, "utf-8")
+        text = page.read_text("utf-8")
+        page.write_text(re.sub(r"(?m)^% (table|notebook): (.+)$", made, text), "utf-8")
 
 
 if __name__ == "__main__":

@@ -2,18 +2,16 @@
 
 import ast
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
 from io import StringIO
-from itertools import chain
 from pathlib import Path
 from tokenize import COMMENT, generate_tokens
 
-from prose import blocks, plain
+from prose import Link, blocks, overview, plain
 
 LEFT_OUT = {"cli", "__main__"}  # the reference of `cli` is the page of commands
-Link = Callable[[str], str | None]  # a name in a text -> the full name of what it means, where that is known
 
 
 @dataclass(frozen=True)
@@ -38,11 +36,9 @@ class Module:
         return "" if re.match(r"(fmt|noqa|type):", found) else found
 
     def public(self, body: list[ast.stmt]) -> dict[str, ast.stmt]:
-        """By name: classes and functions without an underscore, and fields and constants that say what they are."""
-        named = [(name_of(node), node) for node in body]
-        return {
-            name: node for name, node in named if name and not name.startswith("_") and self._speaks(node)
-        }
+        """By name, without those in _: classes, functions, typed fields, constants with a comment."""
+        named = {name_of(node): node for node in body if self._speaks(node)}
+        return {name: node for name, node in named.items() if name and not name.startswith("_")}
 
     def _speaks(self, node: ast.stmt) -> bool:
         return isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AnnAssign) or bool(self.comment(node))
@@ -71,31 +67,30 @@ def name_of(node: ast.stmt) -> str:
     """What a statement defines: a class, a function or one name; "" if it defines something else."""
     if isinstance(node, ast.ClassDef | ast.FunctionDef):
         return node.name
-    targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-    return targets[0].id if isinstance(targets[0], ast.Name) else ""
+    target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+    return target.id if isinstance(target, ast.Name) else ""
 
 
 def write_api(package: Path, out: Path) -> None:
-    """Write a page for each part of the package, a folder or a single module, and `index.md` that lists them."""
+    """Write a page for each part of the package, a folder or a single module, and `index.md`, their list."""
     modules = [_module(package, path) for path in sorted(package.rglob("*.py"))]
     known = {name for module in modules for name in module.names}
     out.mkdir(parents=True)
     parts = sorted({m.name.split(".")[1] for m in modules if "." in m.name} - LEFT_OUT)
-    lines = []
+    items = []
     for part in parts:
         own = [m for m in modules if f"{m.name}.".startswith(f"{package.name}.{part}.")]
         sections = [_section(m, known, "#" if k == 0 else "##") for k, m in enumerate(own)]
         (out / f"{part}.md").write_text("\n\n".join(sections) + "\n", "utf-8")
         about = (ast.get_docstring(own[0].tree) or "").split("\n\n")[0]
-        lines.append(f"- [**{part}**]({part}.md): {plain(about)}")
-    listed = "\n".join(f"{part} <{part}>" for part in parts)
-    (out / "index.md").write_text(
-        "# API reference\n\nOne page for each part of `bdgan_lib`, from its docstrings. Shapes are `[B, C, H, W]`; "
-        "`BdganError` is a `ValueError` whose one line says what came, what was wanted and what to do next.\n\n"
-        + "\n".join(lines)
-        + f"\n\n```{{toctree}}\n:hidden:\n\n{listed}\n```\n",
-        "utf-8",
+        items.append(f"[**{part}**]({part}.md): {plain(about)}")
+    text = (
+        "A page for each part of `bdgan_lib`, from its docstrings. B, C, H, W in shapes are batch, channels, "
+        "height and width; a `BdganError` is a `ValueError` whose line says what came, what was wanted and "
+        "what to do next."
     )
+    names = [f"{part} <{part}>" for part in parts]
+    (out / "index.md").write_text(overview("API reference", text, items, names), "utf-8")
 
 
 def _module(package: Path, path: Path) -> Module:
@@ -105,7 +100,7 @@ def _module(package: Path, path: Path) -> Module:
 
 def _section(module: Module, known: Collection[str], heading: str) -> str:
     """A module: its docstring, and all that is public in it in the order of the file."""
-    lines = [f"{heading} {module.name.partition('.')[2]}", "", f"```{{py:module}} {module.name}", "```", ""]
+    lines = [f"{heading} {module.name.partition('.')[2]}", "", f"```{{py:module}} {module.name}", "```"]
     lines += blocks(module.tree, (), partial(_full, module, known, ""))
     for name, node in module.public(module.tree.body).items():
         lines += _definition(module, known, name, node, "")
@@ -119,59 +114,47 @@ def _definition(
     link = partial(_full, module, known, owner or (name if isinstance(node, ast.ClassDef) else ""))
     fence = ":::" if owner else "::::"
     if isinstance(node, ast.FunctionDef):
-        kind, signature, options = _function(node, name, owner, link)
-        text = blocks(node, _parameters(node), link)
+        yield from ("", *_function(fence, node, owner, link), *blocks(node, _parameters(node), link))
     elif isinstance(node, ast.ClassDef):
-        kind, signature, options = "class", name + _construction(node, link), []
-        start = next((n for n in node.body if name_of(n) == "__init__"), None)
-        told = blocks(node, _parameters(start) if isinstance(start, ast.FunctionDef) else (), link)
-        text = chain(_bases(node, link), told)
-    else:
-        kind, signature, options = ("attribute" if owner else "data"), name, _type_and_value(node, link)
-        text = iter([plain(module.comment(node), link)])
-    yield from ("", f"{fence}{{py:{kind}}} {signature}", *options, "", *text)
-    if isinstance(node, ast.ClassDef):
+        start = next((n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"), None)
+        taken = (
+            f"({_arguments(start, link, bound=True)})" if start else ""
+        )  # of data classes the fields say it
+        yield from ("", f"{fence}{{py:class}} {name}{taken}", *_bases(node, link))
+        yield from blocks(node, _parameters(start) if start else (), link)
         for member, inner in module.public(node.body).items():
             yield from _definition(module, known, member, inner, name)
+    else:
+        yield from ("", f"{fence}{{py:{'attribute' if owner else 'data'}}} {name}", *_value(node, link))
+        yield from ("", plain(module.comment(node), link))
     yield fence
 
 
-def _function(node: ast.FunctionDef, name: str, owner: str, link: Link) -> tuple[str, str, list[str]]:
-    """(kind, signature, options) of a function, a method or a property."""
+def _function(fence: str, node: ast.FunctionDef, owner: str, link: Link) -> Iterator[str]:
+    """The first lines of the directive of a function, a method or a property."""
     decorators = {ast.unparse(d).rpartition(".")[2] for d in node.decorator_list}
-    returns = node.returns and _written(node.returns, link)
+    returns = _written(node.returns, link) if node.returns else ""
     if decorators & {"property", "cached_property"}:
-        return "property", name, [f":type: {returns}"] if returns else []
-    flags = {
-        "classmethod": ":classmethod:",
-        "staticmethod": ":staticmethod:",
-        "abstractmethod": ":abstractmethod:",
-    }
-    options = [flags[d] for d in sorted(decorators & set(flags))]
-    bound = bool(owner) and "staticmethod" not in decorators
+        yield from (f"{fence}{{py:property}} {node.name}", f":type: {returns}")
+        return
+    arguments = _arguments(node, link, bound=bool(owner) and "staticmethod" not in decorators)
     arrow = f" -> {returns}" if returns else ""
-    return "method" if owner else "function", f"{name}({_arguments(node, link, bound)}){arrow}", options
+    yield f"{fence}{{py:{'method' if owner else 'function'}}} {node.name}({arguments}){arrow}"
+    yield from (f":{d}:" for d in sorted(decorators & {"abstractmethod", "classmethod", "staticmethod"}))
 
 
 def _bases(node: ast.ClassDef, link: Link) -> Iterator[str]:
     """A line that names the classes of this library that it is one of."""
     if found := [f"`{ast.unparse(base)}`" for base in node.bases if link(ast.unparse(base))]:
-        yield f"*Is a* {plain(', '.join(found), link)}."
-
-
-def _construction(node: ast.ClassDef, link: Link) -> str:
-    """The arguments a class is made with; of data classes and their like the fields below say it."""
-    for inner in node.body:
-        if isinstance(inner, ast.FunctionDef) and inner.name == "__init__":
-            return f"({_arguments(inner, link, bound=True)})"
-    return ""
+        yield from ("", f"*Is a* {plain(', '.join(found), link)}.")
 
 
 def _arguments(node: ast.FunctionDef, link: Link, bound: bool) -> str:
-    arguments = ast.parse(ast.unparse(node)).body[0].args  # type: ignore[attr-defined]  # a copy, to be changed
+    """The arguments with their types and defaults; bound: without the first one."""
+    (copy,) = ast.parse(ast.unparse(node)).body
+    arguments = copy.args  # type: ignore[attr-defined]
     if bound:
-        first = arguments.posonlyargs or arguments.args
-        del first[0]
+        del (arguments.posonlyargs or arguments.args)[0]
     for argument in ast.walk(arguments):
         if isinstance(argument, ast.arg) and argument.annotation:
             argument.annotation = ast.Name(_written(argument.annotation, link))
@@ -182,11 +165,13 @@ def _parameters(node: ast.FunctionDef) -> list[str]:
     return [a.arg for a in ast.walk(node.args) if isinstance(a, ast.arg)]
 
 
-def _type_and_value(node: ast.stmt, link: Link) -> list[str]:
-    """Options of a field or a constant; a long value is left to the source."""
-    options = [f":type: {_written(node.annotation, link)}"] if isinstance(node, ast.AnnAssign) else []
-    value = ast.unparse(node.value) if isinstance(node, ast.Assign | ast.AnnAssign) and node.value else ""
-    return options + ([f":value: {value}"] if 0 < len(value) <= 80 else [])
+def _value(node: ast.stmt, link: Link) -> Iterator[str]:
+    """Type and value of a field or a constant; a long value is left to the source."""
+    assert isinstance(node, ast.Assign | ast.AnnAssign)
+    if isinstance(node, ast.AnnAssign):
+        yield f":type: {_written(node.annotation, link)}"
+    if node.value and len(value := ast.unparse(node.value)) <= 80:
+        yield f":value: {value}"
 
 
 def _written(annotation: ast.expr, link: Link) -> str:
@@ -197,8 +182,7 @@ def _written(annotation: ast.expr, link: Link) -> str:
             return ast.Name(link(node.id) or node.id)
 
         def visit_Constant(self, node: ast.Constant) -> ast.expr:
-            quoted = isinstance(node.value, str) and node.value.isidentifier() and node.value[0].isupper()
-            return self.visit_Name(ast.Name(node.value)) if quoted else node
+            return self.visit_Name(ast.Name(node.value)) if isinstance(node.value, str) else node
 
     return ast.unparse(InFull().visit(ast.parse(ast.unparse(annotation), mode="eval")))
 

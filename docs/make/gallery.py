@@ -9,11 +9,11 @@ from PIL import Image
 from prose import plain
 
 THUMBNAIL = 480, 360  # pixels at most
-KINDS = {"fig": "Figure", "tab": "Table"}
+NUMBERED = {"fig": "Figure", "tab": "Table"}
 
 
 def write_gallery(figures: Path, docs: Path) -> None:
-    """Write `gallery.md`, the pictures beside it and small ones of them. figures: a folder with `figures.json`."""
+    """Write `gallery.md` and its pictures, large and small. figures: a folder with `figures.json`."""
     shown, small = docs / "_static/figures", docs / "thumbnails"
     shown.mkdir(parents=True)
     small.mkdir()
@@ -21,17 +21,16 @@ def write_gallery(figures: Path, docs: Path) -> None:
     for figure in json.loads((figures / "figures.json").read_text("utf-8")):
         name, alt = figure["name"], plain(" ".join(figure["alt"].split()))
         title = plain(f"{_number(figure['number'])} · {figure['title']}")
-        for file in (figure["png"], figure["svg"]):
-            shutil.copy(figures / file, shown)
-        with Image.open(figures / figure["png"]) as picture:
+        png, svg = (
+            f"_static/figures/{shutil.copy(figures / figure[kind], shown).name}" for kind in ("png", "svg")
+        )
+        with Image.open(docs / png) as picture:
             picture.thumbnail(THUMBNAIL)
             picture.save(small / f"{name}.png")
         tiles.append(f"[![{alt}](thumbnails/{name}.png) {title}](#figure-{name})")
         sections.append(
-            f"(figure-{name})=\n## {title}\n\n"
-            f"[![{alt}](_static/figures/{figure['png']})](_static/figures/{figure['svg']})\n\n"
-            f"{plain(figure['caption'])}\n\n"
-            f"As file: [PNG](_static/figures/{figure['png']}), [SVG](_static/figures/{figure['svg']})."
+            f"(figure-{name})=\n## {title}\n\n[![{alt}]({png})]({svg})\n\n{plain(figure['caption'])}\n\n"
+            f"As a file: [PNG]({png}), [SVG]({svg})."
         )
     head = (
         "# Gallery\n\nThe paper's figures and tables on the pocket profile, none drawn by hand. "
@@ -44,4 +43,4 @@ def write_gallery(figures: Path, docs: Path) -> None:
 def _number(short: str) -> str:
     """ "fig6" -> "Figure 6"; anything else as it is."""
     found = re.fullmatch(r"(fig|tab)[a-z]*[ _.]?(\d+\w*)", short, re.IGNORECASE)
-    return f"{KINDS[found[1].lower()]} {found[2]}" if found else short
+    return f"{NUMBERED[found[1].lower()]} {found[2]}" if found else short

@@ -1,4 +1,4 @@
-"""Tables of measured numbers, from the JSON files that ship: assets/pocket/experiments and benchmarks/results."""
+"""Tables of measured numbers, from the JSON that ships: assets/pocket/experiments and benchmarks/results."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -12,7 +12,9 @@ from bdgan_lib.experiments.evidence import averaged, scores, spread
 from bdgan_lib.figures.tables import markdown
 
 ROOT = Path(__file__).resolve().parents[2]
+CHECKED = ("table2", "set-size", "online", "backbone", "filter", "transfer")  # claims are held against these
 Result = Mapping[str, Any]
+Rows = list[dict[str, str]]
 
 TUTORIAL = {  # metric of a notebook -> what it is
     "tutorial.seconds": "all notebooks on two cores, seconds",
@@ -26,7 +28,7 @@ TUTORIAL = {  # metric of a notebook -> what it is
     "oracle.agreement_miou": "mIoU of the oracle with itself on the mirrored image",
     "head.fgbg_miou": "FG/BG mIoU of the label head against the oracle, 5 labels per class",
     "head.ensemble_miou": "the same of an ensemble of 16",
-    "head.js_rank_correlation": "Spearman correlation of an image's divergence with its error",
+    "head.js_rank_correlation": "rank correlation of an image's divergence with its error",
     "head.drop10_gain_miou": "mIoU gained by dropping the most disputed tenth",
     "vqgan.reconstruction_psnr": "reconstruction of unseen scenes, dB",
     "vqgan.codebook_usage": "share of the codebook that these use",
@@ -45,32 +47,34 @@ TUTORIAL = {  # metric of a notebook -> what it is
     "worth.sim_minus_real60": "BigGAN-sim less 60 exact ones",
     "figures.label_shape_diversity": "shape diversity of the head's masks / of exact ones",
 }
-SPEED = {  # file, key -> what it is
-    ("generators", "speedup_float32"): "BigGAN-deep-256, batch 8: times as fast as the released package",
-    ("generators", "speedup_bf16"): "the same in bfloat16",
-    ("generators", "max_difference_float32"): "largest difference of an image in [-1, 1]",
-    ("generators", "memory_ratio_512"): "peak memory at 512 / the released package's",
-    ("label_head", "label_overhead"): "image + label / image alone, BigGAN-512",
-    ("label_head", "label_overhead_ensemble16"): "the same with an ensemble of 16",
-    ("label_head", "label_overhead_published"): "the same with the published head",
-    ("label_head", "train_step_speedup"): "training step: times as fast as the published head's",
-    ("label_head", "train_step_memory_ratio"): "its memory / the published head's",
-    (
-        "vqgan",
-        "speedup_float32",
-    ): "codes per second, 12 layers × 768, batch 8: times the published way of sampling",
-    ("vqgan", "speedup_bf16"): "the same in bfloat16",
-    ("vqgan", "online_over_offline"): "training step of the pocket's U-Net, live / stored samples",
-    ("vqgan", "online_over_offline_deeplab"): "the same of DeepLabv3 with ResNet-50",
-    (
-        "synthesis",
-        "labelled_images_per_second",
-    ): "labelled images per second, pocket, one core, 16 heads, both filters",
-    ("synthesis", "labelled_over_unlabelled"): "rate of labelled images / of the generator alone",
-    ("synthesis", "two_workers_speedup"): "two processes: times as fast as one, their start included",
-    ("synthesis", "memory_growth"): "peak memory of 50,000 images / of 1,000",
-    ("synthesis", "peak_mb"): "peak memory, MB",
-    ("annotation", "stroke_ms_p95"): "stroke of 512 × 512 until it is on the disk, p95, ms",
+SPEED = {  # benchmark -> its figure -> what it is
+    "generators": {
+        "speedup_float32": "BigGAN-deep-256, batch 8: times as fast as the released package",
+        "speedup_bf16": "the same in bfloat16",
+        "max_difference_float32": "largest difference of an image in [-1, 1]",
+        "memory_ratio_512": "peak memory at 512 / the released package's",
+    },
+    "label_head": {
+        "label_overhead": "BigGAN-512: image + label / image alone",
+        "label_overhead_ensemble16": "the same with an ensemble of 16",
+        "label_overhead_published": "the same with the published head",
+        "train_step_speedup": "training step: times as fast as the published head's",
+        "train_step_memory_ratio": "its memory / the published head's",
+    },
+    "vqgan": {
+        "speedup_float32": "12 layers × 768, batch 8: codes per second / the published way of sampling",
+        "speedup_bf16": "the same in bfloat16",
+        "online_over_offline": "training step of the pocket's U-Net: live / stored samples",
+        "online_over_offline_deeplab": "the same of DeepLabv3 with ResNet-50",
+    },
+    "synthesis": {
+        "labelled_images_per_second": "pocket, one core, 16 heads, both filters: labelled images per second",
+        "labelled_over_unlabelled": "the same / the generator alone",
+        "two_workers_speedup": "two processes: times as fast as one, their start included",
+        "memory_growth": "peak memory of 50,000 images / of 1,000",
+        "peak_mb": "peak memory, MB",
+    },
+    "annotation": {"stroke_ms_p95": "stroke of 512 × 512 until it is on the disk, p95, ms"},
 }
 
 
@@ -86,75 +90,68 @@ def benchmark(name: str) -> Result:
 
 
 def table(name: str) -> str:
-    """A table by its name, with a line that says where its numbers are from; KeyError for an unknown name."""
-    if name in PLAIN:
-        return PLAIN[name]()
-    found = experiment(name)
-    if found is None:
-        return f"*Not shipped yet; `bdgan experiment {name}` measures it.*"
-    rows = MADE.get(name, _by_task)(found)
-    return f"{markdown(rows)}\n\n{_source(found)}"
+    """A table by its name, and a line that says where its numbers come from."""
+    if name in OTHERS:
+        rows, source = OTHERS[name]()
+    elif found := experiment(name):
+        rows = EXPERIMENTS.get(name, _by_task)(found)
+        source = (
+            f"`bdgan experiment {name}`, profile {found['profile']}, generator "
+            f"{found['generator_sha256'][:12]}, commit {found['commit']}, {found['seconds'] / 60:.0f} minutes"
+        )
+    else:
+        return f"*Not shipped yet: `bdgan experiment {name}` measures it.*"
+    return f"{markdown(rows)}\n\n*Measured here: {source}.*"
 
 
-def _source(found: Result) -> str:
-    told = f"profile {found['profile']}, generator {found['generator_sha256'][:12]}, commit {found['commit']}"
-    return f"*Measured here: `bdgan experiment {found['experiment']}`, {told}, {found['seconds'] / 60:.0f} min of one core.*"
-
-
-def _number(value: float) -> str:
-    return (
-        f"{value:,.0f}"
-        if abs(value) >= 100
-        else f"{value:.3g}"
-        if abs(value) >= 10 or not value
-        else f"{value:.4g}"
-    )
-
-
-def _tutorial() -> str:
+def _tutorial() -> tuple[Rows, str]:
     found = benchmark("tutorial")
-    metrics = found["metrics"].items()
-    rows = [{"metric": f"`{k}`", "value": _number(v), "what it is": TUTORIAL.get(k, "")} for k, v in metrics]
-    return f"{markdown(rows)}\n\n*Measured here: `bash ci/tutorial.sh`, profile pocket, commit {found['commit'][:7]}.*"
-
-
-def _times() -> str:
     rows = [
-        {"notebook": n["name"], "seconds": f"{n['seconds']:.0f}"} for n in benchmark("tutorial")["notebooks"]
+        {"metric": f"`{name}`", "value": _number(value), "what it is": TUTORIAL.get(name, "")}
+        for name, value in found["metrics"].items()
     ]
-    return markdown(rows)
+    return rows, _tutorial_source(found)
 
 
-def _speed() -> str:
+def _times() -> tuple[Rows, str]:
+    found = benchmark("tutorial")
+    rows = [{"notebook": n["name"], "seconds": f"{n['seconds']:.0f}"} for n in found["notebooks"]]
+    return rows, _tutorial_source(found)
+
+
+def _tutorial_source(found: Result) -> str:
+    return f"`bash ci/tutorial.sh`, profile {found['profile']}, commit {found['commit'][:7]}, two cores"
+
+
+def _speed() -> tuple[Rows, str]:
+    results = {name: benchmark(name) for name in SPEED}
     rows = [
-        {"measured by": f"`benchmarks.{file}`", "what it is": told, "value": _number(benchmark(file)[key])}
-        for (file, key), told in SPEED.items()
+        {"measured by": f"`benchmarks.{name}`", "what it is": told, "value": _number(results[name][key])}
+        for name, figures in SPEED.items()
+        for key, told in figures.items()
     ]
-    machines = sorted({benchmark(file)["machine"] for file, _ in SPEED})
-    return f"{markdown(rows)}\n\n*Measured here, on: {'; '.join(machines)}.*"
+    machines = sorted({found["machine"] for found in results.values()})
+    return rows, f"`python -m benchmarks.NAME`, on {'; '.join(machines)}"
 
 
-def _claims() -> str:
-    names = ("table2", "set-size", "online", "backbone", "filter", "transfer")
-    return markdown(claims({name: found for name in names if (found := experiment(name))}))
+def _claims() -> tuple[Rows, str]:
+    results = {name: found for name in CHECKED if (found := experiment(name))}
+    return claims(results), f"`bdgan experiment {'`, `'.join(results)}`, profile pocket"
 
 
-def _by_task(found: Result) -> list[dict[str, str]]:
+def _by_task(found: Result) -> Rows:
     """A row for each setting, a column for each task, and their mean; ± one standard deviation over seeds."""
     runs = scores(found)
     tasks = list(dict.fromkeys(varied[-1] for varied in runs))
     return [
         {"": " / ".join(setting)}
-        | {task: spread(runs[*setting, task]) for task in tasks}
+        | {task: spread(runs[(*setting, task)]) for task in tasks}
         | {"mean": spread(mean)}
         for setting, mean in averaged(runs).items()
     ]
 
 
-def _label_head(found: Result) -> list[dict[str, str]]:
-    cells: dict[str, list[Result]] = {}
-    for cell in found["cells"].values():
-        cells.setdefault(cell["trial"], []).append(cell)
+def _label_head(found: Result) -> Rows:
     return [
         {
             "head": name,
@@ -163,44 +160,33 @@ def _label_head(found: Result) -> list[dict[str, str]]:
             "memory of a step, MB": f"{runs[0]['step_mb']:.0f}",
             "GFLOP per image": f"{runs[0]['gflop']:.2f}",
         }
-        for name, runs in cells.items()
+        for name, runs in _grouped(found, "trial").items()
     ]
 
 
-def _clicks(found: Result) -> list[dict[str, str]]:
-    cells: dict[str, list[Result]] = {}
-    for cell in found["cells"].values():
-        cells.setdefault(cell["tool"], []).append(cell)
-    keys = {
+def _clicks(found: Result) -> Rows:
+    columns = {
         "clicks, mean": "mean_clicks",
         "clicks, median": "median_clicks",
-        "share that reaches 0.9": "reached",
+        "share that get there": "reached",
     }
     return [
-        {"tool": tool} | {title: f"{np.mean([run[key] for run in runs]):.3g}" for title, key in keys.items()}
-        for tool, runs in cells.items()
+        {"tool": tool}
+        | {title: f"{np.mean([run[key] for run in runs]):.3g}" for title, key in columns.items()}
+        for tool, runs in _grouped(found, "tool").items()
     ]
 
 
-def _queue(found: Result) -> list[dict[str, str]]:
-    labels = next(iter(found["cells"].values()))["labels"]
+def _queue(found: Result) -> Rows:
+    counts = next(iter(found["cells"].values()))["labels"]
     return [
-        {"labels": target, "order": arm} | {f"mIoU at {n}": spread(curve[:, k]) for k, n in enumerate(labels)}
-        for (target, arm), curve in scores(found).items()
+        {"labels": target, "order": order}
+        | {f"mIoU at {count}": spread(curves[:, k]) for k, count in enumerate(counts)}
+        for (target, order), curves in scores(found).items()
     ]
 
 
-def _transfer(found: Result) -> list[dict[str, str]]:
-    inits = list(dict.fromkeys(key.split(" / ")[0] for key in found["cells"]))
-    columns = {told: (scores(found, metric), world.split(",")[0]) for world, (metric, told) in WORLDS.items()}
-    return [
-        {"initialisation": init}
-        | {told: spread(runs[init, world]) for told, (runs, world) in columns.items()}
-        for init in inits
-    ]
-
-
-def _pretraining(found: Result) -> list[dict[str, str]]:
+def _pretraining(found: Result) -> Rows:
     return [
         {
             "initialisation": cell["method"] + (" + branch" if cell["branch"] else ""),
@@ -212,16 +198,39 @@ def _pretraining(found: Result) -> list[dict[str, str]]:
     ]
 
 
-PLAIN: dict[str, Callable[[], str]] = {
+def _transfer(found: Result) -> Rows:
+    columns = {told: (world.split(",")[0], scores(found, metric)) for world, (metric, told) in WORLDS.items()}
+    inits = dict.fromkeys(key.split(" / ")[0] for key in found["cells"])
+    return [
+        {"initialisation": init}
+        | {told: spread(runs[init, world]) for told, (world, runs) in columns.items()}
+        for init in inits
+    ]
+
+
+def _grouped(found: Result, key: str) -> dict[str, list[Result]]:
+    """The cells of an experiment by one of their settings."""
+    groups: dict[str, list[Result]] = {}
+    for cell in found["cells"].values():
+        groups.setdefault(cell[key], []).append(cell)
+    return groups
+
+
+def _number(value: float) -> str:
+    """Four digits, but of large ones no fractions."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.4g}"
+
+
+OTHERS: dict[str, Callable[[], tuple[Rows, str]]] = {
     "tutorial": _tutorial,
     "times": _times,
     "speed": _speed,
     "claims": _claims,
 }
-MADE: dict[str, Callable[[Result], list[dict[str, str]]]] = {
+EXPERIMENTS: dict[str, Callable[[Result], Rows]] = {
     "label-head": _label_head,
     "annotation-clicks": _clicks,
     "label-queue": _queue,
-    "transfer": _transfer,
     "pretraining": _pretraining,
+    "transfer": _transfer,
 }
