@@ -51,7 +51,7 @@ def gather(source: Path, figures: Path) -> None:
     from chapters import write_chapters
     from commands import write_commands
     from gallery import write_gallery
-    from tables import table
+    from measured import table
 
     docs = source / "docs"
     shutil.copytree(ROOT / "docs", docs, ignore=shutil.ignore_patterns("make", "__pycache__"))

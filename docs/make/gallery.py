@@ -3,8 +3,10 @@
 import json
 import re
 import shutil
+from html import escape
 from pathlib import Path
 
+from docutils.nodes import make_id
 from PIL import Image
 from prose import plain
 
@@ -14,30 +16,38 @@ NUMBERED = {"fig": "Figure", "tab": "Table"}
 
 def write_gallery(figures: Path, docs: Path) -> None:
     """Write `gallery.md` and its pictures, large and small. figures: a folder with `figures.json`."""
-    shown, small = docs / "_static/figures", docs / "thumbnails"
-    shown.mkdir(parents=True)
-    small.mkdir()
+    place = docs / "_static/figures"
+    (place / "small").mkdir(parents=True)
     tiles, sections = [], []
     for figure in json.loads((figures / "figures.json").read_text("utf-8")):
-        name, alt = figure["name"], plain(" ".join(figure["alt"].split()))
-        title = plain(f"{_number(figure['number'])} · {figure['title']}")
-        png, svg = (
-            f"_static/figures/{shutil.copy(figures / figure[kind], shown).name}" for kind in ("png", "svg")
-        )
-        with Image.open(docs / png) as picture:
+        png, svg = figure["png"], figure["svg"]
+        for file in (png, svg):
+            shutil.copy(figures / file, place)
+        with Image.open(place / png) as picture:
+            width, height = picture.size
             picture.thumbnail(THUMBNAIL)
-            picture.save(small / f"{name}.png")
-        tiles.append(f"[![{alt}](thumbnails/{name}.png) {title}](#figure-{name})")
+            picture.save(place / "small" / png)
+        title, alt = (
+            f"{_number(figure['number'])} · {figure['title']}",
+            escape(" ".join(figure["alt"].split())),
+        )
+        anchor = make_id(f"figure-{figure['name']}")
+        small = f'<img src="_static/figures/small/{png}" alt="{alt}">'
+        large = (
+            f'<img src="_static/figures/{png}" alt="{alt}" width="{width}" height="{height}" loading="lazy">'
+        )
+        tiles.append(f'<a href="#{anchor}">{small}<span>{escape(title)}</span></a>')
         sections.append(
-            f"(figure-{name})=\n## {title}\n\n[![{alt}]({png})]({svg})\n\n{plain(figure['caption'])}\n\n"
-            f"As a file: [PNG]({png}), [SVG]({svg})."
+            f'({anchor})=\n## {plain(title)}\n\n<p><a href="_static/figures/{svg}">{large}</a></p>\n\n'
+            f"{plain(figure['caption'])}\n"
         )
     head = (
-        "# Gallery\n\nThe paper's figures and tables on the pocket profile, none drawn by hand. "
-        "`bdgan figures --profile pocket --out DIR` makes them again, each as PNG and SVG.\n\n"
+        "# Gallery\n\nThe paper's figures and tables on the pocket profile, none drawn by hand; "
+        "`bdgan figures --profile pocket --out DIR` makes them again, as PNG and SVG. A picture below opens "
+        "as SVG, to be enlarged as far as you like.\n\n"
     )
-    grid = ":::{container} gallery\n" + "\n\n".join(tiles) + "\n:::\n\n"
-    (docs / "gallery.md").write_text(head + grid + "\n\n".join(sections) + "\n", "utf-8")
+    grid = "\n".join(['<div class="gallery">', *tiles, "</div>", "", ""])
+    (docs / "gallery.md").write_text(head + grid + "\n".join(sections), "utf-8")
 
 
 def _number(short: str) -> str:

@@ -5,6 +5,7 @@ import importlib
 import inspect
 import json
 import re
+import subprocess
 import sys
 from base64 import b64encode
 from pathlib import Path
@@ -24,8 +25,8 @@ sys.path.append(str(DOCS / "make"))
 
 import api  # noqa: E402
 import chapters  # noqa: E402
+import measured  # noqa: E402
 import prose  # noqa: E402
-import tables  # noqa: E402
 
 
 def shown(markdown: str) -> str:
@@ -134,11 +135,11 @@ def test_every_table_of_the_page_of_numbers_can_be_made():
     shipped = {path.stem for path in (ROOT / "assets/pocket/experiments").glob("*.json")}
     assert shipped <= set(names), "every shipped experiment is shown"
     for name in names:
-        text = tables.table(name)
+        text = measured.table(name)
         assert "Measured here: " in text or name not in shipped
     cells = json.loads((ROOT / "assets/pocket/experiments/set-size.json").read_text("utf-8"))["cells"]
     runs = [cell["miou"] for key, cell in cells.items() if key.startswith("60 / FG/BG / ")]
-    assert f"| 60 | {np.mean(runs):.3f} ± {np.std(runs, ddof=1):.3f} |" in tables.table("set-size")
+    assert f"| 60 | {np.mean(runs):.3f} ± {np.std(runs, ddof=1):.3f} |" in measured.table("set-size")
 
 
 def test_the_errors_that_are_explained_are_those_that_are_raised():
@@ -164,3 +165,11 @@ def test_the_page_on_generators_runs_as_it_stands(tmp_path, monkeypatch):
     names = {"__name__": "page"}
     exec(compile(code, "own_generator.md", "exec"), names)
     assert names["masks"].shape == (3, 32, 32) and len(names["images"]) == 100
+
+
+def test_a_folder_that_is_no_site_is_not_written_over(tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    command = [sys.executable, str(DOCS / "make"), "--out", str(tmp_path), "--figures", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
