@@ -164,7 +164,7 @@ def test_the_page_on_generators_runs_as_it_stands(tmp_path, monkeypatch):
     code = "\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL))
     names = {"__name__": "page"}
     exec(compile(code, "own_generator.md", "exec"), names)
-    assert names["masks"].shape == (3, 32, 32) and len(names["images"]) == 100
+    assert names["images"].shape == (100, 32, 32, 3) and names["masks"].shape == (100, 32, 32)
 
 
 def test_a_folder_that_is_no_site_is_not_written_over(tmp_path):
