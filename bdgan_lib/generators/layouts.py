@@ -2,10 +2,10 @@
 
 Facts about two layouts, no code of either:
 
-BigGAN-PyTorch (ajbrock)    a weight beside a vector `u0`; half a power iteration estimates the norm
-ivclab (from TF Hub)        a weight beside both singular vectors, of the matrix [out, kh * kw * in]; in
-                            conditions z comes before the class; the first layer gives [4, 4, C];
-                            statistics for 50 truncations (0.02, 0.04 ... 1), of which the last is taken
+- BigGAN-PyTorch (ajbrock): a weight beside a vector `u0`; half a power iteration estimates the norm.
+- ivclab (from TF Hub): a weight beside both singular vectors, of the matrix [out, kh * kw * in]; in
+  conditions z comes before the class; the first layer gives [4, 4, C]; statistics for 50 truncations
+  (0.02, 0.04 ... 1), of which the last is taken.
 """
 
 from collections.abc import Iterator, Mapping

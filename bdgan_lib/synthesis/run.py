@@ -76,10 +76,11 @@ def synthesize(
 
     folder: on this machine, or on an object store such as "s3://bucket/folder" (see `located` in images).
     workers: processes beside this one, each with one thread; 1: this one alone. Their number changes no byte.
+    progress: print the estimate, show images per second and the kept share.
+
     Each finished shard has a record beside it; a shard whose bytes still have the recorded sha256 is kept.
-    The manifest is written last and is the one commit point. progress: print the estimate, show images per
-    second and the kept share. BdganError if the folder holds another data set; OSError (no space left) leaves
-    the finished shards readable.
+    The manifest is written last and is the one commit point. BdganError if the folder holds another data set;
+    OSError (no space left) leaves the finished shards readable.
     """
     from bdgan_lib.synthesis.workers import shards_by_processes
 

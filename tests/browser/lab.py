@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from playwright.sync_api import Page, sync_playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -100,6 +101,13 @@ def run_all(page: Page, address: str, path: str) -> None:
             await panel.sessionContext.session.kernel.info;
             await app.commands.execute('notebook:run-all-cells'); }"""
     )
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance (WCAG 2) of "rgb(r, g, b)"."""
+    rgb = np.array([int(x) for x in colour[4:-1].split(",")]) / 255
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
 
 
 class Hand:

@@ -14,7 +14,7 @@ from bdgan_lib.downstream.leaderboard.site import write_site
 if not os.environ.get("BDGAN_REQUIRE_BROWSER"):
     pytest.importorskip("playwright", reason="needs playwright")
 
-from .lab import CHROMIUM, browser
+from .lab import CHROMIUM, browser, luminance
 
 pytestmark = pytest.mark.skipif(
     not CHROMIUM and not os.environ.get("BDGAN_REQUIRE_BROWSER"),
@@ -132,10 +132,3 @@ def test_it_fits_a_phone_and_is_readable_by_day_and_night(opened, scheme, width,
     assert said == []
     if folder := os.environ.get("BDGAN_PICTURES"):
         page.screenshot(path=Path(folder) / f"leaderboard_{scheme}_{width}.png", full_page=True)
-
-
-def luminance(colour: str) -> float:
-    """Relative luminance (WCAG 2) of "rgb(r, g, b)"."""
-    rgb = np.array([int(x) for x in colour[4:-1].split(",")]) / 255
-    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-    return float(linear @ [0.2126, 0.7152, 0.0722])

@@ -3,18 +3,18 @@
 Facts about each layout, from the code that writes or converts it; no code of any. Files come converted to
 safetensors by `bdgan weights convert`, which runs nothing that a pickle asks for.
 
-supervised  torchvision: plain names, `fc` the classifier
-supcon      SupContrast: `encoder` and `head`, within DataParallel
-simclr      sthalles/SimCLR: `backbone` with the projection as its `fc`; Spijkervet/SimCLR: `encoder`,
-            `projector`; the authors' TensorFlow weights by simclr-converter: plain names
-moco-v2     facebookresearch/moco: `encoder_q`, in training files also `encoder_k` and the queue
-moco-v3     facebookresearch/moco-v3: `base_encoder`, `momentum_encoder`, `predictor`
-byol        the authors' JAX weights by byol-convert: plain names. Its network pads strided layers at one side
-            only; read as torchvision's, maps are shifted by half a pixel of the first layers
-densecl     WXinlong/DenseCL: the backbone alone, or `encoder_q.0` of a training file
-dino        facebookresearch/dino: the backbone alone, or `backbone` of a full file's teacher
-resim       Tete-Xiao/ReSim: as MoCo, in its FPN variant with `fpn` layers in the encoder; its files for
-            detectron2 have other names and are not read
+- supervised: torchvision's plain names, `fc` the classifier
+- supcon: SupContrast's `encoder` and `head`, within DataParallel
+- simclr: sthalles/SimCLR, `backbone` with the projection as its `fc`; Spijkervet/SimCLR, `encoder`,
+  `projector`; the authors' TensorFlow weights by simclr-converter, plain names
+- moco-v2: facebookresearch/moco, `encoder_q`, in training files also `encoder_k` and the queue
+- moco-v3: facebookresearch/moco-v3, `base_encoder`, `momentum_encoder`, `predictor`
+- byol: the authors' JAX weights by byol-convert, plain names. Its network pads strided layers at one side
+  only; read as torchvision's, maps are shifted by half a pixel of the first layers
+- densecl: WXinlong/DenseCL, the backbone alone, or `encoder_q.0` of a training file
+- dino: facebookresearch/dino, the backbone alone, or `backbone` of a full file's teacher
+- resim: Tete-Xiao/ReSim, as MoCo, in its FPN variant with `fpn` layers in the encoder; its files for
+  detectron2 have other names and are not read
 """
 
 from collections.abc import Mapping

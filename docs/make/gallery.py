@@ -1,0 +1,56 @@
+"""The gallery: figures that `bdgan figures` wrote, small in a grid, then large with their captions."""
+
+import json
+import re
+import shutil
+from html import escape
+from pathlib import Path
+
+from docutils.nodes import make_id
+from PIL import Image
+from prose import plain
+
+THUMBNAIL = 480, 360  # pixels at most
+NUMBERED = {"fig": "Figure", "tab": "Table"}
+
+
+def write_gallery(figures: Path, docs: Path) -> None:
+    """Write `gallery.md` and its pictures, large and small. figures: a folder with `figures.json`."""
+    place = docs / "_static/figures"
+    (place / "small").mkdir(parents=True)
+    tiles, sections = [], []
+    for figure in json.loads((figures / "figures.json").read_text("utf-8")):
+        png, svg = figure["png"], figure["svg"]
+        for file in (png, svg):
+            shutil.copy(figures / file, place)
+        with Image.open(place / png) as picture:
+            width, height = picture.size
+            picture.thumbnail(THUMBNAIL)
+            picture.save(place / "small" / png)
+        title, alt = (
+            f"{_number(figure['number'])} · {figure['title']}",
+            escape(" ".join(figure["alt"].split())),
+        )
+        anchor = make_id(f"figure-{figure['name']}")
+        small = f'<img src="_static/figures/small/{png}" alt="{alt}">'
+        large = (
+            f'<img src="_static/figures/{png}" alt="{alt}" width="{width}" height="{height}" loading="lazy">'
+        )
+        tiles.append(f'<a href="#{anchor}">{small}<span>{escape(title)}</span></a>')
+        sections.append(
+            f'({anchor})=\n## {plain(title)}\n\n<p><a href="_static/figures/{svg}">{large}</a></p>\n\n'
+            f"{plain(figure['caption'])}\n"
+        )
+    head = (
+        "# Gallery\n\nThe paper's figures and tables on the pocket profile, none drawn by hand; "
+        "`bdgan figures --profile pocket --out DIR` makes them again, as PNG and SVG. A picture below opens "
+        "as SVG, to be enlarged as far as you like.\n\n"
+    )
+    grid = "\n".join(['<div class="gallery">', *tiles, "</div>", "", ""])
+    (docs / "gallery.md").write_text(head + grid + "\n".join(sections), "utf-8")
+
+
+def _number(short: str) -> str:
+    """ "fig6" -> "Figure 6"; anything else as it is."""
+    found = re.fullmatch(r"(fig|tab)[a-z]*[ _.]?(\d+\w*)", short, re.IGNORECASE)
+    return f"{NUMBERED[found[1].lower()]} {found[2]}" if found else short

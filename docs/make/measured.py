@@ -1,0 +1,236 @@
+"""Tables of measured numbers, from the JSON that ships: assets/pocket/experiments and benchmarks/results."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bdgan_lib.experiments.claims import WORLDS, claims
+from bdgan_lib.experiments.evidence import averaged, scores, spread
+from bdgan_lib.figures.tables import markdown
+
+ROOT = Path(__file__).resolve().parents[2]
+CHECKED = ("table2", "set-size", "online", "backbone", "filter", "transfer")  # claims are held against these
+Result = Mapping[str, Any]
+Rows = list[dict[str, str]]
+
+TUTORIAL = {  # metric of a notebook -> what it is
+    "tutorial.seconds": "all notebooks on two cores, seconds",
+    "pocket.frechet": "Fréchet distance to rendered images / trace of their covariance",
+    "pocket.frechet_real_real": "the same between two sets of rendered images: the floor",
+    "pocket.shape_diversity": "mean 1 − IoU of two silhouettes of a class, generated / rendered",
+    "pocket.sample_class_accuracy": "samples that a classifier takes for their class",
+    "probe.best_block_miou": "FG/BG mIoU of the best linear probe on one block",
+    "annotation.agreement_iou": "IoU of the recorded session's masks with the oracle's",
+    "oracle.fgbg_miou": "FG/BG mIoU of the oracle on rendered scenes",
+    "oracle.agreement_miou": "mIoU of the oracle with itself on the mirrored image",
+    "head.fgbg_miou": "FG/BG mIoU of the label head against the oracle, 5 labels per class",
+    "head.ensemble_miou": "the same of an ensemble of 16",
+    "head.js_rank_correlation": "rank correlation of an image's divergence with its error",
+    "head.drop10_gain_miou": "mIoU gained by dropping the most disputed tenth",
+    "vqgan.reconstruction_psnr": "reconstruction of unseen scenes, dB",
+    "vqgan.codebook_usage": "share of the codebook that these use",
+    "vqgan.head_fgbg_miou": "FG/BG mIoU of the VQGAN's head on its samples, against the oracle",
+    "vqgan.sample_class_accuracy": "VQGAN's samples that a classifier takes for their class",
+    "vqgan.real_image_miou": "FG/BG mIoU of that head on rendered images, exact masks",
+    "synthesis.images": "images in notebook 05's data set",
+    "synthesis.foreground_share": "mean share of foreground in its masks",
+    "synthesis.kept_share": "samples that the paper's two filters keep",
+    "worth.annotated_miou": "MC-all mIoU of a network taught on the 60 annotated samples",
+    "worth.real60_miou": "the same on 60 rendered images with exact masks",
+    "worth.sim_miou": "the same on BigGAN-sim",
+    "worth.vqgan_sim_miou": "the same on VQGAN-sim",
+    "worth.upper_miou": "the same on as many rendered images with exact masks",
+    "worth.gain_miou": "BigGAN-sim less its 60 annotated samples",
+    "worth.sim_minus_real60": "BigGAN-sim less 60 exact ones",
+    "figures.label_shape_diversity": "shape diversity of the head's masks / of exact ones",
+}
+SPEED = {  # benchmark -> its figure -> what it is
+    "generators": {
+        "speedup_float32": "BigGAN-deep-256, batch 8: times as fast as the released package",
+        "speedup_bf16": "the same in bfloat16",
+        "max_difference_float32": "largest difference of an image in [-1, 1]",
+        "memory_ratio_512": "peak memory at 512 / the released package's",
+    },
+    "label_head": {
+        "label_overhead": "BigGAN-512: image + label / image alone",
+        "label_overhead_ensemble16": "the same with an ensemble of 16",
+        "label_overhead_published": "the same with the published head",
+        "train_step_speedup": "training step: times as fast as the published head's",
+        "train_step_memory_ratio": "its memory / the published head's",
+    },
+    "vqgan": {
+        "speedup_float32": "12 layers × 768, batch 8: codes per second / the published way of sampling",
+        "speedup_bf16": "the same in bfloat16",
+        "online_over_offline": "training step of the pocket's U-Net: live / stored samples",
+        "online_over_offline_deeplab": "the same of DeepLabv3 with ResNet-50",
+    },
+    "synthesis": {
+        "labelled_images_per_second": "pocket, one core, 16 heads, both filters: labelled images per second",
+        "labelled_over_unlabelled": "the same / the generator alone",
+        "two_workers_speedup": "two processes: times as fast as one, their start included",
+        "memory_growth": "peak memory of 50,000 images / of 1,000",
+        "peak_mb": "peak memory, MB",
+    },
+    "annotation": {"stroke_ms_p95": "stroke of 512 × 512 until it is on the disk, p95, ms"},
+}
+
+
+def experiment(name: str) -> Result | None:
+    """The shipped result of `bdgan experiment NAME`; None where none ships."""
+    path = ROOT / "assets/pocket/experiments" / f"{name}.json"
+    return json.loads(path.read_text("utf-8")) if path.exists() else None
+
+
+def benchmark(name: str) -> Result:
+    """The shipped result of `python -m benchmarks.NAME`."""
+    return json.loads((ROOT / "benchmarks/results" / f"{name}.json").read_text("utf-8"))
+
+
+def table(name: str) -> str:
+    """A table by its name, and a line that says where its numbers come from."""
+    if name in OTHERS:
+        rows, source = OTHERS[name]()
+    elif found := experiment(name):
+        rows = EXPERIMENTS.get(name, _by_task)(found)
+        source = (
+            f"`bdgan experiment {name}`, profile {found['profile']}, generator "
+            f"{found['generator_sha256'][:12]}, commit {found['commit']}, {found['seconds'] / 60:.0f} minutes"
+        )
+    else:
+        return f"*Not shipped yet: `bdgan experiment {name}` measures it.*"
+    return f"{markdown(rows)}\n\n*Measured here: {source}.*"
+
+
+def _tutorial() -> tuple[Rows, str]:
+    found = benchmark("tutorial")
+    rows = [
+        {"metric": f"`{name}`", "value": _number(value), "what it is": TUTORIAL.get(name, "")}
+        for name, value in found["metrics"].items()
+    ]
+    return rows, _tutorial_source(found)
+
+
+def _times() -> tuple[Rows, str]:
+    found = benchmark("tutorial")
+    rows = [{"notebook": n["name"], "seconds": f"{n['seconds']:.0f}"} for n in found["notebooks"]]
+    return rows, _tutorial_source(found)
+
+
+def _tutorial_source(found: Result) -> str:
+    return f"`bash ci/tutorial.sh`, profile {found['profile']}, commit {found['commit'][:7]}, two cores"
+
+
+def _speed() -> tuple[Rows, str]:
+    results = {name: benchmark(name) for name in SPEED}
+    rows = [
+        {"measured by": f"`benchmarks.{name}`", "what it is": told, "value": _number(results[name][key])}
+        for name, figures in SPEED.items()
+        for key, told in figures.items()
+    ]
+    machines = sorted({found["machine"] for found in results.values()})
+    return rows, f"`python -m benchmarks.NAME`, on {'; '.join(machines)}"
+
+
+def _claims() -> tuple[Rows, str]:
+    results = {name: found for name in CHECKED if (found := experiment(name))}
+    return claims(results), f"`bdgan experiment {'`, `'.join(results)}`, profile pocket"
+
+
+def _by_task(found: Result) -> Rows:
+    """A row for each setting, a column for each task, and their mean; ± one standard deviation over seeds."""
+    runs = scores(found)
+    tasks = list(dict.fromkeys(varied[-1] for varied in runs))
+    return [
+        {"": " / ".join(setting)}
+        | {task: spread(runs[(*setting, task)]) for task in tasks}
+        | {"mean": spread(mean)}
+        for setting, mean in averaged(runs).items()
+    ]
+
+
+def _label_head(found: Result) -> Rows:
+    return [
+        {
+            "head": name,
+            "FG/BG mIoU": spread(np.array([run["fgbg_miou"] for run in runs])),
+            "training, s": f"{np.median([run['train_seconds'] for run in runs]):.0f}",
+            "memory of a step, MB": f"{runs[0]['step_mb']:.0f}",
+            "GFLOP per image": f"{runs[0]['gflop']:.2f}",
+        }
+        for name, runs in _grouped(found, "trial").items()
+    ]
+
+
+def _clicks(found: Result) -> Rows:
+    columns = {
+        "clicks, mean": "mean_clicks",
+        "clicks, median": "median_clicks",
+        "share that get there": "reached",
+    }
+    return [
+        {"tool": tool}
+        | {title: f"{np.mean([run[key] for run in runs]):.3g}" for title, key in columns.items()}
+        for tool, runs in _grouped(found, "tool").items()
+    ]
+
+
+def _queue(found: Result) -> Rows:
+    counts = next(iter(found["cells"].values()))["labels"]
+    return [
+        {"labels": target, "order": order}
+        | {f"mIoU at {count}": spread(curves[:, k]) for k, count in enumerate(counts)}
+        for (target, order), curves in scores(found).items()
+    ]
+
+
+def _pretraining(found: Result) -> Rows:
+    return [
+        {
+            "initialisation": cell["method"] + (" + branch" if cell["branch"] else ""),
+            "k-NN accuracy": f"{cell['knn']:.3f}",
+            "linear accuracy": f"{cell['linear']:.3f}",
+            "rank of the features": f"{cell['rank']:.1f}",
+        }
+        for cell in found["cells"].values()
+    ]
+
+
+def _transfer(found: Result) -> Rows:
+    columns = {told: (world.split(",")[0], scores(found, metric)) for world, (metric, told) in WORLDS.items()}
+    inits = dict.fromkeys(key.split(" / ")[0] for key in found["cells"])
+    return [
+        {"initialisation": init}
+        | {told: spread(runs[init, world]) for told, (world, runs) in columns.items()}
+        for init in inits
+    ]
+
+
+def _grouped(found: Result, key: str) -> dict[str, list[Result]]:
+    """The cells of an experiment by one of their settings."""
+    groups: dict[str, list[Result]] = {}
+    for cell in found["cells"].values():
+        groups.setdefault(cell[key], []).append(cell)
+    return groups
+
+
+def _number(value: float) -> str:
+    """Four digits, but of large ones no fractions."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.4g}"
+
+
+OTHERS: dict[str, Callable[[], tuple[Rows, str]]] = {
+    "tutorial": _tutorial,
+    "times": _times,
+    "speed": _speed,
+    "claims": _claims,
+}
+EXPERIMENTS: dict[str, Callable[[Result], Rows]] = {
+    "label-head": _label_head,
+    "annotation-clicks": _clicks,
+    "label-queue": _queue,
+    "pretraining": _pretraining,
+    "transfer": _transfer,
+}

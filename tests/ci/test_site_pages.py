@@ -1,0 +1,175 @@
+"""What the site's pages are made of: docstrings, notebooks, shipped numbers, and the lines of errors."""
+
+import ast
+import importlib
+import inspect
+import json
+import re
+import subprocess
+import sys
+from base64 import b64encode
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+
+sys.path.append(str(DOCS / "make"))
+
+import api  # noqa: E402
+import chapters  # noqa: E402
+import measured  # noqa: E402
+import prose  # noqa: E402
+
+
+def shown(markdown: str) -> str:
+    """The text that a reader sees, without tags."""
+    tokens = MarkdownIt().parse(markdown)
+    return "".join(child.content for token in tokens for child in token.children or [])
+
+
+@given(st.text(alphabet=r"ab 1.*_<>[]()#|{}~$^\&!:", min_size=1, max_size=40))
+def test_plain_text_comes_through_markdown_as_it_was(text):
+    assert shown(prose.plain(f"a{text}b")) == f"a{text}b"
+
+
+def test_a_docstring_keeps_its_paragraphs_arguments_and_code():
+    source = '''
+def f(keep, folder):
+    """Shapes [N, H, W] stand in the first line.
+
+    A sentence that is so long that it has to be broken where the line of the code would be full, and so it
+    goes on here.
+    BdganError for nothing at all.
+
+    keep: what is kept,
+        and how.
+    folder: where to. keep: not again.
+
+        f(1, 2)
+
+    Args:
+        folder: again, with `code`.
+    """
+'''
+    (node,) = ast.parse(source).body
+    lines = list(prose.blocks(node, ["keep", "folder"], lambda name: None))
+    assert [line for line in lines if line] == [
+        r"Shapes \[N, H, W\] stand in the first line.",
+        "A sentence that is so long that it has to be broken where the line of the code would be full, "
+        "and so it goes on here.",
+        "BdganError for nothing at all.",
+        "- `keep`: what is kept, and how.",
+        "- `folder`: where to.",
+        "- `keep`: not again.",
+        "```python",
+        "f(1, 2)",
+        "```",
+        "- `folder`: again, with `code`.",
+    ]
+
+
+@pytest.mark.parametrize("name", ["types", "images", "features", "synthesis.spec", "heads.ensemble"])
+def test_all_that_is_public_stands_in_the_reference_once(name, tmp_path):
+    api.write_api(ROOT / "bdgan_lib", tmp_path / "api")
+    page = (tmp_path / "api" / f"{name.split('.')[0]}.md").read_text("utf-8")
+    section = page.partition(f"{{py:module}} bdgan_lib.{name}\n")[2].partition("{py:module}")[0]
+    module = importlib.import_module(f"bdgan_lib.{name}")
+    for member, value in vars(module).items():
+        if getattr(value, "__module__", None) == module.__name__ and not member.startswith("_"):
+            kind = "class" if inspect.isclass(value) else "function"
+            assert len(re.findall(rf"^::::{{py:{kind}}} {member}\b", section, re.MULTILINE)) == 1, member
+
+
+PIXEL = b64encode(b"any bytes").decode()
+
+
+def test_a_chapter_is_its_notebook_with_a_text_for_every_picture(tmp_path):
+    picture = lambda **metadata: new_output(
+        "display_data", {"image/png": PIXEL, "text/plain": "<Figure>"}, metadata=metadata
+    )
+    widget = new_output("execute_result", {"application/vnd.jupyter.widget-view+json": {}, "text/plain": "x"})
+    cells = [
+        new_markdown_cell("# 3 · Heads\n[![Colab](https://elsewhere/badge.svg)](https://elsewhere)"),
+        new_code_cell("!install", metadata={"tags": ["colab"]}),
+        new_code_cell("a", outputs=[picture(**{"image/png": {"alt": "A [curve]"}}), widget]),
+        new_code_cell("b", outputs=[picture(), picture()], metadata={"alt": "Two bars"}),
+        new_markdown_cell("text\n\n## Where they disagree\n\ntext"),
+        new_markdown_cell("no heading"),
+        new_code_cell("c", outputs=[picture(alt="Doubt")]),
+        new_code_cell("d", outputs=[picture(), new_output("stream", text="said")]),
+    ]
+    (tmp_path / "in").mkdir()
+    nbformat.write(new_notebook(cells=cells), tmp_path / "in/03_heads.ipynb")
+    chapters.write_chapters(tmp_path / "in", tmp_path / "out")
+    found = nbformat.read(tmp_path / "out/03_heads.ipynb", 4).cells
+    assert [cell.source for cell in found if cell.cell_type == "code"] == list("abcd")
+    assert found[0].source == "# 3 · Heads\n[Colab](https://elsewhere)"
+    assert [len(cell.get("outputs", [])) for cell in found] == [0, 1, 2, 0, 0, 1, 2]
+    texts = [
+        output.data["text/markdown"]
+        for cell in found
+        for output in cell.get("outputs", [])
+        if "data" in output
+    ]
+    wanted = ["A [curve]", "Two bars, 1", "Two bars, 2", "Doubt"]
+    assert [re.search('alt="(.*?)"', MarkdownIt().render(text))[1] for text in texts] == [
+        *wanted,
+        "Figure under the heading “Where they disagree”",
+    ]
+    for text in texts:
+        file = tmp_path / "out" / re.search(r"\((.+)\)$", text)[1]
+        assert file.read_bytes() == b"any bytes"
+    assert "[3 · Heads](03_heads.ipynb)" in (tmp_path / "out/index.md").read_text("utf-8")
+
+
+def test_every_table_of_the_page_of_numbers_can_be_made():
+    names = re.findall(r"^% table: (.+)$", (DOCS / "numbers.md").read_text("utf-8"), re.MULTILINE)
+    shipped = {path.stem for path in (ROOT / "assets/pocket/experiments").glob("*.json")}
+    assert shipped <= set(names), "every shipped experiment is shown"
+    for name in names:
+        text = measured.table(name)
+        assert "Measured here: " in text or name not in shipped
+    cells = json.loads((ROOT / "assets/pocket/experiments/set-size.json").read_text("utf-8"))["cells"]
+    runs = [cell["miou"] for key, cell in cells.items() if key.startswith("60 / FG/BG / ")]
+    assert f"| 60 | {np.mean(runs):.3f} ± {np.std(runs, ddof=1):.3f} |" in measured.table("set-size")
+
+
+def test_the_errors_that_are_explained_are_those_that_are_raised():
+    texts = [(ROOT / "ci/environment.sh").read_text("utf-8").replace('" \\\n        "', " ")]
+    for path in [*(ROOT / "bdgan_lib").rglob("*.py"), ROOT / "ci/colab.py"]:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.JoinedStr | ast.Constant):
+                parts = node.values if isinstance(node, ast.JoinedStr) else [node]
+                texts += [p.value for p in parts if isinstance(p, ast.Constant) and isinstance(p.value, str)]
+    texts.append((ROOT / "bdgan_lib/annotation/widget.js").read_text("utf-8"))
+    page = (DOCS / "troubleshooting.md").read_text("utf-8")
+    terms = re.findall(r"^\*\*(?:Colab: )?`(?!ModuleNotFound)(.+?)`", page, re.MULTILINE)
+    assert len(terms) > 30
+    for term in terms:
+        for piece in filter(None, map(str.strip, term.split("…"))):
+            assert any(piece in text for text in texts), f"nothing says {piece!r}"
+
+
+def test_the_page_on_generators_runs_as_it_stands(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    page = (DOCS / "own_generator.md").read_text("utf-8")
+    code = "\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL))
+    names = {"__name__": "page"}
+    exec(compile(code, "own_generator.md", "exec"), names)
+    assert names["images"].shape == (100, 32, 32, 3) and names["masks"].shape == (100, 32, 32)
+
+
+def test_a_folder_that_is_no_site_is_not_written_over(tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    command = [sys.executable, str(DOCS / "make"), "--out", str(tmp_path), "--figures", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
