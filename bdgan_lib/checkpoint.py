@@ -3,6 +3,7 @@
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -53,6 +54,14 @@ class Checkpoint:
         for name, part in self.parts.items():
             part.load_state_dict(state[name])
         return list(state["losses"])
+
+
+def weights_sha256(network: torch.nn.Module, about: str = "") -> str:
+    """Of weights and buffers with their names, after a text; wherever they lie and in whichever layout."""
+    digest = sha256(about.encode())
+    for name, value in sorted(network.state_dict().items()):
+        digest.update(name.encode() + value.cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def misfits(wanted: Mapping[str, Sequence[int]], came: Mapping[str, Sequence[int]]) -> str:

@@ -20,8 +20,9 @@ def record(model: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Tensor]
             model(z, y, 1.0)
         found["generator.layers.0"]  # [B, C, H, W], detached
 
-    The hooks go when the context closes, even after an error. BdganError for a name the model lacks, with
-    the names most like it.
+    Of a module that runs several times the last output is kept. The hooks go when the context closes, even
+    after an error. BdganError for a name the model lacks, with the names most like it, and in the model's
+    call for a module that does not give one tensor.
     """
     modules = dict(model.named_modules())
     for name in names:
@@ -31,9 +32,14 @@ def record(model: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Tensor]
     found: dict[str, Tensor] = {}
 
     def keep(name: str) -> RemovableHandle:
-        return modules[name].register_forward_hook(
-            lambda _module, _inputs, output: found.update({name: output.detach()})
-        )
+        def hook(_module: nn.Module, _inputs: object, output: object) -> None:
+            if not isinstance(output, Tensor):
+                raise BdganError(
+                    f"block {name!r} gives a {type(output).__name__}; name a module in it that gives a tensor"
+                )
+            found[name] = output.detach()
+
+        return modules[name].register_forward_hook(hook)
 
     hooks = [keep(name) for name in names]
     try:

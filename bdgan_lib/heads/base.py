@@ -5,7 +5,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import reduce
-from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from bdgan_lib.checkpoint import weights_sha256
 from bdgan_lib.features import groups
 from bdgan_lib.heads.ensemble import image_divergence, log_odds, mean_and_divergence
 from bdgan_lib.types import BdganError, Sample
@@ -123,10 +123,7 @@ class Head(nn.Module, ABC):
     @property
     def sha256(self) -> str:
         """Of the architecture and the weights; equal before saving and after loading."""
-        digest = sha256(json.dumps(self.config.to_json()).encode())
-        for name, value in sorted(self.state_dict().items()):
-            digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        return weights_sha256(self, json.dumps(self.config.to_json()))
 
     @torch.inference_mode()
     def label(

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from functools import cached_property
-from hashlib import sha256
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from bdgan_lib.checkpoint import weights_sha256
 
 
 class NetworkJudge:
@@ -25,10 +26,7 @@ class NetworkJudge:
     @cached_property
     def sha256(self) -> str:
         """Of the weights."""
-        digest = sha256()
-        for name, value in sorted(self.network.state_dict().items()):
-            digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        return weights_sha256(self.network)
 
     @torch.inference_mode()
     def __call__(self, images: NDArray[np.uint8], class_ids: NDArray[np.integer]) -> NDArray[np.float32]:
