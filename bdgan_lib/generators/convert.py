@@ -1,6 +1,6 @@
 """Pickled checkpoints become safetensors, once: read by a restricted unpickler, in a process without network.
 
-    python -m bdgan_lib.generators.convert CHECKPOINT OUT.safetensors
+python -m bdgan_lib.generators.convert CHECKPOINT OUT.safetensors
 """
 
 import socket

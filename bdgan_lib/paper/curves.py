@@ -70,10 +70,10 @@ def filters(result: Result) -> Figure:
     """mIoU against the share that a filter drops, at the same number of images."""
     found, shares = averaged(scores(result)), (0.1, 0.3, 0.5)
     curves = {
-        "disputed by the ensemble": "divergence",
-        "the same, of each class": "divergence by class",
-        "doubted by the classifier": "confidence",
-        "the same, of each class ": "confidence by class",
+        "disputed, one threshold": "divergence",
+        "disputed, one for each class": "divergence by class",
+        "doubted, one threshold": "confidence",
+        "doubted, one for each class": "confidence by class",
     }
     start = found["divergence 0.0",]
     runs = {

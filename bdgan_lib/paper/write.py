@@ -3,6 +3,7 @@
 import io
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable
 from html import escape
 from pathlib import Path
@@ -81,16 +82,17 @@ def source(entry: Entry, material: Material) -> str:
         about = f"seeds from 0, commit {commit()}"
     else:
         about = "; ".join(
-            f"`bdgan experiment {r['experiment']}`, {len({_seed(key) for key in r['cells']})} seeds, "
-            f"commit {r['commit']}"
+            f"`bdgan experiment {r['experiment']}`, {_seeds(r['cells'])} seeds, commit {r['commit']}"
             for r in stored
         )
     generator = material.work.generator.sha256[:12]
     return f"Profile {material.profile.name}, generator {generator}; {about}."
 
 
-def _seed(key: str) -> str:
-    return key.rsplit(" / ", 1)[-1]
+def _seeds(keys: Iterable[str]) -> str:
+    """How many there are of each setting, "init / set / task / seed": "3", or "3 to 9"."""
+    counts = Counter(key.rsplit(" / ", 1)[0] for key in keys).values()
+    return " to ".join(map(str, sorted({min(counts), max(counts)})))
 
 
 def _encoded(figure: Figure, kind: str, title: str) -> bytes:
@@ -106,7 +108,7 @@ def _page(records: list[Record], material: Material) -> str:
     for r in records:
         caption = re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(r["caption"]))
         parts.append(
-            f'<figure id="{r["number"]}"><a href="{r["svg"]}"><img src="{r["png"]}" alt="{escape(r["alt"])}" '
+            f'<figure id="{r["number"]}"><a href="{r["svg"]}"><img srcset="{r["png"]} 2x" src="{r["png"]}" alt="{escape(r["alt"])}" '
             f'loading="lazy"></a><figcaption><b>{r["number"]}. {escape(r["title"])}.</b> {caption}'
             "</figcaption></figure>"
         )

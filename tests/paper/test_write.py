@@ -60,6 +60,7 @@ def test_one_figure_drawn_again_leaves_the_others_on_the_page(material, tmp_path
     assert (tmp_path / "fig8_set-size.svg").read_bytes() == before, "the same figure, the same bytes"
     page = (tmp_path / "index.html").read_text()
     assert all(f'src="{r["png"]}" alt="{r["title"]}' in page for r in found)
+    assert "3 seeds" in found[0]["caption"]
 
 
 def test_what_a_profile_cannot_draw_is_named_and_what_there_was_stays(
