@@ -153,8 +153,8 @@ CATALOGUE = (
         "fig14",
         "filters",
         "What a filter is worth",
-        "As many images each, after dropping more and more of those that the ensemble disputes or the classifier "
-        f"doubts. {BAND}",
+        "As many images each, after dropping more and more of those that the ensemble disputes or the "
+        f"classifier doubts. {BAND}",
         _curve(curves.filters, "filter"),
         ("filter",),
     ),

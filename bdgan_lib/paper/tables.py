@@ -149,7 +149,8 @@ def published(results: Mapping[str, Result]) -> list[Row]:
             ("mean mIoU, MoCo-v3 → + VQGAN-sim", "52.5 → 62.7", str(table[1]["moco-v3"])),
             ("synthetic images that beat the annotated ones", "22,000 beat 2,000",
              f"{met:,.0f} reach 60" if met else "none"),
-            ("ten times more of them (here thirty)", "about +7 points", f"{late} from {sizes[len(sizes) // 3]:,} on"),
+            ("ten times more of them (here thirty)", "about +7 points",
+             f"{late} from {sizes[len(sizes) // 3]:,} on"),
             ("offline → online", "59.0 → 60.4", str(difference(fresh["online",], fresh["offline 400",]))),
         )
     ]  # fmt: skip

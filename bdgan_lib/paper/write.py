@@ -107,10 +107,11 @@ def _page(records: list[Record], material: Material) -> str:
     parts = []
     for r in records:
         caption = re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(r["caption"]))
+        picture = f'srcset="{r["png"]} 2x" src="{r["png"]}" alt="{escape(r["alt"])}" loading="lazy"'
+        said = f"<b>{r['number']}. {escape(r['title'])}.</b> {caption}"
         parts.append(
-            f'<figure id="{r["number"]}"><a href="{r["svg"]}"><img srcset="{r["png"]} 2x" src="{r["png"]}" alt="{escape(r["alt"])}" '
-            f'loading="lazy"></a><figcaption><b>{r["number"]}. {escape(r["title"])}.</b> {caption}'
-            "</figcaption></figure>"
+            f'<figure id="{r["number"]}"><a href="{r["svg"]}"><img {picture}></a>'
+            f"<figcaption>{said}</figcaption></figure>"
         )
     return _PAGE.format(name=escape(material.profile.name), version=__version__, figures="\n".join(parts))
 
