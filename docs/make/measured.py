@@ -10,11 +10,12 @@ import numpy as np
 from bdgan_lib.experiments.claims import WORLDS, claims
 from bdgan_lib.experiments.evidence import averaged, scores, spread
 from bdgan_lib.figures.tables import markdown
+from bdgan_lib.paper import tables
 
 ROOT = Path(__file__).resolve().parents[2]
 CHECKED = ("table2", "set-size", "online", "backbone", "filter", "transfer")  # claims are held against these
 Result = Mapping[str, Any]
-Rows = list[dict[str, str]]
+Rows = list[dict[str, Any]]
 
 TUTORIAL = {  # metric of a notebook -> what it is
     "tutorial.seconds": "all notebooks on two cores, seconds",
@@ -198,14 +199,8 @@ def _pretraining(found: Result) -> Rows:
     ]
 
 
-def _transfer(found: Result) -> Rows:
-    columns = {told: (world.split(",")[0], scores(found, metric)) for world, (metric, told) in WORLDS.items()}
-    inits = dict.fromkeys(key.split(" / ")[0] for key in found["cells"])
-    return [
-        {"initialisation": init}
-        | {told: spread(runs[init, world]) for told, (world, runs) in columns.items()}
-        for init in inits
-    ]
+def _statistics(found: Result) -> Rows:
+    return [{k: str(v).replace("\n", " ") for k, v in row.items()} for row in tables.statistics(found)]
 
 
 def _grouped(found: Result, key: str) -> dict[str, list[Result]]:
@@ -232,5 +227,6 @@ EXPERIMENTS: dict[str, Callable[[Result], Rows]] = {
     "annotation-clicks": _clicks,
     "label-queue": _queue,
     "pretraining": _pretraining,
-    "transfer": _transfer,
+    "transfer": lambda found: tables.transfer(found, list(WORLDS)),
+    "analysis": _statistics,
 }
