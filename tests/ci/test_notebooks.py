@@ -41,7 +41,7 @@ def test_every_exercise_has_a_solution_that_parses(notebook):
     solutions = SOLUTION.findall(exercises)
     assert len(re.findall(r"^\d\. ", exercises, re.MULTILINE)) == len(solutions) > 0
     for code in re.findall(r"```python\n(.*?)```", "\n".join(solutions), re.DOTALL):
-        ast.parse(re.sub(r"^!.*$", "", code, flags=re.MULTILINE))
+        ast.parse(code)
 
 
 def test_every_picture_has_words(notebook):
