@@ -2,8 +2,8 @@
 
     python docs/make [--out runs/site] [--figures DIR]
 
-The source is gathered beside it, in `<out>-source`: the pages of docs/, notebooks as chapters, the references
-of library and command line, the gallery, tables of shipped results. Sphinx makes HTML of that.
+The source is gathered in a temporary folder: the pages of docs/, notebooks as chapters, the references of
+library and command line, the gallery, tables of shipped results. Sphinx makes HTML of that.
 """
 
 import argparse
@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,14 +27,15 @@ def main() -> None:
     if out.exists() and any(out.iterdir()) and not (out / ".buildinfo").exists():
         sys.exit(f"error: {out} holds something else than a site; choose another folder")
     figures = options.figures or drawn(out.with_name(f"{out.name}-figures"))
-    source = out.with_name(f"{out.name}-source")
-    shutil.rmtree(source, ignore_errors=True)
+    source = Path(tempfile.mkdtemp(prefix="bdgan-site-"))
     gather(source, figures)
-    shutil.rmtree(out, ignore_errors=True)
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-j", "auto"]
-    places = ["-d", source / ".doctrees", source / "docs", out]
+    places = ["-d", source / "doctrees", source / "docs", source / "html"]
     if subprocess.run([*command, *map(str, places)]).returncode:
         sys.exit(f"error: the site has mistakes, told above; its source is {source}")
+    shutil.rmtree(out, ignore_errors=True)
+    shutil.copytree(source / "html", out)
+    shutil.rmtree(source)
     print(out / "index.html")
 
 
@@ -46,7 +48,7 @@ def drawn(folder: Path) -> Path:
 
 
 def gather(source: Path, figures: Path) -> None:
-    """Write all that Sphinx reads into a new folder; its places are those of the repository."""
+    """Write all that Sphinx reads into an empty folder; its places are those of the repository."""
     from api import write_api
     from chapters import write_chapters
     from commands import write_commands

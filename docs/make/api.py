@@ -117,9 +117,8 @@ def _definition(
         yield from ("", *_function(fence, node, owner, link), *blocks(node, _parameters(node), link))
     elif isinstance(node, ast.ClassDef):
         start = next((n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"), None)
-        taken = (
-            f"({_arguments(start, link, bound=True)})" if start else ""
-        )  # of data classes the fields say it
+        # of data classes the fields say it
+        taken = f"({_arguments(start, link, bound=True)})" if start else ""
         yield from ("", f"{fence}{{py:class}} {name}{taken}", *_bases(node, link))
         yield from blocks(node, _parameters(start) if start else (), link)
         for member, inner in module.public(node.body).items():

@@ -10,6 +10,7 @@ from nbformat import NotebookNode
 from prose import overview, plain
 
 KINDS = {"image/svg+xml": "svg", "image/png": "png", "image/jpeg": "jpg"}  # of pictures, the best first
+WIDGET = "application/vnd.jupyter.widget-view+json"
 REMOTE = re.compile(r"!\[([^\]]*)\]\(https?://[^)]*\)|<img\b[^>]*\bsrc=.https?://[^>]*>")
 
 
@@ -51,7 +52,7 @@ def _shown(cell: NotebookNode, heading: str, out: Path, stem: str) -> Iterator[N
             (out / name).write_bytes(content.encode() if "+xml" in kind else a2b_base64(content))
             text = alternative(output, cell, heading, 0 if alone else number)
             output.data = {"text/markdown": f"![{plain(text)}]({name})"}
-        elif "application/vnd.jupyter.widget-view+json" in output.get("data", {}):
+        elif output.get("data", {}).pop(WIDGET, None) and set(output.data) <= {"text/plain"}:
             continue
         yield output
 

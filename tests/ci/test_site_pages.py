@@ -95,7 +95,7 @@ def test_a_chapter_is_its_notebook_with_a_text_for_every_picture(tmp_path):
     picture = lambda **metadata: new_output(
         "display_data", {"image/png": PIXEL, "text/plain": "<Figure>"}, metadata=metadata
     )
-    widget = new_output("execute_result", {"application/vnd.jupyter.widget-view+json": {}, "text/plain": "x"})
+    widget = new_output("execute_result", {chapters.WIDGET: {"model_id": "0"}, "text/plain": "x"})
     cells = [
         new_markdown_cell("# 3 · Heads\n[![Colab](https://elsewhere/badge.svg)](https://elsewhere)"),
         new_code_cell("!install", metadata={"tags": ["colab"]}),
