@@ -11,7 +11,7 @@ _WHITE, _BLACK = (255, 255, 255), (0, 0, 0)
 
 
 def outlined(image: Image, region: NDArray[np.bool_], scale: int = 3) -> Image:
-    """The image [H, W, 3], `scale` times as large, with a line round the region [H, W]; the rest is dimmed."""
+    """The image [H, W, 3], `scale` times as large, a line round the region [H, W], the rest dimmed."""
     large, inside = _enlarged(image, scale), _enlarged(region.astype(np.uint8), scale)
     found = np.where(inside[..., None] > 0, large, large // 2)
     rings, _ = cv2.findContours(inside, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)

@@ -12,7 +12,7 @@ from bdgan_lib.images import encode_png
 
 
 def sliders(draw: Callable[..., NDArray[np.uint8]], **choices: Sequence[Any]) -> Any:
-    """A slider for every choice, and the picture [H, W, 3] of `draw(name=value, ...)`, drawn anew at each move.
+    """A slider for every choice, and the picture [H, W, 3] that `draw(name=value, ...)` gives at every move.
 
         sliders(picture, class_name=("robin", "mug"), truncation=(0.2, 0.5, 1.0))
 

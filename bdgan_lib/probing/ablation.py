@@ -27,8 +27,8 @@ def ablated(generator: Network, block: str, units: Sequence[int]) -> Iterator[No
         with ablated(generator, "block4", [3, 17]):
             sample = generator.sample(class_ids, seeds)
 
-    The rest of the generator runs on what is left (Bau et al., "GAN dissection", 2019). BdganError for a block
-    or unit there is not.
+    The rest of the generator runs on what is left (Bau et al., "GAN dissection", 2019).
+    BdganError for a block or unit there is not.
     """
     module = generator.module(block)
     channels = generator.blocks[block][0]
@@ -46,9 +46,7 @@ def ablated(generator: Network, block: str, units: Sequence[int]) -> Iterator[No
         hook.remove()
 
 
-def lost(
-    before: NDArray[np.uint8], after: NDArray[np.uint8], labels: Sequence[int]
-) -> NDArray[np.float64]:
+def lost(before: NDArray[np.uint8], after: NDArray[np.uint8], labels: Sequence[int]) -> NDArray[np.float64]:
     """The share of each label's pixels in masks `before` [N, H, W] that have another label `after`, [labels].
 
     Pixels that are unlabelled (255) in either do not count. BdganError for a label that no pixel has.

@@ -8,7 +8,8 @@ from torch import Tensor
 
 
 def main_directions(features: Tensor) -> tuple[Tensor, list[float]]:
-    """The three main directions of features [N, C, H, W]: their scores [N, 3, H, W], and their variances' shares.
+    """The scores of features [N, C, H, W] on their three main directions, [N, 3, H, W]; and how much of the
+    variance each direction holds.
 
     One basis for all N images. Of the two signs that a direction could have, its entries sum to 0 or more.
     """

@@ -29,7 +29,9 @@ def joined(
         table[: len(own)] = [numbers[name] for name in own]
         new[:] = table[mask]
         if ((new == UNLABELLED) & (mask != UNLABELLED)).any():
-            raise BdganError(f"a mask holds label {mask[mask != UNLABELLED].max()}, its names are {list(own)}")
+            raise BdganError(
+                f"a mask holds label {mask[mask != UNLABELLED].max()}, its names are {list(own)}"
+            )
     return found, every
 
 
@@ -49,7 +51,7 @@ def thresholds(features: Tensor, masks: NDArray[np.uint8], shares: Sequence[floa
 
 
 def firing(features: Tensor, threshold: Tensor, size: tuple[int, int]) -> Tensor:
-    """Where units fire, [N, C, H, W] bool: their maps [N, C, h, w], resized to (H, W), reach threshold [C]."""
+    """Where units fire, [N, C, H, W] bool: where maps [N, C, h, w], resized, reach their thresholds [C]."""
     return resized(features, size) >= threshold[:, None, None]
 
 
