@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bdgan_lib.probing.units import resized
+from bdgan_lib.probing.units import check_count, nearest_pixels, resized
 from bdgan_lib.types import UNLABELLED, BdganError
 
 
@@ -55,6 +55,7 @@ def correspondence(
     label and every image that has it, at the label's deepest pixel; answers come from every other image that
     has it, from any pixel that is not unlabelled (255). BdganError for a label in fewer than two images.
     """
+    check_count(len(vectors), masks)
     masks = nearest_pixels(masks, vectors.shape[-1])
     keys = vectors.flatten(2)  # [N, C, pixels]
     found, chance = [], []
@@ -73,9 +74,3 @@ def correspondence(
         found.append(np.mean(hits))
         chance.append(np.mean((flat == label).sum(1) / (flat != UNLABELLED).sum(1)))
     return np.array(found), np.array(chance)
-
-
-def nearest_pixels(masks: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """Masks [N, H, W] at [N, side, side]: the label at the middle of every pixel."""
-    rows, columns = (((np.arange(side) + 0.5) * size / side).astype(int) for size in masks.shape[1:])
-    return masks[:, rows[:, None], columns]

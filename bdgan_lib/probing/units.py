@@ -19,6 +19,7 @@ def joined(
     Labels of one name become one label, numbered as they come; 255 (unlabelled) stays. BdganError for a label
     without a name and for more than 255 names.
     """
+    check_count(len(names), masks)
     every = tuple(dict.fromkeys(name for own in names for name in own))
     if len(every) > UNLABELLED:
         raise BdganError(f"{len(every)} names of labels came; a mask holds {UNLABELLED}: give fewer classes")
@@ -41,6 +42,9 @@ def thresholds(features: Tensor, masks: NDArray[np.uint8], shares: Sequence[floa
     features [N, C, h, w], masks [N, H, W]. A unit fires where it reaches its threshold, the quantile
     1 - share of its values, which is never its smallest value: a unit that does not vary fires nowhere.
     """
+    check_count(len(features), masks)
+    if not all(0 < share <= 1 for share in shares):
+        raise BdganError(f"shares {list(shares)} came; wanted numbers above 0 and at most 1")
     rows = features.permute(1, 0, 2, 3).flatten(1)[:, _labelled(masks, features)].float()
     if not rows.numel():
         raise BdganError("no labelled pixel came; give masks with labels")
@@ -63,6 +67,7 @@ def unit_label_iou(
     features [N, C, h, w] of one block, masks [N, H, W]; 255 = unlabelled pixels do not count. A unit fires on
     the `share` of pixels where it is highest (Bau et al., "Network dissection", 2017: 0.005); None lets it
     fire, for each label, on as many as the label has, so that small and large parts can be compared.
+    Takes 40 bytes per unit and pixel of one mask: give masks of 64 x 64 (`nearest_pixels`) for large images.
     BdganError for a label that no pixel has.
     """
     areas = np.array([(masks == label).sum() for label in labels])
@@ -95,6 +100,18 @@ def resized(features: Tensor, size: tuple[int, ...]) -> Tensor:
     if features.shape[2:] == size:
         return features.float()
     return F.interpolate(features.float(), size=tuple(size), mode="bilinear", antialias=True)
+
+
+def nearest_pixels(masks: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """Masks [N, H, W] at [N, side, side]: the label at the middle of every pixel."""
+    rows, columns = (((np.arange(side) + 0.5) * size / side).astype(int) for size in masks.shape[1:])
+    return masks[:, rows[:, None], columns]
+
+
+def check_count(images: int, masks: NDArray[np.uint8]) -> None:
+    """BdganError unless there are as many masks as images."""
+    if images != len(masks):
+        raise BdganError(f"{images} images and {len(masks)} masks came; wanted as many of both")
 
 
 def _labelled(masks: NDArray[np.uint8], features: Tensor) -> Tensor:

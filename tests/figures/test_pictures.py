@@ -13,7 +13,7 @@ def test_an_outline_lies_on_the_border_and_the_inside_keeps_its_colours():
     line = (found == YELLOW).all(-1)
     assert found.shape == (40, 40, 3) and line[8, 20] and line[27, 20] and not line[:7].any()
     assert (found[14:22, 18:26] == 200).all(), "inside"
-    assert (found[32:, 36:] == 100).all(), "dimmed"
+    assert (found[32:, 36:] == 120).all(), "dimmed"
     assert (image == 200).all()
     assert not (outlined(image, np.zeros_like(region)) == YELLOW).all(-1).any()
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from bdgan_lib.probing.nearest import correspondence, deepest, nearest_pixels, peaks, similarity, unit_vectors
+from bdgan_lib.probing.nearest import correspondence, deepest, peaks, similarity, unit_vectors
 from bdgan_lib.types import BdganError
 
 
@@ -66,12 +66,7 @@ def test_only_other_images_with_the_label_answer_and_no_unlabelled_pixel_does():
     masks[1, 1, 1] = 255
     found, chance = correspondence(vectors, masks, [1])
     assert found == [1] and chance == pytest.approx((1 / 16 + 1 / 15) / 2)
+    with pytest.raises(BdganError, match="3 images and 2 masks"):
+        correspondence(vectors, masks[:2], [1])
     with pytest.raises(BdganError, match="label 2 is in 0 images"):
         correspondence(vectors, masks, [2])
-
-
-def test_masks_are_read_at_the_middle_of_a_pixel():
-    mask = np.arange(16, dtype=np.uint8).reshape(1, 4, 4)
-    assert nearest_pixels(mask, 2).tolist() == [[[5, 7], [13, 15]]]
-    assert np.array_equal(nearest_pixels(mask, 4), mask)
-    assert nearest_pixels(mask, 8)[0, 3, 5] == mask[0, 1, 2]

@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from bdgan_lib.probing.units import firing, joined, thresholds, unit_label_iou
+from bdgan_lib.probing.units import firing, joined, nearest_pixels, thresholds, unit_label_iou
 from bdgan_lib.types import BdganError
 
 
@@ -95,5 +95,16 @@ def test_what_has_no_name_or_no_pixel_is_refused(masks):
         joined(masks, [("background", "body", "beak")] * 6)
     with pytest.raises(BdganError, match="no pixel has label 7"):
         unit_label_iou(features(), masks, (1, 7))
+    with pytest.raises(BdganError, match="5 images and 6 masks"):
+        unit_label_iou(features()[:5], masks, (1, 2))
+    with pytest.raises(BdganError, match=r"shares \[1.5\] came"):
+        unit_label_iou(features(), masks, (1,), share=1.5)
     with pytest.raises(BdganError, match="no labelled pixel"):
         thresholds(features(), np.full_like(masks, 255), [0.1])
+
+
+def test_masks_are_read_at_the_middle_of_a_pixel():
+    mask = np.arange(16, dtype=np.uint8).reshape(1, 4, 4)
+    assert nearest_pixels(mask, 2).tolist() == [[[5, 7], [13, 15]]]
+    assert np.array_equal(nearest_pixels(mask, 4), mask)
+    assert nearest_pixels(mask, 8)[0, 3, 5] == mask[0, 1, 2]
