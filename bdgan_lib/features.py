@@ -49,6 +49,13 @@ def record(model: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Tensor]
             hook.remove()
 
 
+def module_of(model: nn.Module, paths: Mapping[str, str], block: str) -> nn.Module:
+    """The module that stands for a block, of the paths of all that have one; BdganError for another block."""
+    if block not in paths:
+        raise BdganError(f"no module stands for block {block!r}; there is one for {', '.join(paths)}")
+    return model.get_submodule(paths[block])
+
+
 def groups(blocks: Blocks) -> tuple[list[str], list[str], list[str]]:
     """The block names in three groups by resolution: low, mid, high (paper section 3.2).
 

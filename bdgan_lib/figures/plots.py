@@ -98,6 +98,23 @@ def dots(scores: Mapping[str, Mapping[str, Sequence[float]]], xlabel: str, title
     return figure
 
 
+def matrix(values: NDArray[np.floating], rows: Sequence[str], columns: Sequence[str], title: str) -> Figure:
+    """Values in [0, 1], [rows, columns], as shades with their two decimals; the largest is the lightest."""
+    figure, axes = plt.subplots(figsize=(0.36 * len(columns) + 1.2, 0.34 * len(rows) + 1.2))
+    most = max(float(np.nanmax(values)), 1e-6)
+    axes.imshow(values, cmap="cividis", vmin=0, vmax=most, aspect="auto")
+    for (row, column), value in np.ndenumerate(values):
+        ink = "black" if value > 0.6 * most else "white"
+        axes.text(column, row, f"{value:.2f}".lstrip("0"), ha="center", va="center", fontsize=7, color=ink)
+    axes.set_xticks(range(len(columns)), columns, rotation=60, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(rows)), rows)
+    axes.tick_params(length=0, labelsize=8)
+    axes.set_title(title, fontsize=10)
+    axes.spines[:].set_visible(False)
+    figure.tight_layout()
+    return figure
+
+
 def mean_layout(
     sets: Mapping[str, tuple[NDArray[np.integer], NDArray[np.integer]]], names: Sequence[str]
 ) -> Figure:

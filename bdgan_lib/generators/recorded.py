@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from bdgan_lib.features import record
+from bdgan_lib.features import module_of, record
 from bdgan_lib.generators.latents import latents
 from bdgan_lib.types import BdganError, Sample, Sampling
 
@@ -35,6 +35,10 @@ class RecordedGenerator(ABC):
     def weight_bytes(self) -> int:
         """Of the weights as they lie in memory."""
         return sum(x.numel() * x.element_size() for x in self._model.state_dict().values())
+
+    def module(self, block: str) -> nn.Module:
+        """The module whose output is that block's feature, for hooks; BdganError for a block there is not."""
+        return module_of(self._model, self._paths, block)
 
     @abstractmethod
     def _images(self, z: Tensor, class_ids: Tensor, sampling: Sampling) -> Tensor:

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from bdgan_lib.checkpoint import misfits
-from bdgan_lib.features import record
+from bdgan_lib.features import module_of, record
 from bdgan_lib.generators.code_sampling import CodeSampler
 from bdgan_lib.generators.recorded import aligned
 from bdgan_lib.generators.vqgan_network import VQGANConfig, VQGANNetwork
@@ -62,6 +62,10 @@ class VQGAN:
         again = sum(x.numel() for x in self._network.transformer.blocks.parameters())
         own = sum(x.numel() * x.element_size() for x in self._network.parameters())
         return own + again * (2 if self.bf16 else 4)
+
+    def module(self, block: str) -> nn.Module:
+        """As `RecordedGenerator.module`, of the decoder alone: no hook reaches the sampler of codes."""
+        return module_of(self._network, self._paths, block)
 
     @property
     def codebook(self) -> Tensor:

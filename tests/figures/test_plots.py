@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from bdgan_lib.figures.plots import bars, dots, lines
+from bdgan_lib.figures.plots import bars, dots, lines, matrix
 from bdgan_lib.figures.sheets import doubtful
 
 
@@ -70,3 +70,14 @@ def test_doubt_is_brighter_where_it_is_larger_and_images_stay_as_they_are():
 def _cell(shown, row, column, side=8, gap=2):
     top, left = gap + row * (side + gap), gap + column * (side + gap)
     return shown[top : top + side, left : left + side]
+
+
+def test_a_matrix_says_every_value_at_its_row_and_column():
+    values = np.array([[0.25, 1.0, 0.0], [0.5, 0.125, 0.75]])
+    (axes,) = matrix(values, ("block1", "block2"), ("wheel", "wing", "beak"), "IoU").axes
+    said = {(text.get_position()[1], text.get_position()[0]): text.get_text() for text in axes.texts}
+    assert [said[1, 0], said[0, 1], said[0, 2], said[1, 2]] == [".50", "1.00", ".00", ".75"] and len(
+        said
+    ) == 6
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["wheel", "wing", "beak"]
+    assert np.array_equal(axes.images[0].get_array(), values)

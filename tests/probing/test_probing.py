@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from bdgan_lib.probing.linear import linear_probe
-from bdgan_lib.probing.maps import clusters, pca_colours
+from bdgan_lib.probing.maps import clusters, main_directions, pca_colours
 
 
 def features(count=6, channels=5, side=8, seed=0):
@@ -75,6 +75,22 @@ def test_opposite_channels_still_have_a_direction():
     x[:, 0] += torch.linspace(-1, 1, 6)
     x[:, 1] -= torch.linspace(-1, 1, 6)
     assert pca_colours(x)[..., 0].std() > 20
+
+
+def test_scores_are_those_of_a_singular_value_decomposition():
+    x = features(4, 6) * torch.tensor([5, 1, 3, 0.1, 0.2, 2])[:, None, None]
+    scores, shares = main_directions(x)
+    rows = x.permute(0, 2, 3, 1).reshape(-1, 6).double()
+    u, s, _ = torch.linalg.svd(rows - rows.mean(0), full_matrices=False)
+    assert shares == pytest.approx((s**2 / (s**2).sum())[:3].tolist(), abs=1e-5)
+    wanted = (u * s)[:, :3].reshape(4, 8, 8, 3).permute(0, 3, 1, 2)
+    torch.testing.assert_close(scores.abs().double(), wanted.abs(), atol=1e-3, rtol=1e-4)
+
+
+def test_colours_go_with_their_image_whatever_its_place():
+    x, order = features(5), [3, 1, 4, 0, 2]
+    moved = pca_colours(x[order]).astype(int)
+    assert abs(moved - pca_colours(x)[order]).max() <= 1  # sums in another order may round a colour
 
 
 @pytest.mark.parametrize("seed", [0, 1])
