@@ -30,14 +30,19 @@ def sheet(
     return figure
 
 
-def labelled(images: Images, masks: NDArray[np.uint8], columns: int, title: str = "") -> Figure:
-    """Images with their masks laid over: each row of images, and below it the same row labelled."""
+def labelled(
+    images: Images, masks: NDArray[np.uint8], columns: int, title: str = "", alpha: float = 0.5
+) -> Figure:
+    """Images with their masks laid over: each row of images, and below it the same row labelled.
+
+    alpha: of the labels' colours; 1 hides the image below them.
+    """
     pictures: list[Images] = []
     columns = min(columns, len(images))
     for first in range(0, len(images), columns):
         row = slice(first, first + columns)
         white = [np.full_like(images[0], 255)] * (first + columns - len(images))  # ends an unfinished row
-        tinted = [overlay(image, mask) for image, mask in zip(images[row], masks[row], strict=True)]
+        tinted = [overlay(image, mask, alpha) for image, mask in zip(images[row], masks[row], strict=True)]
         pictures += [*images[row], *white, *tinted, *white]
     return sheet(pictures, columns, title)
 
