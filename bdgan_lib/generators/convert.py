@@ -1,6 +1,8 @@
 """Pickled checkpoints become safetensors, once: read by a restricted unpickler, in a process without network.
 
-python -m bdgan_lib.generators.convert CHECKPOINT OUT.safetensors
+    python -m bdgan_lib.generators.convert CHECKPOINT OUT.safetensors
+
+A checkpoint that asks for more than tensors is refused.
 """
 
 import socket
