@@ -49,8 +49,8 @@ class Material:
 
     @cached_property
     def second(self) -> Workspace:
-        """The second generator's, with its own head."""
-        return Workspace(self.profile.second, self.work.folder / "second")
+        """The second generator's; its head is notebook 04's where that ran."""
+        return Workspace(self.profile.second, self.work.folder / "vqgan")
 
     def result(self, name: str) -> dict[str, Any]:
         """An experiment's: of `results` if it is there, else the shipped one."""
