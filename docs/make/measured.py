@@ -24,6 +24,10 @@ TUTORIAL = {  # metric of a notebook -> what it is
     "pocket.shape_diversity": "mean 1 − IoU of two silhouettes of a class, generated / rendered",
     "pocket.sample_class_accuracy": "samples that a classifier takes for their class",
     "probe.best_block_miou": "FG/BG mIoU of the best linear probe on one block",
+    "probe.best_unit_iou": "IoU of the best single unit with a part",
+    "probe.correspondence": "nearest features that lie on the same part",
+    "probe.ablation_lost": "share of a part that goes with sixteen units that fire on it",
+    "probe.ablation_lost_random": "the same with sixteen units at random",
     "annotation.agreement_iou": "IoU of the recorded session's masks with the oracle's",
     "oracle.fgbg_miou": "FG/BG mIoU of the oracle on rendered scenes",
     "oracle.agreement_miou": "mIoU of the oracle with itself on the mirrored image",
@@ -46,6 +50,7 @@ TUTORIAL = {  # metric of a notebook -> what it is
     "worth.upper_miou": "the same on as many rendered images with exact masks",
     "worth.gain_miou": "BigGAN-sim less its 60 annotated samples",
     "worth.sim_minus_real60": "BigGAN-sim less 60 exact ones",
+    "figures.label_chamfer_diversity": "Chamfer diversity of the head's masks / of exact ones",
     "figures.label_shape_diversity": "shape diversity of the head's masks / of exact ones",
 }
 SPEED = {  # benchmark -> its figure -> what it is
