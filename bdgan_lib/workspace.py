@@ -48,7 +48,6 @@ class Workspace:
             classes,
             images_per_class,
             self.profile.sampling,
-            batch_size=100,
             licence=self.profile.licence,
         )
         models = Models(self.generator, head)

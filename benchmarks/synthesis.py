@@ -7,7 +7,7 @@
 worker, divided by those of the generator alone, in turns in one process with one thread of computation each;
 `_bf16`: labels and judge in bfloat16, the generator in float32 as before; `_cpu`: in seconds of all CPUs.
 `two_workers_speedup`: time of one worker / of two, their start included and, as `_running`, left out.
-`memory_growth`: peak memory at 50,000 images / at 1,000, each in a process of its own.
+`memory_growth`: peak memory at 50,000 images / at 1,000, each in a process of its own that loads the models.
 """
 
 import json
@@ -22,6 +22,7 @@ from typing import TypeVar
 import torch
 
 from bdgan_lib.heads.base import Architecture
+from bdgan_lib.heads.files import load_head, save_head
 from bdgan_lib.heads.training import HeadTraining, train_head
 from bdgan_lib.images import to_uint8
 from bdgan_lib.precision import bf16_is_fast, one_thread
@@ -33,18 +34,18 @@ from benchmarks.command import command
 from benchmarks.memory import peak_bytes
 
 T = TypeVar("T")
-SIZES = {
-    "full": (2_000, 3, 20_000, 50_000),
-    "quick": (500, 1, 1_000, 0),
-}  # images, rounds, of two workers, of memory
+SIZES = {  # images, rounds, images for two workers and for memory, steps of the head's training
+    "full": (2_100, 3, 21_000, 50_000, HeadTraining.steps),
+    "quick": (600, 1, 1_200, 0, 30),
+}
 
 
-def world() -> tuple[Models, SynthesisSpec]:
+def world(steps: int) -> tuple[Models, SynthesisSpec]:
     """The pocket's models with sixteen heads, and a specification with both filters."""
     profile = load_profile("pocket")
     torch.manual_seed(0)
     head, _ = train_head(
-        *profile.annotated(), HeadTraining(steps=30), Architecture(members=16), progress=None
+        *profile.annotated(), HeadTraining(steps=steps), Architecture(members=16), progress=None
     )
     models, classes = Models(profile.generator(), head, profile.judge), tuple(range(len(profile.classes)))
     filters = calibrated(models, classes, profile.sampling, samples=200)
@@ -82,17 +83,17 @@ def timed(work: Callable[..., T], *arguments: object) -> tuple[float, float, T]:
     return time.perf_counter() - clock, time.process_time() - cpu, result
 
 
-def write_many(images: int) -> None:
-    """One data set, for its memory."""
-    models, spec = world()
-    labelled(models, sized(spec, images))
+def write_many(spec: SynthesisSpec, head: Path) -> None:
+    """One data set by models from files, for its memory."""
+    profile = load_profile("pocket")
+    labelled(Models(profile.generator(), load_head(head), profile.judge), spec)
 
 
 def measure(size: str) -> dict[str, float]:
-    images, rounds, shared, most = SIZES[size]
-    models, spec = world()
-    spec = sized(spec, images)
-    kinds = {"": spec} | ({"_bf16": replace(spec, bf16=True)} if bf16_is_fast("cpu") else {})
+    images, rounds, shared, most, steps = SIZES[size]
+    models, spec = world(steps)
+    few = sized(spec, images)
+    kinds = {"": few} | ({"_bf16": replace(few, bf16=True)} if bf16_is_fast("cpu") else {})
     found: dict[str, list[float]] = {}
     for _ in range(rounds):
         for kind, one in kinds.items():
@@ -101,18 +102,20 @@ def measure(size: str) -> dict[str, float]:
             for key, value in {
                 f"labelled_over_unlabelled{kind}": alone / whole,
                 f"labelled_over_unlabelled{kind}_cpu": alone_cpu / whole_cpu,
-                f"labelled_images_per_second{kind}": spec.count / whole,
+                f"labelled_images_per_second{kind}": one.count / whole,
             }.items():
                 found.setdefault(key, []).append(value)
-    spec = sized(spec, shared)
-    one, _, one_running = timed(labelled, models, spec)
-    two, _, two_running = timed(labelled, models, spec, 2)
+    many = sized(spec, shared)
+    one, _, one_running = timed(labelled, models, many)
+    two, _, two_running = timed(labelled, models, many, 2)
     result = {key: round(median(values), 3) for key, values in found.items()} | {
         "two_workers_speedup": round(one / two, 2),
         "two_workers_speedup_running": round(one_running / two_running, 2),
     }
     if most:
-        peaks = [peak_bytes(write_many, n) for n in (1_000, most)]
+        with tempfile.TemporaryDirectory() as head:
+            save_head(models.head, head)
+            peaks = [peak_bytes(write_many, sized(spec, n), Path(head)) for n in (1_000, most)]
         result |= {"memory_growth": round(peaks[1] / peaks[0], 3), "peak_mb": round(peaks[1] / 1e6)}
     return result
 

@@ -23,6 +23,9 @@ _KINDS = {
     tarfile.XGLTYPE: "an extended header", tarfile.SOLARIS_XHDTYPE: "an extended header",
     tarfile.GNUTYPE_LONGNAME: "a long name", tarfile.GNUTYPE_LONGLINK: "a long link",
 }  # fmt: skip
+_PLAIN = tarfile.TarInfo("")
+_PLAIN.mode = 0o644
+_BLANK = _PLAIN.tobuf(tarfile.USTAR_FORMAT)
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,18 @@ def again(path: Path) -> str:
     return f"remove {path.name} and run the same command: only it is made again"
 
 
+def plain_header(name: str, size: int) -> bytes:
+    """The tar header of a member without time or owner, as tarfile has it, in a tenth of its time.
+
+    name: of a sample's member, ASCII, at most 100 characters; size: bytes, below 8 GiB.
+    """
+    header = bytearray(_BLANK)
+    header[: len(name)] = name.encode("ascii")
+    header[124:135] = b"%011o" % size
+    header[148:156] = b"%06o\0 " % (sum(header) - sum(header[148:156]) + 8 * ord(" "))  # sum, blank itself
+    return bytes(header)
+
+
 def stored_samples(path: Path) -> Iterator[Stored]:
     """The samples of a shard, undecoded, one in memory at a time.
 
@@ -89,27 +104,12 @@ def stored_samples(path: Path) -> Iterator[Stored]:
 
 def _members(path: Path, file: BinaryIO) -> Iterator[tuple[str, bytes]]:
     size, block = path.stat().st_size, tarfile.BLOCKSIZE
-    while any(header := file.read(block)):
-        place = f"at byte {file.tell() - len(header)}"
-        try:
-            member = tarfile.TarInfo.frombuf(header, "ascii", "strict")
-        except (tarfile.TarError, ValueError) as error:
-            raise _bad(path, place, f"has a damaged header ({error})") from error
-        name, suffix = member.name, member.name[member.name.find(".") :]
-        if member.type in _KINDS:
-            raise _bad(path, name, f"is {_KINDS[member.type]}, refused")
-        if suffix not in _LARGEST or "/" in name or "\\" in name:
-            raise _bad(path, name, "is surplus or unsafe, refused")
-        if not 0 <= member.size <= _LARGEST[suffix]:
-            raise _bad(path, name, f"claims {member.size:,} bytes, above {_LARGEST[suffix]:,}, refused")
-        plain = tarfile.TarInfo(name)
-        plain.size, plain.mode = member.size, 0o644
-        if header != plain.tobuf(tarfile.USTAR_FORMAT):
-            raise _bad(path, name, "has a header that is not plain, refused")
-        padding = -member.size % block
-        if file.tell() + member.size + padding > size:
+    while (header := file.read(block)).strip(b"\0"):
+        name, length = _named(path, header, f"at byte {file.tell() - len(header)}")
+        padding = -length % block
+        if file.tell() + length + padding > size:
             raise _bad(path, name, "is cut off")
-        data = file.read(member.size)
+        data = file.read(length)
         if any(file.read(padding)):
             raise _bad(path, name, "is followed by strange bytes")
         yield name, data
@@ -117,6 +117,24 @@ def _members(path: Path, file: BinaryIO) -> Iterator[tuple[str, bytes]]:
     end = -(-(content + 2 * block) // tarfile.RECORDSIZE) * tarfile.RECORDSIZE
     if size != end or any(file.read()):
         raise BdganError(f"{path} does not end as it should behind byte {content}; {again(path)}")
+
+
+def _named(path: Path, header: bytes, place: str) -> tuple[str, int]:
+    """Name and size of a member; BdganError says what is wrong with a header that is no `plain_header`."""
+    try:
+        member = tarfile.TarInfo.frombuf(header, "ascii", "strict")
+    except (tarfile.TarError, ValueError) as error:
+        raise _bad(path, place, f"has a damaged header ({error})") from error
+    name, suffix = member.name, member.name[member.name.find(".") :]
+    if member.type in _KINDS:
+        raise _bad(path, name, f"is {_KINDS[member.type]}, refused")
+    if suffix not in _LARGEST or "/" in name or "\\" in name:
+        raise _bad(path, name, "is surplus or unsafe, refused")
+    if not 0 <= member.size <= _LARGEST[suffix]:
+        raise _bad(path, name, f"claims {member.size:,} bytes, above {_LARGEST[suffix]:,}, refused")
+    if len(name) > 100 or header != plain_header(name, member.size):
+        raise _bad(path, name, "has a header that is not plain, refused")
+    return name, member.size
 
 
 def _bad(path: Path, member: str, why: str) -> BdganError:

@@ -1,6 +1,5 @@
 """Shards: labelled samples in plain tar files, the same bytes whoever writes them, under one manifest."""
 
-import io
 import json
 import os
 import re
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bdgan_lib.data.members import IMAGE, JPEG, MASK, RECORD, again, stored_samples
+from bdgan_lib.data.members import IMAGE, JPEG, MASK, RECORD, again, plain_header, stored_samples
 from bdgan_lib.images import (
     atomic_file,
     encode_jpeg,
@@ -46,15 +45,15 @@ def write_shard(path: str | os.PathLike[str], samples: Iterable[Labelled], jpeg:
     path = located(path)
     ids: set[str] = set()
     with atomic_file(path) as file:
-        with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-            for sample, provenance in samples:
-                if checked_id(sample.id) in ids:
-                    raise BdganError(f"id {sample.id} came twice for {path}; each sample needs its own")
-                ids.add(sample.id)
-                for suffix, data in _encode(sample, provenance, jpeg):
-                    member = tarfile.TarInfo(sample.id + suffix)  # time, owner and group are 0 and empty
-                    member.size, member.mode = len(data), 0o644
-                    tar.addfile(member, io.BytesIO(data))
+        for sample, provenance in samples:
+            if checked_id(sample.id) in ids:
+                raise BdganError(f"id {sample.id} came twice for {path}; each sample needs its own")
+            ids.add(sample.id)
+            for suffix, data in _encode(sample, provenance, jpeg):
+                file.write(plain_header(sample.id + suffix, len(data)))
+                file.write(data + bytes(-len(data) % tarfile.BLOCKSIZE))
+        end = file.tell() + 2 * tarfile.BLOCKSIZE
+        file.write(bytes(2 * tarfile.BLOCKSIZE + -end % tarfile.RECORDSIZE))
         entry = {"name": path.name, "sha256": sha256_of_open(file), "count": len(ids)}
     return entry
 

@@ -89,7 +89,7 @@ def make_pool(pool: Pool, folder: Path) -> None:
     classes = tuple(range(len(profile.classes)))
     spec = SynthesisSpec(
         generator.sha256, head.sha256, classes, -(-pool.images // len(classes)), sampling_of(pool, profile),
-        licence=profile.licence,
+        batch_size=50, licence=profile.licence,
     )  # fmt: skip
     synthesize(spec, Models(generator, head, profile.judge), folder / pool.name, os.cpu_count() or 1)
 

@@ -64,21 +64,20 @@ def mean_and_divergence(odds: Tensor) -> tuple[Tensor, Tensor]:
     The Jensen-Shannon divergence of a pixel is H(mean P) - mean H(P), in nats, in [0, ln min(M, K)]; the
     paper drops the tenth of the samples where it is largest.
     """
-    odds = odds.float()
-    if odds.shape[2] == 1:
-        odds = odds[:, :, 0]
-        mean = odds.sigmoid().mean(1)
-        mean, size = torch.stack([1 - mean, mean], 1), odds.abs()
-        # H(p) of log-odds x is log(1 + e^|x|) - |x| sigmoid(|x|)
-        entropy = size * (-size).sigmoid() - size.sigmoid().log()
+    odds, members = odds.float(), odds.shape[1]
+    if odds.shape[2] == 1 and members <= 100:
+        x = odds[:, :, 0]
+        mean = x.sigmoid().mean(1)
+        mean, size = torch.stack([1 - mean, mean], 1), x.abs()
+        # H(p) of log-odds x is |x| - |x| sigmoid(|x|) - log sigmoid(|x|). One logarithm, of the members'
+        # product, in place of theirs: each is in [0.5, 1], and the product of a hundred is still a float
+        sure = size.sigmoid()
+        entropy = (torch.addcmul(size, size, sure, value=-1).sum(1) - sure.prod(1).log()) / members
     else:
         log_p = torch.cat([torch.zeros_like(odds[:, :, :1]), odds], 2).log_softmax(2)
         p = log_p.exp()
-        mean, entropy = p.mean(1), -(p * log_p).sum(2)
-    if entropy.shape[1] == 1:
-        return mean, torch.zeros_like(mean[:, 0])
-    entropy_of_mean = torch.special.entr(mean).sum(1)
-    return mean, (entropy_of_mean - entropy.mean(1)).clamp_min(0)
+        mean, entropy = p.mean(1), -(p * log_p).sum(2).mean(1)
+    return mean, (torch.special.entr(mean).sum(1) - entropy).clamp_min(0) if members > 1 else entropy * 0
 
 
 def image_divergence(divergence: NDArray[np.floating]) -> NDArray[np.float32]:

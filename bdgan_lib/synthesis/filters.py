@@ -113,7 +113,7 @@ def calibrated(
     keep_confident: float = 0.9,  # paper
     keep_agreed: float = 0.9,  # paper
     samples: int = 1_000,
-    batch_size: int = 50,
+    batch_size: int = 25,
     first_seed: int = 900_000_000,  # of samples that go to no data set
     bf16: bool = False,
 ) -> Filters:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bdgan_lib.data.members import plain_header
 from bdgan_lib.data.shards import MANIFEST, ShardedSet, read_shard, write_manifest, write_shard
 from bdgan_lib.types import BdganError, LabelledSample
 
@@ -290,3 +291,21 @@ def test_images_of_several_sizes_do_not_fit_arrays(tmp_path):
     write_manifest(tmp_path / MANIFEST, [entry], {})
     with pytest.raises(BdganError, match="robin_00000002"):
         ShardedSet(tmp_path).arrays()
+
+
+@pytest.mark.parametrize("size", [0, 1, 511, 512, 12345, 8**11 - 1])
+@pytest.mark.parametrize("name", ["a.png", "blue_jay_00000003.mask.png", "x" * 90 + ".json", "y" * 100])
+def test_a_plain_header_is_what_tarfile_makes(name, size):
+    member = tarfile.TarInfo(name)
+    member.size, member.mode = size, 0o644
+    assert plain_header(name, size) == member.tobuf(tarfile.USTAR_FORMAT)
+
+
+@pytest.mark.parametrize("count", [0, 1, 6])
+def test_a_shard_is_the_file_that_tarfile_makes_of_its_members(count, tmp_path):
+    path, again = tmp_path / "a.tar", tmp_path / "b.tar"
+    write_shard(path, map(labelled, range(count)))
+    with tarfile.open(path) as old, tarfile.open(again, "w", format=tarfile.USTAR_FORMAT) as new:
+        for member in old:
+            new.addfile(member, old.extractfile(member))
+    assert path.read_bytes() == again.read_bytes()

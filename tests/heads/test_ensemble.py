@@ -16,10 +16,11 @@ def js_divergence(logits):
     return mean_and_divergence(log_odds(logits))[1]
 
 
-@pytest.mark.parametrize("labels", [2, 3])
-def test_it_is_the_mean_relative_entropy_to_the_mean(labels):
+@pytest.mark.parametrize(("members", "labels"), [(5, 2), (5, 3), (100, 2), (150, 2)])
+@pytest.mark.parametrize("scale", [0.01, 3, 30])
+def test_it_is_the_mean_relative_entropy_to_the_mean(members, labels, scale):
     """Entropies' difference equals mean KL(P_m || mean P), here by scipy in float64."""
-    logits = random_logits(labels=labels)
+    logits = random_logits(members, labels, scale)
     p = logits.double().softmax(2).numpy()
     wanted = rel_entr(p, p.mean(1, keepdims=True)).sum(2).mean(1)
     np.testing.assert_allclose(js_divergence(logits).numpy(), wanted, atol=1e-6)
