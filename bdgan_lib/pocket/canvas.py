@@ -163,11 +163,12 @@ class Canvas:
             shade = shade + texture * self._texture(*shade.shape)
         if inside is not None:
             mask &= self.labels[here] == inside
-        paint = shade[..., None] * (colour * np.float32(255))
-        target = self.image[here]
-        target[mask] = paint[mask] if alpha == 1 else alpha * paint[mask] + (1 - alpha) * target[mask]
+        target, colour = self.image[here], colour * np.float32(255)
+        paint = shade[mask][:, None] * colour
         if alpha == 1:
-            self.labels[here][mask] = label
+            target[mask], self.labels[here][mask] = paint, label
+        else:
+            target[mask] = alpha * paint + (1 - alpha) * target[mask]
 
     def shadow(self, dy: float, rx: float, ry: float, strength: float = 0.4) -> None:
         """A soft shadow on the ground, in units of the object; call it before the object is drawn."""

@@ -28,7 +28,12 @@ def _clouds(side: int, draws: Draws) -> Field:
 
 def _blend(a: Colour | Field, b: Colour, share: Field) -> Field:
     """From a colour or picture `a` towards a colour `b`."""
-    return a + (b - a) * share[..., None]
+    channels = zip(np.moveaxis(a, -1, 0), b, strict=True)  # one by one: numpy is slow along an axis of three
+    return np.stack([low + (high - low) * share for low, high in channels], -1)
+
+
+def _times(colour: Colour, tone: Field) -> Field:
+    return np.stack([channel * tone for channel in colour], -1)
 
 
 def _two_tone(side: int, a: Colour, b: Colour, draws: Draws, sharp: float = 2.0) -> Field:
@@ -69,8 +74,11 @@ def land(
     if hills > 0:
         picture[_below(side, horizon - hills, 0.015, phase)] = far
     x, y = _axes(side)
+    below = y[:, 0] > horizon
+    y = y[below]
     soil_tone = tone * (1.08 - 0.3 * (y - horizon)) * (1 + 0.05 * np.sin(40 * x + 90 * y + 6.28 * phase))
-    return np.where((y > horizon)[..., None], near * soil_tone[..., None], picture)
+    picture[below] = _times(near, soil_tone)
+    return picture
 
 
 def foliage(side: int, draws: Draws) -> Field:
@@ -109,8 +117,9 @@ def room(side: int, draws: Draws) -> Field:
         table = rgb(15 + 30 * hue, 0.5, 0.35 + 0.4 * phase)
     x, y = _axes(side)
     grain = 1 + 0.04 * np.sin(60 * y + 4 * np.sin(5 * x + 6.28 * phase))
-    picture = np.where((y > edge)[..., None], table * grain[..., None], wall)
-    return picture * (1 + side_light * (2 * x - 1))[..., None] * (1.08 - 0.16 * y)[..., None]
+    lit, falling = 1 + side_light * (2 * x - 1), 1.08 - 0.16 * y
+    channels = (np.where(y > edge, low * grain, high) for low, high in zip(table, wall, strict=True))
+    return np.stack([channel * lit * falling for channel in channels], -1)
 
 
 def backdrop(side: int, draws: Draws) -> Field:
