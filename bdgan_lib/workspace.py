@@ -11,15 +11,13 @@ from bdgan_lib.data.shards import ShardedSet
 from bdgan_lib.generators.recorded import RecordedGenerator
 from bdgan_lib.generators.vqgan import VQGAN
 from bdgan_lib.heads.base import Head
-from bdgan_lib.heads.examples import feature_bytes
+from bdgan_lib.heads.examples import batch_that_fits
 from bdgan_lib.heads.files import load_head, save_head
 from bdgan_lib.heads.training import HeadTraining, launched, train_head
 from bdgan_lib.profiles import Profile
 from bdgan_lib.synthesis.filters import Models
 from bdgan_lib.synthesis.run import synthesize
 from bdgan_lib.synthesis.spec import SynthesisSpec
-
-_BATCH_BYTES = 2**30  # of features: what a batch may take
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ class Workspace:
             self.profile.labelled,
             images_per_class,
             self.profile.sampling,
-            batch_size=max(1, min(100, _BATCH_BYTES // feature_bytes(self.generator.blocks, 1))),
+            batch_size=batch_that_fits(self.generator.blocks),
             device=torch.device(self.device).type,
             licence=self.profile.licence,
         )

@@ -71,12 +71,12 @@ def test_without_weights_and_network_the_error_says_what_to_put_where(name, cach
         load_profile(name).generator()
 
 
-@pytest.mark.parametrize("what", ["oracle", "classifier", "real", "annotate", "experiment"])
+@pytest.mark.parametrize("what", ["oracle", "classifier", "real", "experiment"])
 def test_what_only_a_drawn_world_has_is_refused_by_name(what):
     profile = load_profile("imagenet-256")
     with pytest.raises(BdganError, match="profile imagenet-256 has no "):
         found = getattr(profile, what)
-        found(*{"real": (3,), "annotate": (None,), "experiment": ("x",)}[what])
+        found(*{"real": (3,), "experiment": ("x",)}[what])
 
 
 @pytest.mark.slow

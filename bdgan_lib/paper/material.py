@@ -107,7 +107,7 @@ class Material:
         if not path.exists():
             images, masks, class_ids = self.biggan_sim
             task, device = self.profile.every_class, self.work.device
-            network = seeded(lambda: segmenter("pocket-10", task.count), 0)
+            network = seeded(lambda: segmenter("pocket-10", len(task.labels)), 0)
             config = FitConfig(STEPS, min(16, len(images)), 6e-3)
             labels = task.masks(class_masks(masks, class_ids))
             fit(network, images, labels, config, device, "network for predictions")
