@@ -67,15 +67,13 @@ def test_what_a_profile_cannot_draw_is_named_and_what_there_was_stays(
     material, tmp_path, capsys, monkeypatch
 ):
     write_figures(material, tmp_path, ["fig8"])
-    monkeypatch.setenv("BDGAN_CACHE", str(tmp_path / "empty"))
-    monkeypatch.setenv("BDGAN_OFFLINE", "1")
     other = Material(Workspace(load_profile("imagenet-256"), tmp_path / "other"))
-    with pytest.raises(BdganError, match="biggan-deep-256 is not in"):
+    with pytest.raises(BdganError, match="no annotations; label samples first"):
         write_figures(other, tmp_path, ["teaser"])
     monkeypatch.setattr(write, "CATALOGUE", [CATALOGUE[0], *STORED[:2]])
     records = write_figures(other, tmp_path)
     assert [r["number"] for r in records] == ["fig8", "fig9"]
-    assert "fig1 teaser is left out: biggan-deep-256" in capsys.readouterr().out
+    assert "fig1 teaser is left out: profile imagenet-256 has no annotations" in capsys.readouterr().out
     assert all("Profile pocket, generator" in r["caption"] for r in records), "whose results they are"
 
 
