@@ -29,7 +29,7 @@ from execute import run_notebook  # noqa: E402
 
 LABELLED = ("robin", "coffee mug", "sports car")
 SETTINGS = {
-    "PROFILE": "imagenet-128", "CLASS_NAMES": ["coffee mug", "robin"], "COUNT": 24, "STEPS": 20, "FRESH": 4,
+    "PROFILE": "imagenet-128", "COUNT": 24, "STEPS": 20, "FRESH": 4,
     "IMAGES_PER_CLASS": 10, "BATCH": 1,
 }  # fmt: skip
 

@@ -35,8 +35,10 @@ def test_a_thousand_classes_of_different_names_with_their_synsets():
     for class_id, name, synset in ((0, "tench", "n01440764"), (207, "golden retriever", "n02099601"),
                                    (980, "volcano", "n09472597")):  # fmt: skip
         assert profile.class_id(name) == class_id and profile.synsets[class_id] == synset
-    with pytest.raises(BdganError, match="'dodo'"):
-        profile.class_id("dodo")
+    assert profile.class_id("mug") == profile.class_id("coffee mug"), "the only class of that last word"
+    for name in ("dodo", "terrier"):  # none; many
+        with pytest.raises(BdganError, match=f"no class '{name}'"):
+            profile.class_id(name)
 
 
 @pytest.mark.parametrize(

@@ -140,7 +140,13 @@ class Profile(ABC):
         return f"generator: {self.needs[0].licence}; labels: their annotators', the release's CC BY-NC 4.0"
 
     def class_id(self, name: str) -> int:
-        """BdganError, with the names there are, for an unknown class."""
+        """The class of that name, or the only one whose last word it is: "mug" for ImageNet's "coffee mug".
+
+        BdganError, with the names there are, for an unknown class.
+        """
+        alike = [k for k, known in enumerate(self.classes) if known.split()[-1] == name]
+        if name not in self.classes and len(alike) == 1:
+            return alike[0]
         if name not in self.classes:
             names = ", ".join(self.classes[:20]) + (" ..." if len(self.classes) > 20 else "")
             raise BdganError(f"no class {name!r} in profile {self.name}; it has {names}")
