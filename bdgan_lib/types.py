@@ -6,7 +6,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -100,6 +100,11 @@ class Sample:
     class_ids: Tensor  # [B] int64
     seeds: Tensor  # [B] int64; image i depends on class_ids[i], seeds[i] and sampling alone
     sampling: Sampling
+
+    def cpu(self) -> Sample:
+        """The same sample with images and features in the machine's own memory, for numpy."""
+        features = {block: x.cpu() for block, x in self.features.items()}
+        return replace(self, images=self.images.cpu(), features=features)
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,12 +5,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import torch
+
 from bdgan_lib.data.shards import ShardedSet
 from bdgan_lib.generators.recorded import RecordedGenerator
 from bdgan_lib.generators.vqgan import VQGAN
 from bdgan_lib.heads.base import Head
+from bdgan_lib.heads.examples import batch_that_fits
 from bdgan_lib.heads.files import load_head, save_head
-from bdgan_lib.heads.training import HeadTraining, train_head
+from bdgan_lib.heads.training import HeadTraining, launched, train_head
 from bdgan_lib.profiles import Profile
 from bdgan_lib.synthesis.filters import Models
 from bdgan_lib.synthesis.run import synthesize
@@ -23,32 +26,37 @@ class Workspace:
 
     profile: Profile
     folder: Path
+    device: str = "cpu"  # where samples are drawn, labelled and learned from
 
     @cached_property
     def generator(self) -> RecordedGenerator | VQGAN:
-        return self.profile.generator()
+        return self.profile.generator(self.device)
 
     def head(self, config: HeadTraining = HeadTraining()) -> Head:  # noqa: B008
-        """The label head of the shipped annotations: the one in the folder, else trained and saved.
+        """The label head of the annotations: the one in the folder, else trained and saved.
 
         A head that stands there is taken as it is, whatever the settings: notebook 03 may have trained it.
+        Either way it has not seen the annotations that are held out to score with.
         """
         folder = self.folder / ("parts_head" if config.parts else "head")
         if not (folder / "head.json").exists():
-            save_head(train_head(*self.profile.annotated(), config)[0], folder)
-        return load_head(folder)
+            lessons = self.profile.annotated(self.device, hold_out=True)
+            save_head(train_head(*lessons, config, fabric=launched(self.device))[0], folder)
+        return load_head(folder).to(self.device)
 
     def synthetic(self, images_per_class: int, head: Head | None = None) -> ShardedSet:
-        """BigGAN-sim or VQGAN-sim: images of every class with the head's labels; what is there is kept."""
+        """BigGAN-sim or VQGAN-sim: every labelled class, labelled by the head; what is there is kept."""
         head = head or self.head()
-        classes = tuple(range(len(self.profile.classes)))
         spec = SynthesisSpec(
             self.generator.sha256,
             head.sha256,
-            classes,
+            self.profile.labelled,
             images_per_class,
             self.profile.sampling,
+            batch_size=batch_that_fits(self.generator.blocks, SynthesisSpec.batch_size),
+            device=torch.device(self.device).type,
             licence=self.profile.licence,
         )
-        models = Models(self.generator, head)
-        return synthesize(spec, models, self.folder / f"synthetic_{spec.hash()[:8]}", os.cpu_count() or 1)
+        models, folder = Models(self.generator, head), self.folder / f"synthetic_{spec.hash()[:8]}"
+        workers = min(os.cpu_count() or 1, spec.num_shards) if self.device == "cpu" else 1
+        return synthesize(spec, models, folder, workers)

@@ -29,7 +29,7 @@ ALLOWED = {
     "figures": BASE | {"analysis"},
 }
 # may import anything; only callers import them
-CALLERS = {"workspace", "profiles", "experiments", "paper", "doctor", "cli", "report", "__main__"}
+CALLERS = {"workspace", "profiles", "experiments", "paper", "doctor", "cli", "report", "where", "__main__"}
 FILES = sorted(path.relative_to(ROOT).with_suffix("").as_posix() for path in ROOT.rglob("*.py"))
 
 

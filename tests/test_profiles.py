@@ -10,13 +10,15 @@ import torch
 from safetensors.torch import save_file
 
 from bdgan_lib import profiles
+from bdgan_lib.data.annotations import Annotation
 from bdgan_lib.heads.examples import samples_of
-from bdgan_lib.images import to_uint8
+from bdgan_lib.images import encode_png, to_uint8
 from bdgan_lib.pocket.networks import Classifier
 from bdgan_lib.pocket.oracle import Oracle
-from bdgan_lib.profiles import Profile, assets_folder, load_profile, record_assets
+from bdgan_lib.profiles import assets_folder, dozen, load_profile, record_assets
 from bdgan_lib.profiles.imagenet import ImageNetProfile
-from bdgan_lib.types import BdganError
+from bdgan_lib.profiles.photographs import photographs
+from bdgan_lib.types import BdganError, sample_id
 
 
 @pytest.fixture
@@ -159,11 +161,98 @@ def test_scores_are_taken_on_samples_that_no_head_learns_from():
     images = torch.cat([s.images for s in samples_of(generator, found, features=False)])
     wanted = pocket.oracle.annotate(to_uint8(images), np.array([a.class_id for a in found]))
     assert (np.stack([a.mask for a in found]) == wanted).mean() > 0.999  # another batch size rounds otherwise
-    held_out = Profile.test_annotations(pocket, generator, 100)
-    assert len(held_out) == 12 and {a.id for a in held_out} < {a.id for a in pocket.annotations()}
+    assert not pocket.held_out and len(pocket.annotated(hold_out=True)[1]) == 60
 
 
-def test_with_few_annotations_there_is_nothing_to_score_with(tmp_path, monkeypatch):
+@pytest.fixture
+def imagenet(tmp_path, monkeypatch):
+    """An ImageNet profile for labels of one's own, of robins, volcanoes and mugs."""
+    (tmp_path / "assets").symlink_to(assets_folder())
     monkeypatch.setenv("BDGAN_ASSETS", str(tmp_path / "assets"))
+    monkeypatch.setattr(ImageNetProfile, "generator", lambda *_: None)
+    return load_profile("imagenet-128")
+
+
+def label(profile, *names, seeds=range(3)):
+    """Somebody labels these seeds of these classes."""
+    for name in names:
+        for seed in seeds:
+            profile.annotations().add(
+                Annotation(
+                    sample_id(name, seed),
+                    name,
+                    profile.class_id(name),
+                    seed,
+                    profile.sampling,
+                    "0" * 64,
+                    np.zeros((128, 128), np.uint8),
+                    "somebody",
+                )
+            )
+
+
+def test_elsewhere_every_fifth_annotation_is_held_out_and_the_others_teach(imagenet):
+    with pytest.raises(BdganError, match="no annotations; label samples first"):
+        imagenet.labelled  # noqa: B018
+    label(imagenet, "robin", seeds=range(5))
+    assert not imagenet.held_out and len(imagenet.annotated(hold_out=True)[1]) == 5
     with pytest.raises(BdganError, match="too few annotations"):
-        ImageNetProfile("imagenet-128", 128, "biggan-deep-128").test_annotations(None, 10)
+        imagenet.test_annotations(None, 10)
+    label(imagenet, "volcano", "coffee mug")
+    scored, taught = imagenet.test_annotations(None, 10), imagenet.annotated(hold_out=True)[1]
+    assert {a.id for a in scored} == imagenet.held_out and len(scored) == 3
+    assert {a.id for a in scored}.isdisjoint(a.id for a in taught)
+    assert len(scored) + len(taught) == len(imagenet.annotated()[1]) == len(imagenet.annotate(None)) == 11
+    assert [a.id for a in imagenet.test_annotations(None, 2)] == sorted(imagenet.held_out)[:2]
+
+
+def test_a_profile_answers_for_the_classes_that_have_labels(imagenet):
+    label(imagenet, "volcano", "robin")
+    robin, volcano = imagenet.class_id("robin"), imagenet.class_id("volcano")
+    assert imagenet.labelled == (robin, volcano) and imagenet.shown == {robin: "robin", volcano: "volcano"}
+    task = imagenet.every_class
+    assert task.labels == ("background", "robin", "volcano") and task.classes == (robin, volcano)
+    pocket = load_profile("pocket")
+    assert pocket.every_class == pocket.task("MC-all")
+    assert list(pocket.shown.items()) == list(enumerate(pocket.classes))
+
+
+def test_labels_go_where_the_profile_looks_for_them_and_shipped_ones_stay(imagenet, tmp_path):
+    assert imagenet.label_store(tmp_path).root == imagenet.annotations().root
+    pocket = load_profile("pocket")
+    assert pocket.label_store(tmp_path).root == tmp_path / "labels" != pocket.annotations().root
+
+
+def test_a_dozen_is_all_of_a_few_and_evenly_spread_over_many():
+    assert dozen("abc") == "abc" and list(dozen(range(12))) == list(range(12))
+    many = dozen(range(1000))
+    assert len(many) == 12 and len(set(np.diff(many))) == 1 and many[-1] > 900
+
+
+def photographed(folder, **pictures):
+    """Folders of so many pictures, grey in the class's own tone."""
+    for tone, (name, count) in enumerate(pictures.items()):
+        (folder / name).mkdir(parents=True)
+        for n in range(count):
+            picture = np.full((20 + n, 30, 3), 40 * tone, np.uint8)
+            (folder / name / f"{n}.png").write_bytes(encode_png(picture))
+
+
+def test_photographs_come_class_by_class_in_turn_at_the_profile_s_side(imagenet, tmp_path):
+    photographed(tmp_path / "photos", robin=3, n09472597=5)
+    found = photographs(tmp_path / "photos", imagenet, 100)
+    robin, volcano = imagenet.class_id("robin"), imagenet.class_id("volcano")
+    assert found.images.shape == (8, 128, 128, 3)
+    assert found.class_ids.tolist() == [volcano, robin] * 3 + [volcano] * 2
+    assert set(found.images[found.class_ids == robin].flat) == {0}
+    first, second = photographs(tmp_path / "photos", imagenet, 7).halves()
+    assert len(first.images) == len(second.images) == 3 and set(first.class_ids) == set(second.class_ids)
+
+
+@pytest.mark.parametrize(
+    ("pictures", "says"), [({"robins": 3}, "'robins', which is no class"), ({"robin": 1}, "holds 1 pictures")]
+)
+def test_a_folder_that_holds_no_photographs_of_known_classes_is_refused(imagenet, tmp_path, pictures, says):
+    photographed(tmp_path / "photos", **pictures)
+    with pytest.raises(BdganError, match=says):
+        photographs(tmp_path / "photos", imagenet, 10)

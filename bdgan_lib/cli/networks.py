@@ -26,7 +26,7 @@ from bdgan_lib.heads.base import Architecture
 from bdgan_lib.heads.files import load_head, save_head
 from bdgan_lib.heads.training import HeadTraining, launched, train_head
 from bdgan_lib.images import decode_image, encode_png, grid, overlay, to_uint8, write_atomic
-from bdgan_lib.profiles import load_profile, record_assets
+from bdgan_lib.profiles import dozen, load_profile, record_assets
 from bdgan_lib.profiles.pocket import PocketProfile
 from bdgan_lib.synthesis.real import fitted, label_images
 from bdgan_lib.types import BdganError
@@ -38,7 +38,7 @@ def info(profile: ProfileName = "pocket") -> None:
     world = load_profile(profile)
     files, generator = world.verify(), world.generator()
     print(f"profile {world.name}: {files} files verified in {world.folder}")
-    print(f"{len(world.classes)} classes: {', '.join(_dozen(world.classes))}")
+    print(f"{len(world.classes)} classes: {', '.join(dozen(world.classes))}")
     print(
         f"generator {generator.sha256[:12]}: "
         + ", ".join(f"{b} {c}x{s}x{s}" for b, (c, s) in generator.blocks.items())
@@ -62,7 +62,7 @@ def sample(
 ) -> None:
     """Draw samples into one PNG, a row per class; with --head their labels are laid over."""
     world = load_profile(profile)
-    names = names_of(classes) or _dozen(world.classes)
+    names = names_of(classes) or dozen(world.classes)
     ids = torch.tensor([world.class_id(name) for name in names]).repeat_interleave(count)
     seeds = torch.arange(first_seed, first_seed + count).repeat(len(names))
     labeller = load_head(head).to(device) if head else None
@@ -80,11 +80,6 @@ def sample(
     out.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(out, encode_png(grid(images, count)))
     print(out)
-
-
-def _dozen(names: tuple[str, ...]) -> tuple[str, ...]:
-    """All of a few, a dozen of many."""
-    return names[:: max(1, len(names) // 12)][:12]
 
 
 @app.command("train-head")
@@ -170,6 +165,7 @@ def figures(
         Path | None, typer.Option(help="A folder of `bdgan experiment`, in place of the shipped results.")
     ] = None,
     images_per_class: Annotated[int, typer.Option("--images", min=10, help="Of the sets, per class.")] = 100,
+    device: Device = "cpu",
     profile: ProfileName = "pocket",
 ) -> None:
     """Draw the paper's figures and tables: a PNG and an SVG each, and a page of all."""
@@ -177,7 +173,7 @@ def figures(
     from bdgan_lib.paper.write import write_figures
     from bdgan_lib.workspace import Workspace
 
-    material = Material(Workspace(load_profile(profile), work), images_per_class, results)
+    material = Material(Workspace(load_profile(profile), work, device), images_per_class, results)
     found = write_figures(material, out, only or ())
     print(f"{out / 'index.html'}: {len(found)} figures and tables")
 

@@ -112,7 +112,7 @@ def grouped(world: str, name: str, groups: Mapping[str, Sequence[int]], num_clas
     return Task(world, name, tuple(labels), tuple(of_class))
 
 
-def _apart(world: str, name: str, ids: Sequence[int], classes: Sequence[str]) -> Task:
+def apart(world: str, name: str, ids: Sequence[int], classes: Sequence[str]) -> Task:
     """The task that tells these classes apart."""
     return grouped(world, name, {classes[id]: [id] for id in ids}, len(classes))
 
@@ -130,11 +130,11 @@ def pocket_tasks(classes: Sequence[str]) -> dict[str, Task]:
     kinds = {kind: [classes.index(name) for name in names] for kind, names in _POCKET.items()}
     every = range(len(classes))
     found = [
-        _apart("pocket", "Bird", kinds["bird"], classes),
-        _apart("pocket", "Fish", kinds["fish"], classes),
+        apart("pocket", "Bird", kinds["bird"], classes),
+        apart("pocket", "Fish", kinds["fish"], classes),
         grouped("pocket", "FG/BG", {FOREGROUND: every}, len(classes)),
         grouped("pocket", "MC-superclass", kinds, len(classes)),
-        _apart("pocket", "MC-all", every, classes),
+        apart("pocket", "MC-all", every, classes),
     ]
     return {task.name: task for task in found}
 
@@ -152,12 +152,12 @@ def imagenet_tasks(path: Path, classes: Sequence[str]) -> dict[str, Task]:
     groups = dict(sorted(lists["MC-16"]["groups"].items(), key=lambda item: order[item[0]]))
     spaced = [every[i * len(every) // 127] for i in range(127)]
     found = [
-        _apart("imagenet", "Dog", lists["Dog"]["indices"], classes),
-        _apart("imagenet", "Bird", lists["Bird"]["indices"], classes),
+        apart("imagenet", "Dog", lists["Dog"]["indices"], classes),
+        apart("imagenet", "Bird", lists["Bird"]["indices"], classes),
         grouped("imagenet", "FG/BG", {FOREGROUND: lists["FG/BG"]["indices"]}, len(classes)),
         grouped("imagenet", "MC-16", groups, len(classes)),
-        _apart("imagenet", "MC-100", lists["MC-100"]["indices"], classes),
-        _apart("imagenet", "MC-128", spaced, classes),
-        _apart("imagenet", "MC-992", every, classes),
+        apart("imagenet", "MC-100", lists["MC-100"]["indices"], classes),
+        apart("imagenet", "MC-128", spaced, classes),
+        apart("imagenet", "MC-992", every, classes),
     ]
     return {task.name: task for task in found}

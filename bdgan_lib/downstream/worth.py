@@ -66,18 +66,21 @@ def compare(
     seeds: tuple[int, ...] = (0, 1, 2),
     workers: int | None = None,
     progress: bool = True,
+    device: str = "cpu",
 ) -> list[Worth]:
     """Train a fresh `network()` on each set with each seed, always as many steps; score it on `test`.
 
-    Trainings run side by side in `workers` processes (default: one per core), one thread each, so the scores
-    do not depend on how many there are. `network` must be picklable: a class or functools.partial, no lambda.
+    Trainings run side by side in `workers` processes (default: one per core, on another device one), one
+    thread each, so the scores do not depend on how many there are. `network` must be picklable: a class or
+    functools.partial, no lambda.
     """
     jobs = [
-        (examples, test, network, num_labels, replace(config, seed=seed))
+        (examples, test, network, num_labels, replace(config, seed=seed), device)
         for examples in sets.values()
         for seed in seeds
     ]
-    workers = min(workers or os.cpu_count() or 1, len(jobs))
+    alone = os.cpu_count() or 1 if device == "cpu" else 1
+    workers = min(workers or alone, len(jobs))
     with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
         scores = list(
             tqdm(pool.map(_train_and_score, jobs), total=len(jobs), desc="trainings", disable=not progress)
@@ -92,21 +95,22 @@ def compare(
 
 
 def _train_and_score(
-    job: tuple[LabelledSet, LabelledSet, Callable[[], nn.Module], int, FitConfig],
+    job: tuple[LabelledSet, LabelledSet, Callable[[], nn.Module], int, FitConfig, str],
 ) -> tuple[float, float, dict[str, NDArray[np.generic]]]:
-    examples, test, network, num_labels, config = job
+    examples, test, network, num_labels, config, device = job
     model = seeded(network, config.seed)
     fit(
         model,
         examples.images,
         examples.masks,
         replace(config, batch_size=min(config.batch_size, len(examples.images))),
+        device,
     )
-    found = predict(model, test.images).argmax(1).numpy()
+    found = predict(model, test.images, device=device).argmax(1).numpy()
     foreground = np.where(test.masks == UNLABELLED, UNLABELLED, test.masks > 0)
     scores = mean_iou(found, test.masks, num_labels), mean_iou((found > 0).astype(np.uint8), foreground, 2)
     return *scores, {
-        key: value.numpy() for key, value in model.state_dict().items()
+        key: value.cpu().numpy() for key, value in model.state_dict().items()
     }  # arrays travel by value
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from hashlib import sha256
@@ -73,10 +74,16 @@ class Drawn:
         return np.flatnonzero(kept)[:images]
 
 
-def annotated(profile: Profile) -> tuple[LabelledSet, NDArray[np.int64]]:
-    """Synthetic-annotated: the shipped annotated samples with their class masks, and their class ids."""
-    found = list(profile.annotations())
-    drawn = samples_of(profile.generator(), found, features=False)
+def annotated(
+    profile: Profile, found: Iterable[Annotation] | None = None, device: str = "cpu"
+) -> tuple[LabelledSet, NDArray[np.int64]]:
+    """Synthetic-annotated: annotated samples with their class masks, and their class ids.
+
+    found: which; default all but those that are held out to score with.
+    """
+    generator, learnt = profile.annotated(device, hold_out=True)
+    found = learnt if found is None else list(found)
+    drawn = samples_of(generator, found, features=False)
     images = to_uint8(torch.cat([batch.images for batch in drawn]))
     ids = np.array([a.class_id for a in found])
     return LabelledSet(images, class_masks(np.stack([a.mask for a in found]), ids)), ids

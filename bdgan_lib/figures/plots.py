@@ -116,20 +116,21 @@ def matrix(values: NDArray[np.floating], rows: Sequence[str], columns: Sequence[
 
 
 def mean_layout(
-    sets: Mapping[str, tuple[NDArray[np.integer], NDArray[np.integer]]], names: Sequence[str]
+    sets: Mapping[str, tuple[NDArray[np.integer], NDArray[np.integer]]], names: Mapping[int, str]
 ) -> Figure:
     """How often each pixel is foreground, with the centres of mass: a row per set, a column per class.
 
     sets: masks [N, H, W] and class ids [N] by name.
+    names: of the classes to show, by id.
     """
     size = (0.9 * len(names) + 0.6, 0.9 * len(sets) + 0.3)
     figure, panels = plt.subplots(len(sets), len(names), figsize=size, squeeze=False)
     for row, (what, (masks, class_ids)) in zip(panels, sets.items(), strict=True):
-        for class_id, (axes, name) in enumerate(zip(row, names, strict=True)):
+        for axes, (class_id, name) in zip(row, names.items(), strict=True):
             own = masks[class_ids == class_id]
             axes.imshow((own > 0).mean(0), cmap="cividis", vmin=0, vmax=1)
             axes.plot(*(centres(own) - 0.5).T, ".", color=ORANGE, markersize=1.5)
-            axes.set(xticks=[], yticks=[], ylabel=what if class_id == 0 else "")
+            axes.set(xticks=[], yticks=[], ylabel=what if axes is row[0] else "")
             axes.spines[:].set_visible(False)
             if row is panels[0]:
                 axes.set_title(name.replace("_", " "), fontsize=8)

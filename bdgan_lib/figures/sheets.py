@@ -65,7 +65,7 @@ def best_and_worst(
     count: int = 5,
 ) -> Figure:
     """The `count` best and worst predictions: image, prediction, truth (paper: five best and five worst)."""
-    order = np.argsort(-scores, kind="stable")
+    order, count = np.argsort(-scores, kind="stable"), max(1, min(count, len(scores) // 2))
     chosen = [*order[:count], *order[-count:]]
     pictures = list(images[chosen])
     for masks in (found, wanted):

@@ -69,6 +69,11 @@ def feature_bytes(blocks: Mapping[str, tuple[int, int]], count: int) -> int:
     return 4 * count * sum(channels * side * side for channels, side in blocks.values())
 
 
+def batch_that_fits(blocks: Mapping[str, tuple[int, int]], most: int = 100) -> int:
+    """So many images, up to `most`, that their features take a gigabyte at most."""
+    return max(1, min(most, 2**30 // feature_bytes(blocks, 1)))
+
+
 def place_features(needed: int, folder: Path | None) -> str:
     """Where features of that many bytes go: memory, disk, or nowhere ("fresh": sampled again at every step).
 

@@ -18,7 +18,7 @@ class Entry(NamedTuple):
     number: str
     name: str
     title: str
-    caption: str
+    caption: str  # {tested_on}: what the profile's test images are
     make: Callable[[Material], Figure | list[Row]]
     experiments: tuple[str, ...] = ()  # whose stored results it shows; none: drawn from this run's samples
 
@@ -99,7 +99,7 @@ CATALOGUE = (
         "fig7",
         "best-and-worst",
         "Five best and five worst predictions",
-        "Test images (rendered, exact masks) by the foreground mIoU of a network taught on BigGAN-sim alone.",
+        "Test images ({tested_on}) by the foreground mIoU of a network taught on BigGAN-sim alone.",
         pictures.predictions,
     ),
     Entry(

@@ -20,7 +20,8 @@ SHOWN = 4  # pictures on each side
 def overview(material: Material) -> Figure:
     """From a generator and five labels per class to a labelled set and what it teaches."""
     profile, few, many = material.profile, material.annotated, material.biggan_sim
-    every = np.linspace(0, len(profile.classes) - 1, SHOWN).astype(int)
+    ids = np.unique(few.class_ids)
+    every = ids[np.linspace(0, len(ids) - 1, SHOWN).astype(int)]
     labelled = [few.of(k, 1) for k in every]
     fresh = [many.of(k, 1) for k in every]
     sample = material.work.generator.sample(
@@ -66,7 +67,7 @@ def label_head(material: Material) -> Figure:
     assert last is not None
     labels = sheet.box((column, 0.4, 1.6, 0.6), f"labels\n{head.image_side}²", GROUND)
     sheet.arrow(last, labels)
-    chosen = material.biggan_sim.of(0, 1)
+    chosen = material.biggan_sim.of(material.profile.labelled[0], 1)
     masks = [chosen.images[0], colour_mask(chosen.masks[0])]
     sheet.pictures((column, 2.35, 2.0, 1.0), masks, 2, "image and labels of one sample")
     return sheet.figure
@@ -74,10 +75,12 @@ def label_head(material: Material) -> Figure:
 
 def branch(material: Material) -> Figure:
     """Self-supervised learning on unlabelled pictures, with a segmentation branch on synthetic ones."""
-    real, made = material.real.of(0, 1), material.biggan_sim.of(1, 2)
+    ids = material.profile.labelled
+    found = material.real.of(ids[0], 1) if material.profile.exact else material.annotated
+    made = material.biggan_sim.of(ids[:2][-1], 2)
     stream = torch.Generator().manual_seed(0)
     config = ViewConfig(material.profile.image_size)
-    views = [to_uint8(draw_views(from_uint8(real.images), config, stream).images)[0] for _ in range(2)]
+    views = [to_uint8(draw_views(from_uint8(found.images[:1]), config, stream).images)[0] for _ in range(2)]
     sheet = Diagram(10.0, 3.6)
     unlabelled = sheet.pictures((0.2, 2.3, 2.0, 1.0), views, 2, "two views of an unlabelled image")
     labelled = [made.images[0], overlay(made.images[0], made.masks[0])]

@@ -16,7 +16,8 @@ from bdgan_lib.downstream.worth import LabelledSet, class_masks
 from bdgan_lib.experiments.pools import annotated
 from bdgan_lib.experiments.segmentation import test_set
 from bdgan_lib.images import atomic_file
-from bdgan_lib.profiles import Profile
+from bdgan_lib.profiles import Profile, load_profile
+from bdgan_lib.types import BdganError
 from bdgan_lib.workspace import Workspace
 
 STEPS = 480  # batches of 16: as long as the experiments learn to name all classes
@@ -50,20 +51,30 @@ class Material:
     @cached_property
     def second(self) -> Workspace:
         """The second generator's; its head is notebook 04's where that ran."""
-        return Workspace(self.profile.second, self.work.folder / "vqgan")
+        return Workspace(self.profile.second, self.work.folder / "vqgan", self.work.device)
+
+    @property
+    def has_second(self) -> bool:
+        """Whether VQGAN-sim can be had: on ImageNet, where it costs gigabytes, if notebook 04 left a head."""
+        return self.profile.exact or (self.work.folder / "vqgan/head/head.json").exists()
+
+    @property
+    def tested_on(self) -> str:
+        """What the images of `test` are."""
+        return "rendered, exact masks" if self.profile.exact else "held-out annotated samples"
 
     def result(self, name: str) -> dict[str, Any]:
-        """An experiment's: of `results` if it is there, else the shipped one."""
+        """An experiment's: of `results` if it is there, else the shipped one, which is the pocket world's."""
         path = self.results / f"{name}.json" if self.results else None
         if path and path.exists():
             found: dict[str, Any] = json.loads(path.read_text("utf-8"))
             return found
-        return self.profile.experiment(name)
+        return (self.profile if self.profile.exact else load_profile("pocket")).experiment(name)
 
     @cached_property
     def annotated(self) -> Pictures:
         """Synthetic-annotated."""
-        found, class_ids = annotated(self.profile)
+        found, class_ids = annotated(self.profile, device=self.work.device)
         return Pictures(found.images, (found.masks > 0).astype(np.uint8), class_ids)
 
     @cached_property
@@ -74,6 +85,8 @@ class Material:
     @cached_property
     def vqgan_sim(self) -> Pictures:
         """The same of the second generator, whose head learned from the first one's labels."""
+        if not self.has_second:
+            raise BdganError(f"no head of {self.profile.second.name} in {self.work.folder}: run notebook 04")
         return Pictures(*self.second.synthetic(self.images_per_class).arrays())
 
     @cached_property
@@ -84,22 +97,24 @@ class Material:
 
     @cached_property
     def test(self) -> LabelledSet:
-        """The test images of the task that names every class, with their labels."""
-        return test_set(self.profile.name, self.profile.task("MC-all"))
+        """The test images of the task that names every labelled class, with their labels."""
+        return test_set(self.profile.name, self.profile.every_class, self.work.device)
 
     @cached_property
-    def predictions(self) -> NDArray[np.uint8]:
+    def predictions(self) -> NDArray[np.unsignedinteger]:
         """What a network taught on BigGAN-sim says of the test images, [N, H, W]."""
         path = self.work.folder / f"predictions_{self._biggan_set.folder.name}.npz"
         if not path.exists():
             images, masks, class_ids = self.biggan_sim
-            network = seeded(lambda: segmenter("pocket-10", len(self.profile.classes) + 1), 0)
-            config = FitConfig(STEPS, 16, 6e-3)
-            fit(network, images, class_masks(masks, class_ids), config, progress="network for predictions")
-            found = predict(network, self.test.images).argmax(1).numpy().astype(np.uint8)
+            task, device = self.profile.every_class, self.work.device
+            network = seeded(lambda: segmenter("pocket-10", len(task.labels)), 0)
+            config = FitConfig(STEPS, min(16, len(images)), 6e-3)
+            labels = task.masks(class_masks(masks, class_ids))
+            fit(network, images, labels, config, device, "network for predictions")
+            said = predict(network, self.test.images, device=device).argmax(1).numpy()
             with atomic_file(path) as file:
-                np.savez_compressed(file, found=found)
-        found = np.load(path)["found"]
+                np.savez_compressed(file, found=said.astype(labels.dtype))
+        found: NDArray[np.unsignedinteger] = np.load(path)["found"]
         return found
 
     @cached_property

@@ -10,33 +10,36 @@ from bdgan_lib.figures.plots import mean_layout
 from bdgan_lib.figures.sheets import best_and_worst, labelled, sheet
 from bdgan_lib.images import overlay
 from bdgan_lib.paper.material import Material
+from bdgan_lib.profiles import dozen
+from bdgan_lib.types import UNLABELLED
 
 
 def teaser(material: Material) -> Figure:
-    """Two synthetic images of every class with their labels."""
-    classes = range(len(material.profile.classes))
-    chosen = [material.biggan_sim.of(k, 2) for k in classes]
+    """Two synthetic images of each class with their labels."""
+    chosen = [material.biggan_sim.of(k, 2) for k in material.profile.shown]
     images = np.concatenate([[c.images[i] for c in chosen] for i in range(2)])
     masks = np.concatenate([[c.masks[i] for c in chosen] for i in range(2)])
     return labelled(images, masks, len(chosen))
 
 
 def layout(material: Material) -> Figure:
-    """Mean masks and centres of mass of each class: of the labels, of both synthetic sets, of real ones."""
-    rows = {
-        "Synthetic-\nannotated": material.annotated,
-        "BigGAN-sim": material.biggan_sim,
-        "VQGAN-sim": material.vqgan_sim,
-        "Real-\nannotated": material.real,
-    }
-    return mean_layout({name: (p.masks, p.class_ids) for name, p in rows.items()}, material.profile.classes)
+    """Mean masks and centres of mass of each class: of the labels, of both synthetic sets, of real ones.
+
+    A row for every set that the profile has.
+    """
+    rows = {"Synthetic-\nannotated": material.annotated, "BigGAN-sim": material.biggan_sim}
+    if material.has_second:
+        rows["VQGAN-sim"] = material.vqgan_sim
+    if material.profile.exact:
+        rows["Real-\nannotated"] = material.real
+    return mean_layout({name: (p.masks, p.class_ids) for name, p in rows.items()}, material.profile.shown)
 
 
 def shapes(material: Material, clusters: int = 5) -> Figure:
     """The mean shapes of each class in BigGAN-sim, the commonest first."""
-    names = material.profile.classes
+    names = material.profile.shown
     figure, panels = plt.subplots(clusters, len(names), figsize=(0.85 * len(names), 0.85 * clusters + 0.3))
-    for class_id, (column, name) in enumerate(zip(panels.T, names, strict=True)):
+    for column, (class_id, name) in zip(panels.T, names.items(), strict=True):
         means, sizes = mean_shapes(material.biggan_sim.of(class_id).masks, clusters)
         for axes, mean, size in zip(column, means, sizes, strict=True):
             axes.imshow(mean, cmap="cividis", vmin=0, vmax=1)
@@ -58,8 +61,8 @@ def predictions(material: Material) -> Figure:
 def qualitative(material: Material) -> Figure:
     """A test image of every class, the network's labels and the true ones; a colour for each class."""
     found, test = material.predictions, material.test
-    own = np.array([mask.max() for mask in test.masks])  # the class of an image, plus one
-    chosen = [np.flatnonzero(own == k + 1)[3] for k in range(len(material.profile.classes))]
+    own = np.where(test.masks == UNLABELLED, 0, test.masks).max((1, 2))  # the label of an image's class
+    chosen = [np.flatnonzero(own == label)[:4][-1] for label in dozen(np.unique(own[own > 0]).tolist())]
     pictures = list(test.images[chosen])
     for masks in (found, test.masks):
         pictures += [overlay(test.images[i], masks[i].astype(np.uint8), 0.7) for i in chosen]

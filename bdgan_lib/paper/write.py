@@ -68,25 +68,31 @@ def _written(entry: Entry, material: Material, folder: Path) -> Record:
         "number": entry.number,
         "name": entry.name,
         "title": entry.title,
-        "caption": f"{entry.caption} {source(entry, material)}",
-        "alt": f"{entry.title}. {entry.caption}",
+        "caption": caption(entry, material),
+        "alt": f"{entry.title}. {_described(entry, material)}",
         "png": f"{entry.file}.png",
         "svg": f"{entry.file}.svg",
     }
 
 
-def source(entry: Entry, material: Material) -> str:
-    """Where a figure comes from: profile, seeds, commit, and how to measure it again."""
+def caption(entry: Entry, material: Material) -> str:
+    """What a figure shows and where it comes from: profile, seeds, commit, how to measure it again."""
     stored = [material.result(name) for name in entry.experiments]
-    if not stored:
-        about = f"seeds from 0, commit {commit()}"
-    else:
+    if stored:
+        profile, generator = stored[0]["profile"], stored[0]["generator_sha256"]
         about = "; ".join(
             f"`bdgan experiment {r['experiment']}`, {_seeds(r['cells'])} seeds, commit {r['commit']}"
             for r in stored
         )
-    generator = material.work.generator.sha256[:12]
-    return f"Profile {material.profile.name}, generator {generator}; {about}."
+    else:
+        profile, generator = material.profile.name, material.work.generator.sha256
+        about = f"seeds from 0, commit {commit()}"
+    said = _described(entry, material)
+    return f"{said} Profile {profile}, generator {generator[:12]}; {about}."
+
+
+def _described(entry: Entry, material: Material) -> str:
+    return entry.caption.format(tested_on=material.tested_on)
 
 
 def _seeds(keys: Iterable[str]) -> str:
@@ -132,8 +138,8 @@ figcaption {{ max-width: 45rem; font-size: 0.9rem }}
 </head>
 <body>
 <h1>Figures and tables</h1>
-<p>Measured on profile {name} with bdgan_lib {version}. What is marked "paper" was published
-(Li et al., CVPR 2022) and was not measured here.</p>
+<p>Drawn on profile {name} with bdgan_lib {version}; each caption says what was measured where.
+What is marked "paper" was published (Li et al., CVPR 2022) and was not measured here.</p>
 {figures}
 </body>
 </html>

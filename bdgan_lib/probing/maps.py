@@ -44,5 +44,5 @@ def clusters(features: Tensor, count: int, seed: int = 0) -> NDArray[np.uint8]:
 
 
 def _rows(features: Tensor) -> Tensor:
-    """[N, C, H, W] -> [N H W, C]."""
-    return features.permute(0, 2, 3, 1).reshape(-1, features.shape[1]).float()
+    """[N, C, H, W] -> [N H W, C], in the machine's own memory."""
+    return features.cpu().permute(0, 2, 3, 1).reshape(-1, features.shape[1]).float()

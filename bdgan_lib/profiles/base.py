@@ -2,9 +2,9 @@
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from tqdm import tqdm
 from bdgan_lib.annotation.choose import candidates
 from bdgan_lib.data.annotations import Annotation, AnnotationStore
 from bdgan_lib.downstream.leaderboard.truth import InMemory
-from bdgan_lib.downstream.tasks import Task
+from bdgan_lib.downstream.tasks import Task, apart
 from bdgan_lib.generators.recorded import RecordedGenerator
 from bdgan_lib.generators.vqgan import VQGAN
 from bdgan_lib.generators.weights import Weights
@@ -21,10 +21,17 @@ from bdgan_lib.heads.examples import Sampler
 from bdgan_lib.profiles.judge import NetworkJudge
 from bdgan_lib.types import BdganError, Sampling
 
+T = TypeVar("T")
+
 
 def assets_folder() -> Path:
     """Where the shipped files are: $BDGAN_ASSETS, else `assets/` beside the package."""
     return Path(os.environ.get("BDGAN_ASSETS") or Path(__file__).parents[2] / "assets")
+
+
+def dozen(found: Sequence[T]) -> Sequence[T]:
+    """All of a few, a dozen of many, evenly spaced: as many as a figure can show."""
+    return found[:: max(1, len(found) // 12)][:12]
 
 
 class Profile(ABC):
@@ -33,6 +40,7 @@ class Profile(ABC):
     name: str
     image_size: int  # pixels
     sampling: Sampling  # what annotations and data sets are sampled with
+    exact: ClassVar[bool] = False  # whether its world is drawn: real images with exact masks, an oracle
 
     @property
     @abstractmethod
@@ -44,6 +52,11 @@ class Profile(ABC):
     def classes(self) -> tuple[str, ...]:
         """Class names; a class id is an index into it."""
 
+    @property
+    def synsets(self) -> tuple[str, ...]:
+        """WordNet ids, in the order of `classes`; none where the classes are not of WordNet."""
+        return ()
+
     @abstractmethod
     def generator(self, device: str = "cpu", bf16: bool = False) -> RecordedGenerator | VQGAN:
         """The frozen generator. bf16: convolutions in bfloat16; faster, and other images by under 1/255."""
@@ -52,16 +65,49 @@ class Profile(ABC):
     def annotations(self) -> AnnotationStore:
         """The labelled samples."""
 
-    def annotated(self, device: str = "cpu") -> tuple[Sampler, list[Annotation]]:
-        """What label heads are trained on: who samples the labelled images with features, and the labels."""
-        return self.generator(device), list(self.annotations())
+    def label_store(self, folder: str | Path) -> AnnotationStore:
+        """Where labels that are drawn here go: to the profile's own, from which its heads learn.
+
+        folder: of the run, for a profile whose annotations ship and stay as they are.
+        """
+        return self.annotations()
+
+    @property
+    def labelled(self) -> tuple[int, ...]:
+        """Ids of the classes that somebody labelled: what a head can be asked for. BdganError without any."""
+        found = {a.class_id for a in self.annotations()}
+        if not found:
+            raise BdganError(f"profile {self.name} has no annotations; label samples first (notebook 02)")
+        return tuple(sorted(found))
+
+    @property
+    def shown(self) -> dict[int, str]:
+        """Of the labelled classes as many as a figure can show: names by id."""
+        return {k: self.classes[k] for k in dozen(self.labelled)}
+
+    def annotated(self, device: str = "cpu", hold_out: bool = False) -> tuple[Sampler, list[Annotation]]:
+        """What label heads are trained on: who samples the labelled images with features, and the labels.
+
+        hold_out: without those of `test_annotations`, because something is to be scored on them.
+        """
+        return self.generator(device), self._chosen(hold_out)
+
+    @property
+    def held_out(self) -> frozenset[str]:
+        """Ids of the annotations to score with: every fifth of six or more."""
+        ids = sorted(a.id for a in self.annotations())
+        return frozenset(ids[::5] if len(ids) > 5 else ())
+
+    def _chosen(self, hold_out: bool) -> list[Annotation]:
+        held_out = self.held_out if hold_out else frozenset()
+        return [a for a in self.annotations() if a.id not in held_out]
 
     def test_annotations(self, generator: Sampler, count: int, first_seed: int = 100_000) -> list[Annotation]:
         """Up to `count` labelled samples for scores, from which no head may learn: every fifth annotation."""
-        found = sorted(self.annotations(), key=lambda a: a.id)[::5][:count]
-        if len(found) < 2:
+        held_out = sorted(self.held_out)[:count]
+        if len(held_out) < 2:
             raise BdganError(f"profile {self.name} has too few annotations to score with; label six or more")
-        return found
+        return [self.annotations().load(id) for id in held_out]
 
     @property
     @abstractmethod
@@ -94,7 +140,13 @@ class Profile(ABC):
         return f"generator: {self.needs[0].licence}; labels: their annotators', the release's CC BY-NC 4.0"
 
     def class_id(self, name: str) -> int:
-        """BdganError, with the names there are, for an unknown class."""
+        """The class of that name, or the only one whose last word it is: "mug" for ImageNet's "coffee mug".
+
+        BdganError, with the names there are, for an unknown class.
+        """
+        alike = [k for k, known in enumerate(self.classes) if known.split()[-1] == name]
+        if name not in self.classes and len(alike) == 1:
+            return alike[0]
         if name not in self.classes:
             names = ", ".join(self.classes[:20]) + (" ..." if len(self.classes) > 20 else "")
             raise BdganError(f"no class {name!r} in profile {self.name}; it has {names}")
@@ -124,8 +176,8 @@ class Profile(ABC):
         raise self._lacks("recorded session", "draw in the widget")
 
     def annotate(self, generator: Any, keep: int = 5) -> list[Annotation]:
-        """Sample ten of each class, keep the most recognisable ones, have the oracle label their parts."""
-        return list(self.oracle)
+        """Labelled samples of every class that has some: people's, or the oracle's `keep` clearest of ten."""
+        return list(self.annotations())
 
     def real(self, count: int, first_seed: int = 0) -> Any:
         """Images nobody generated, with exact masks."""
@@ -149,6 +201,12 @@ class Profile(ABC):
         if name not in self.tasks:
             raise BdganError(f"no task {name!r} in profile {self.name}; it has {', '.join(self.tasks)}")
         return self.tasks[name]
+
+    @property
+    def every_class(self) -> Task:
+        """The task that tells all labelled classes apart."""
+        world = next(iter(self.tasks.values())).world
+        return apart(world, "labelled classes", self.labelled, self.classes)
 
     def truth(self, task: Task, split: str = "test") -> InMemory:
         """Images and labels of one of its tasks; split: train, validation or test of Real-annotated."""

@@ -170,11 +170,11 @@ class ImageNetVQGANProfile(ImageNetProfile):
         """Those of `source`."""
         return self.source.annotations()
 
-    def annotated(self, device: str = "cpu") -> tuple[Sampler, list[Annotation]]:
+    def annotated(self, device: str = "cpu", hold_out: bool = False) -> tuple[Sampler, list[Annotation]]:
         """The source's annotated samples with the features that VQGAN has of them."""
         embedded = Embedded(self.source.generator(device), self.generator(device))
         sides = embedded.source.image_size, embedded.image_size
-        return embedded, resized(self.annotations(), *sides)
+        return embedded, resized(self._chosen(hold_out), *sides)
 
 
 def _normalised(images: NDArray[np.uint8]) -> Tensor:

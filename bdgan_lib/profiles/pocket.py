@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -42,6 +42,8 @@ class PocketProfile(Profile):
     image_size: int = 64
     classes: tuple[str, ...] = CLASSES
     sampling: Sampling = Sampling()  # noqa: RUF009 (frozen); truncation 1; paper: 0.9
+    exact: ClassVar[bool] = True
+    held_out: ClassVar[frozenset[str]] = frozenset()  # fresh samples are labelled to score with
 
     @property
     def folder(self) -> Path:
@@ -68,6 +70,10 @@ class PocketProfile(Profile):
         """Five annotated samples of each class, made by the oracle."""
         self._check(*self._listed("annotations/"))
         return AnnotationStore(self.folder / "annotations")
+
+    def label_store(self, folder: str | Path) -> AnnotationStore:
+        """A folder of the run: what ships stays as it is."""
+        return AnnotationStore(Path(folder) / "labels")
 
     def recorded_session(self) -> list[dict[str, Any]]:
         """A labelling session that was recorded in a browser (recipe: tests/browser/record.py)."""
@@ -119,6 +125,11 @@ class PocketProfile(Profile):
     @cached_property
     def tasks(self) -> dict[str, Task]:  # type: ignore[override]
         return pocket_tasks(self.classes)
+
+    @property
+    def every_class(self) -> Task:
+        """MC-all."""
+        return self.task("MC-all")
 
     def truth(self, task: Task, split: str = "test") -> InMemory:
         """Rendered scenes of the task's classes, 100 of each in the test split; ids name class and seed."""
@@ -205,11 +216,11 @@ class PocketVQGANProfile(PocketProfile):
         self._check("vqgan/config.json", "vqgan/model.safetensors")
         return load_vqgan(self.folder / "vqgan", self.classes, device, bf16)
 
-    def annotated(self, device: str = "cpu") -> tuple[Sampler, list[Annotation]]:
+    def annotated(self, device: str = "cpu", hold_out: bool = False) -> tuple[Sampler, list[Annotation]]:
         """The pocket BigGAN's annotated samples with the features that VQGAN has of them."""
         embedded = Embedded(self.source.generator(device), self.generator(device))
         sides = embedded.source.image_size, embedded.image_size
-        return embedded, resized(self.annotations(), *sides)
+        return embedded, resized(self._chosen(hold_out), *sides)
 
 
 def record_assets(profile: PocketProfile) -> None:

@@ -112,7 +112,9 @@ def test_worth_scores_every_set_with_every_seed(monkeypatch):
     for result in found:
         for seed, *scores in zip((0, 1), result.all_class, result.fgbg, strict=True):
             config = replace(QUICK, seed=seed)
-            alone = _train_and_score((sets[result.name], LabelledSet(images, masks), network, 3, config))
+            alone = _train_and_score(
+                (sets[result.name], LabelledSet(images, masks), network, 3, config, "cpu")
+            )
             assert tuple(scores) == alone[:2], "each pair of set and seed by itself"
         labels = predict(result.network, images).argmax(1).numpy()
         assert mean_iou(labels, masks, 3) == result.all_class[0], "the network is the first seed's"
@@ -123,8 +125,10 @@ def test_unlabelled_test_pixels_do_not_score():
     hidden = masks.copy()
     hidden[:, 4:] = 255
     examples, one_pixel = LabelledSet(images, masks), partial(nn.Conv2d, 3, 3, 1)
-    cut = _train_and_score((examples, LabelledSet(images[:, :4], masks[:, :4]), one_pixel, 3, QUICK))[:2]
-    masked = _train_and_score((examples, LabelledSet(images, hidden), one_pixel, 3, QUICK))[:2]
+    cut = _train_and_score((examples, LabelledSet(images[:, :4], masks[:, :4]), one_pixel, 3, QUICK, "cpu"))[
+        :2
+    ]
+    masked = _train_and_score((examples, LabelledSet(images, hidden), one_pixel, 3, QUICK, "cpu"))[:2]
     assert cut == pytest.approx(masked, abs=0.02)
 
 

@@ -68,11 +68,13 @@ def test_what_a_profile_cannot_draw_is_named_and_what_there_was_stays(
 ):
     write_figures(material, tmp_path, ["fig8"])
     other = Material(Workspace(load_profile("imagenet-256"), tmp_path / "other"))
-    with pytest.raises(BdganError, match="shipped result of experiment table2"):
-        write_figures(other, tmp_path, ["fig12"])
-    monkeypatch.setattr(write, "CATALOGUE", STORED[:2])
-    assert [r["number"] for r in write_figures(other, tmp_path)] == ["fig8"]
-    assert "fig9 backbone-size is left out: " in capsys.readouterr().out
+    with pytest.raises(BdganError, match="no annotations; label samples first"):
+        write_figures(other, tmp_path, ["teaser"])
+    monkeypatch.setattr(write, "CATALOGUE", [CATALOGUE[0], *STORED[:2]])
+    records = write_figures(other, tmp_path)
+    assert [r["number"] for r in records] == ["fig8", "fig9"]
+    assert "fig1 teaser is left out: profile imagenet-256 has no annotations" in capsys.readouterr().out
+    assert all("Profile pocket, generator" in r["caption"] for r in records), "whose results they are"
 
 
 def test_own_results_come_before_the_shipped_ones(material, tmp_path):

@@ -1,0 +1,163 @@
+"""Every notebook runs to its last cell with a profile that has neither exact masks nor an oracle."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import matplotlib
+import nbformat
+import numpy as np
+import pytest
+
+matplotlib.use("agg")
+import matplotlib.pyplot as plt
+from IPython.core.interactiveshell import InteractiveShell
+
+from bdgan_lib import profiles
+from bdgan_lib.data.annotations import Annotation, AnnotationStore, resized
+from bdgan_lib.downstream.tasks import FOREGROUND, grouped
+from bdgan_lib.generators.biggan_deep import BigGANDeep
+from bdgan_lib.generators.transfer import Embedded
+from bdgan_lib.generators.vqgan import VQGAN
+from bdgan_lib.generators.vqgan_network import VQGANNetwork
+from bdgan_lib.images import encode_png
+from bdgan_lib.paper.catalogue import CATALOGUE
+from bdgan_lib.paper.material import Material
+from bdgan_lib.paper.write import write_figures
+from bdgan_lib.pocket.world import CLASSES
+from bdgan_lib.profiles.imagenet import ImageNetProfile
+from bdgan_lib.types import BdganError, Sampling, sample_id
+from bdgan_lib.workspace import Workspace
+from tests.conftest import TINY
+
+FOLDER = Path(__file__).parents[1] / "notebooks"
+SETTINGS = {
+    "PROFILE": "stand-in", "CLASS_NAMES": ["mug", "robin"], "COUNT": 24, "STEPS": 3, "FRESH": 24, "BATCH": 2,
+    "IMAGES_PER_CLASS": 10,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class StandIn(ImageNetProfile):
+    """An ImageNet profile whose generators are tiny; everything else is as it inherits it."""
+
+    name: str = "stand-in"
+    image_size: int = 32
+    entry: str = "biggan-deep-128"
+    folder: Path = Path()
+    models: tuple = ()
+    classes: tuple = CLASSES
+    synsets: tuple = ()
+    quality_features = staticmethod(lambda images: images[:, ::8, ::8, 0].reshape(len(images), -1) / 255)
+    tasks = cached_property(
+        lambda self: {"FG/BG": grouped("stand-in", "FG/BG", {FOREGROUND: range(12)}, 12)},
+    )
+
+    def generator(self, device="cpu", bf16=False):
+        return self.models[0]
+
+    def annotations(self):
+        return AnnotationStore(self.folder / "annotations")
+
+    def confidence(self, images, class_ids):
+        return np.random.default_rng(0).random(len(images)).astype(np.float32)
+
+    @property
+    def judge(self):
+        return Judge()
+
+    @property
+    def second(self):
+        return Second(models=self.models, folder=self.folder)
+
+
+class Second(StandIn):
+    sampling = Sampling(top_k=20)
+
+    def generator(self, device="cpu", bf16=False):
+        return self.models[1]
+
+    def annotated(self, device="cpu", hold_out=False):
+        return Embedded(*self.models), resized(self._chosen(hold_out), 32, 32)
+
+
+class Shell(InteractiveShell):
+    """A kernel's, without its screen."""
+
+    def enable_gui(self, gui=None):
+        return None
+
+
+class Judge:
+    sha256 = "1" * 64
+
+    def __call__(self, images, class_ids):
+        return np.linspace(0, 1, len(images), dtype=np.float32)
+
+
+@pytest.fixture
+def world(tmp_path, monkeypatch, biggan, vqgan):
+    """The stand-in, with three classes labelled, under the name "stand-in"."""
+    generator = BigGANDeep(biggan, "tiny BigGAN", CLASSES, "2" * 64)
+    second = VQGAN(VQGANNetwork(replace(TINY, num_classes=12)), "tiny VQGAN", CLASSES, "3" * 64)
+    profile = StandIn(folder=tmp_path, models=(generator, second))
+    y, x = np.mgrid[:32, :32]
+    for radius, name in ((4, "robin"), (8, "mug"), (12, "car")):
+        for seed in range(4):
+            disc = ((y - 16) ** 2 + (x - 12 - seed) ** 2 < radius**2).astype(np.uint8)
+            profile.annotations().add(
+                Annotation(sample_id(name, seed), name, CLASSES.index(name), seed, profile.sampling,
+                           generator.sha256, disc, "somebody")
+            )  # fmt: skip
+    monkeypatch.setitem(profiles.PROFILES, "stand-in", lambda: profile)
+    monkeypatch.setattr("bdgan_lib.paper.material.STEPS", 3)
+    monkeypatch.chdir(tmp_path)
+    Shell.clear_instance()
+    with matplotlib.rc_context():
+        yield profile
+    Shell.clear_instance()
+    plt.close("all")
+    plt.switch_backend("agg")  # from the notebooks' inline
+
+
+def run(name: str, **settings) -> dict:
+    """Run a notebook's cells in this process; its names at the end."""
+    shell = Shell.instance()
+    for cell in nbformat.read(next(FOLDER.glob(f"{name}*.ipynb")), 4).cells:
+        if cell.cell_type == "code":
+            shell.run_cell(cell.source).raise_error()
+            if "parameters" in cell.metadata.get("tags", []):
+                shell.user_ns.update({k: v for k, v in settings.items() if k in shell.user_ns})
+    return shell.user_ns
+
+
+@pytest.mark.parametrize(
+    "name", ["00", "01", "02", "03", "04", "05", pytest.param("06", marks=pytest.mark.slow), "07"]
+)
+def test_it_runs_to_its_end_and_names_what_it_leaves_out(world, name, tmp_path, capsys):
+    run(name, **SETTINGS, RUN_DIR=str(tmp_path / "run"))
+    assert ("left out" in capsys.readouterr().out) == (name not in ("03", "05", "06"))
+
+
+@pytest.mark.parametrize("name", ["00", "04"])
+def test_with_photographs_there_are_distances_to_them(world, name, tmp_path, capsys):
+    for n in range(48):
+        folder = tmp_path / "photos" / ("robin", "mug", "car")[n % 3]
+        folder.mkdir(parents=True, exist_ok=True)
+        noise = np.random.default_rng(n).integers(0, 256, (40, 48, 3), np.uint8)
+        (folder / f"{n}.png").write_bytes(encode_png(noise))
+    run(name, **SETTINGS, RUN_DIR=str(tmp_path / "run"), REAL=str(tmp_path / "photos"))
+    said = capsys.readouterr().out
+    assert "Fréchet" in said and "REAL" not in said
+
+
+def test_figures_are_drawn_from_its_samples_and_each_says_whose_it_shows(world, tmp_path, capsys):
+    material = Material(Workspace(world, tmp_path / "run"), images_per_class=10)
+    found = write_figures(material, tmp_path / "figures")
+    left = [line for line in capsys.readouterr().out.splitlines() if "left out" in line]
+    assert len(found) + len(left) == len(CATALOGUE) and len(left) <= 1, "mean shapes ask for some foreground"
+    said = {r["name"]: r["caption"] for r in found}
+    assert "Profile stand-in, generator 222222222222" in said["teaser"]
+    assert "held-out annotated samples" in said["best-and-worst"] and "Profile pocket" in said["set-size"]
+    with pytest.raises(BdganError, match="run notebook 04"):
+        material.vqgan_sim  # noqa: B018
