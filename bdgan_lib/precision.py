@@ -1,14 +1,9 @@
 """How sums are rounded: where bfloat16 pays, and one thread where bytes must not depend on their number."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-
-# Large tensors on large pages, as torch reads it at its first one: a convolution of a batch is done in half
-# the time where each of its tensors is memory that the system maps anew.
-os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 
 def bf16_is_fast(device: torch.device | str) -> bool:

@@ -1,18 +1,25 @@
 """Plays ImageNet: notebooks 00 to 07 on full-size generators with random weights and stand-in labels.
 
-    python ci/check_imagenet.py FOLDER [--only 04] [--real PHOTOGRAPHS]
+    python ci/check_imagenet.py FOLDER [--only 04] [--real PHOTOGRAPHS] [--device cuda]
 
 The weights lie in FOLDER/cache in the published layouts (BigGAN-deep-128, ResNet-50, Inception, and for
 notebook 04 the VQGAN with its transformer: 6 GB), twelve labels of three classes in FOLDER/annotations,
-executed notebooks in FOLDER/notebooks. Exit code 1 if one stops before its last cell. Pictures and scores
-mean nothing.
+executed notebooks in FOLDER/notebooks, and their seconds and GB of the GPU in FOLDER/costs.json. On a CPU the
+settings are small ones, on a GPU each notebook's own. Exit code 1 if one stops before its last cell. Pictures
+and scores mean nothing.
 """
 
 import argparse
+import json
 import logging
 import os
+import subprocess
 import sys
 import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
@@ -28,10 +35,8 @@ sys.path[:0] = [str(ROOT / "ci"), str(ROOT)]
 from execute import run_notebook  # noqa: E402
 
 LABELLED = ("robin", "coffee mug", "sports car")
-SETTINGS = {
-    "PROFILE": "imagenet-128", "COUNT": 24, "STEPS": 20, "FRESH": 4,
-    "IMAGES_PER_CLASS": 10, "BATCH": 1,
-}  # fmt: skip
+PROFILE = "imagenet-128"
+SMALL = {"COUNT": 24, "STEPS": 20, "FRESH": 4, "IMAGES_PER_CLASS": 10, "BATCH": 1}
 
 
 def make_biggan(path: Path) -> None:
@@ -86,7 +91,7 @@ def make_labels() -> None:
     """Discs on four samples of each class."""
     from bdgan_lib.profiles import load_profile
 
-    profile, noise = load_profile(SETTINGS["PROFILE"]), np.random.default_rng(0)
+    profile, noise = load_profile(PROFILE), np.random.default_rng(0)
     if len(profile.annotations()):
         return
     y, x = np.mgrid[:128, :128]
@@ -96,11 +101,35 @@ def make_labels() -> None:
         profile.annotations().add(replace(item, mask=disc, annotator="stand-in"))
 
 
+@contextmanager
+def gpu_memory(device: str) -> Iterator[list[float]]:
+    """GB that the GPU gives to all programs while this is open, twice a second, less what it gave before."""
+    ask = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
+    used = lambda: float(subprocess.run(ask, capture_output=True, text=True).stdout.split()[0]) * 2**20 / 1e9
+    found, ended = [0.0], threading.Event()
+
+    def watch() -> None:
+        before = used()
+        while not ended.wait(0.5):
+            found.append(used() - before)
+
+    watcher = threading.Thread(target=watch)
+    if device != "cpu":
+        watcher.start()
+    try:
+        yield found
+    finally:
+        ended.set()
+        if device != "cpu":
+            watcher.join()
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--only", action="append", help="such as 04; may be given again")
     parser.add_argument("--real", type=Path, help="photographs, a folder for each class")
+    parser.add_argument("--device", default="cpu", help="or cuda")
     options = parser.parse_args()
     folder, only = options.folder.resolve(), options.only or [f"{k:02}" for k in range(8)]
     cache = folder / "cache"
@@ -122,16 +151,22 @@ def main() -> int:
             make(cache / name)
     make_labels()
     settings = {
-        **SETTINGS,
+        **(SMALL if options.device == "cpu" else {}),
+        "PROFILE": PROFILE,
+        "DEVICE": options.device,
         "RUN_DIR": str(folder / "run"),
         "REAL": options.real and str(options.real.resolve()),
     }
     logging.getLogger("papermill").setLevel(logging.ERROR)
     (folder / "notebooks").mkdir(exist_ok=True)
-    failed = 0
+    failed, costs = 0, {}
     for name in only:
         source = next((ROOT / "notebooks").glob(f"{name}*.ipynb"))
-        executed, failure = run_notebook(source, settings, {}, source.stem)
+        start = time.monotonic()
+        with gpu_memory(options.device) as gb:
+            executed, failure = run_notebook(source, settings, {}, source.stem)
+        costs[source.stem] = {"seconds": round(time.monotonic() - start), "gpu_gb": round(max(gb), 1)}
+        (folder / "costs.json").write_text(json.dumps(costs, indent=1))
         nbformat.write(executed, folder / "notebooks" / source.name)
         if failure:
             failed = 1

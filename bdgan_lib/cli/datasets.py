@@ -75,7 +75,7 @@ def synthesize_command(
     generator, sampling = world.generator(device), sampling_of(world, truncation, top_k, top_p, temperature)
     labeller = load_head(head) if head else train_head(*world.annotated(device))[0]
     agreed = keep_agreed if labeller.config.architecture.members > 1 else 1.0  # one alone never disagrees
-    models = Models(generator, labeller.to(device), world.judge if keep_confident < 1 else None)
+    models = Models(generator, labeller.to(device), world.judge.to(device) if keep_confident < 1 else None)
     filters = calibration(
         located(out), models, ids, sampling, keep_confident, agreed, calibration_samples, bf16
     )

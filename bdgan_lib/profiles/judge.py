@@ -23,6 +23,11 @@ class NetworkJudge:
         self.network = network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.prepare, self.batch_size = prepare, batch_size
 
+    def to(self, device: torch.device | str) -> "NetworkJudge":
+        """Itself, computing on this device from now on: on a CPU beside a GPU it takes most of the time."""
+        self.network.to(device)
+        return self
+
     @cached_property
     def sha256(self) -> str:
         """Of the weights."""
@@ -31,8 +36,8 @@ class NetworkJudge:
     @torch.inference_mode()
     def __call__(self, images: NDArray[np.uint8], class_ids: NDArray[np.integer]) -> NDArray[np.float32]:
         """The probability of each image's own class, [N]."""
-        found = []
+        found, device = [], next(self.network.parameters()).device
         for first in range(0, len(images), self.batch_size):
-            x = self.prepare(images[first : first + self.batch_size])
+            x = self.prepare(images[first : first + self.batch_size]).to(device)
             found.append(self.network(x.contiguous(memory_format=torch.channels_last)).float().softmax(1))
-        return torch.cat(found).numpy()[np.arange(len(images)), class_ids]
+        return torch.cat(found).cpu().numpy()[np.arange(len(images)), class_ids]

@@ -1,0 +1,73 @@
+"""The same on a GPU: skipped where there is none."""
+
+import numpy as np
+import pytest
+import torch
+
+from bdgan_lib.heads.base import Architecture
+from bdgan_lib.heads.training import HeadTraining, launched, train_head
+from bdgan_lib.images import to_uint8
+from bdgan_lib.profiles import load_profile
+from bdgan_lib.synthesis.filters import Models, calibrated
+from bdgan_lib.synthesis.run import synthesize
+from bdgan_lib.synthesis.spec import SynthesisSpec
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
+IDS, SEEDS = torch.arange(24) % 12, torch.arange(24)
+
+
+@pytest.fixture(scope="module")
+def profile():
+    return load_profile("pocket")
+
+
+@pytest.fixture(scope="module")
+def head(profile):
+    """Sixteen members, taught on the GPU."""
+    torch.manual_seed(0)
+    lessons, kind = profile.annotated("cuda"), Architecture(members=16)
+    return train_head(*lessons, HeadTraining(steps=60), kind, launched("cuda"), progress=None)[0].to("cuda")
+
+
+@pytest.mark.parametrize("name", ["pocket", "pocket-vqgan"])
+def test_a_sample_is_that_of_the_cpu_but_for_rounding(name):
+    profile = load_profile(name)
+    here, there = (
+        to_uint8(profile.generator(device).sample(IDS, SEEDS, profile.sampling).images)
+        for device in ("cpu", "cuda")
+    )
+    off = np.abs(here.astype(int) - there).mean((1, 2, 3))
+    # VQGAN: a number near a border draws another code, and from there on another image
+    assert np.median(off) < 1 and (off < 1).mean() > (0.99 if name == "pocket" else 0.5)
+
+
+def test_judge_and_head_say_the_same_on_either(profile, head):
+    sample = profile.generator("cuda").sample(IDS, SEEDS, profile.sampling)
+    images = to_uint8(sample.images)
+    there = profile.judge.to("cuda")(images, IDS.numpy())
+    here = profile.judge.to("cpu")(images, IDS.numpy())
+    np.testing.assert_allclose(there, here, atol=2e-2)
+    masks, divergence = head.assess(sample)
+    again, same = head.to("cpu").assess(sample.cpu())
+    head.to("cuda")
+    assert (masks != again).mean() < 1e-2
+    np.testing.assert_allclose(divergence, same, atol=1e-2)
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_a_data_set_has_the_same_bytes_whenever_it_is_made(profile, head, bf16, tmp_path):
+    models = Models(profile.generator("cuda"), head, profile.judge.to("cuda"))
+    filters = calibrated(models, (0, 5), profile.sampling, samples=100, bf16=bf16)
+    spec = SynthesisSpec(
+        models.generator.sha256, head.sha256, (0, 5), 60, profile.sampling, shard_size=40, filters=filters,
+        judge_sha256=models.judge.sha256, device="cuda", bf16=bf16,
+    )  # fmt: skip
+    whole = synthesize(spec, models, tmp_path / "a", progress=False)
+    again = synthesize(spec, models, tmp_path / "b", progress=False)
+    assert [s["sha256"] for s in whole.shards] == [s["sha256"] for s in again.shards]
+    (tmp_path / "b" / whole.shards[1]["name"]).unlink()
+    synthesize(spec, models, tmp_path / "b", progress=False).verify()
+    assert 60 <= len(whole) <= 120
