@@ -126,13 +126,13 @@ def mean_layout(
     size = (0.9 * len(names) + 0.6, 0.9 * len(sets) + 0.3)
     figure, panels = plt.subplots(len(sets), len(names), figsize=size, squeeze=False)
     for row, (what, (masks, class_ids)) in zip(panels, sets.items(), strict=True):
-        for axes, (class_id, name) in zip(row, names.items(), strict=True):
+        for axes, class_id in zip(row, names, strict=True):
             own = masks[class_ids == class_id]
             axes.imshow((own > 0).mean(0), cmap="cividis", vmin=0, vmax=1)
             axes.plot(*(centres(own) - 0.5).T, ".", color=ORANGE, markersize=1.5)
             axes.set(xticks=[], yticks=[], ylabel=what if axes is row[0] else "")
             axes.spines[:].set_visible(False)
-            if row is panels[0]:
-                axes.set_title(name.replace("_", " "), fontsize=8)
+    for axes, name in zip(panels[0], names.values(), strict=True):
+        axes.set_title(name.replace("_", " "), fontsize=8)
     figure.tight_layout(pad=0.3)
     return figure

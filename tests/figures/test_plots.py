@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from bdgan_lib.figures.plots import bars, dots, lines, matrix
+from bdgan_lib.figures.plots import bars, dots, lines, matrix, mean_layout
 from bdgan_lib.figures.sheets import doubtful
 
 
@@ -81,3 +81,10 @@ def test_a_matrix_says_every_value_at_its_row_and_column():
     ) == 6
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["wheel", "wing", "beak"]
     assert np.array_equal(axes.images[0].get_array(), values)
+
+
+def test_a_layout_names_every_class_above_and_every_set_beside():
+    masks, ids = np.tile(np.eye(8, dtype=np.uint8), (6, 1, 1)), np.array([1, 5] * 3)
+    figure = mean_layout({"ours": (masks, ids), "real": (masks, ids)}, {1: "blue_jay", 5: "mug"})
+    assert [axes.get_title() for axes in figure.axes] == ["blue jay", "mug", "", ""]
+    assert [axes.get_ylabel() for axes in figure.axes] == ["ours", "", "real", ""]
