@@ -91,6 +91,9 @@ class Shell(InteractiveShell):
 class Judge:
     sha256 = "1" * 64
 
+    def to(self, device):
+        return self
+
     def __call__(self, images, class_ids):
         return np.linspace(0, 1, len(images), dtype=np.float32)
 

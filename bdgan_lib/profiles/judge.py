@@ -22,10 +22,12 @@ class NetworkJudge:
     ) -> None:
         self.network = network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.prepare, self.batch_size = prepare, batch_size
+        self.device = next(network.parameters(), torch.empty(0)).device
 
     def to(self, device: torch.device | str) -> "NetworkJudge":
         """Itself, computing on this device from now on: on a CPU beside a GPU it takes most of the time."""
         self.network.to(device)
+        self.device = torch.device(device)
         return self
 
     @cached_property
@@ -36,8 +38,8 @@ class NetworkJudge:
     @torch.inference_mode()
     def __call__(self, images: NDArray[np.uint8], class_ids: NDArray[np.integer]) -> NDArray[np.float32]:
         """The probability of each image's own class, [N]."""
-        found, device = [], next(self.network.parameters()).device
+        found = []
         for first in range(0, len(images), self.batch_size):
-            x = self.prepare(images[first : first + self.batch_size]).to(device)
+            x = self.prepare(images[first : first + self.batch_size]).to(self.device)
             found.append(self.network(x.contiguous(memory_format=torch.channels_last)).float().softmax(1))
         return torch.cat(found).cpu().numpy()[np.arange(len(images)), class_ids]

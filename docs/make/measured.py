@@ -76,6 +76,7 @@ SPEED = {  # benchmark -> its figure -> what it is
     "synthesis": {
         "labelled_images_per_second": "pocket, one core, 16 heads, both filters: labelled images per second",
         "labelled_over_unlabelled": "the same / the generator alone",
+        "labelled_over_unlabelled_bf16": "the same with labels in bfloat16",
         "two_workers_speedup": "two processes: times as fast as one, their start included",
         "memory_growth": "peak memory of 50,000 images / of 1,000",
         "peak_mb": "peak memory, MB",
