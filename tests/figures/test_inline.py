@@ -39,4 +39,6 @@ def test_it_is_a_jpeg_with_that_text():
 
 
 def test_outside_a_notebook_nothing_happens():
+    before = plt.get_backend()
     describe_figures()
+    assert plt.get_backend() == before
