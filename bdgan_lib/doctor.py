@@ -11,12 +11,12 @@ import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from bdgan_lib import __version__
-from bdgan_lib.generators import weights
+from bdgan_lib.checkpoints import download
+from bdgan_lib.core.precision import bf16_is_fast
+from bdgan_lib.core.types import BdganError
 from bdgan_lib.generators.vqgan import VQGAN
-from bdgan_lib.heads.examples import feature_bytes, free_disk
-from bdgan_lib.precision import bf16_is_fast
+from bdgan_lib.heads.training_data import feature_bytes, free_disk
 from bdgan_lib.profiles import Profile
-from bdgan_lib.types import BdganError
 
 _PACKAGES = (
     "torch",
@@ -38,7 +38,7 @@ def checkup(profile: Profile, batch_size: int = 8) -> Iterator[str]:
     name = torch.cuda.get_device_name() if device == "cuda" else f"{psutil.cpu_count()} CPU cores"
     bf16 = "fast" if bf16_is_fast(device) else "slow"
     yield f"device: {name}, {free / 1e9:.1f} GB free; bfloat16 is {bf16} on it"
-    folder = weights.cache_folder()
+    folder = download.cache_folder()
     yield f"disk: {free_disk(folder) / 1e9:.1f} GB free at {folder}"
 
     flops, size, features = generator_costs(profile)
@@ -86,7 +86,7 @@ def _files(profile: Profile) -> Iterator[str]:
     missing = []
     for entry in profile.needs:
         try:
-            ready = weights.converted(entry, profile.folder) is not None
+            ready = download.cached_safetensors(entry, profile.folder) is not None
             state = "ready" if ready else "not here"
         except BdganError as error:
             ready, state = False, str(error)

@@ -9,7 +9,7 @@ profile they print what is left out. Without the comment they are left out silen
 import ast
 from typing import Any
 
-from bdgan_lib.types import BdganError
+from bdgan_lib.core.types import BdganError
 
 
 def load_ipython_extension(shell: Any) -> None:

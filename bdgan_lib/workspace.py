@@ -7,16 +7,16 @@ from pathlib import Path
 
 import torch
 
-from bdgan_lib.data.shards import ShardedSet
-from bdgan_lib.generators.recorded import RecordedGenerator
+from bdgan_lib.datasets.shards import ShardedSet
+from bdgan_lib.generators.feature_generator import FeatureGenerator
 from bdgan_lib.generators.vqgan import VQGAN
 from bdgan_lib.heads.base import Head
-from bdgan_lib.heads.examples import batch_that_fits
 from bdgan_lib.heads.files import load_head, save_head
 from bdgan_lib.heads.training import HeadTraining, launched, train_head
+from bdgan_lib.heads.training_data import batch_that_fits
 from bdgan_lib.profiles import Profile
 from bdgan_lib.synthesis.filters import Models
-from bdgan_lib.synthesis.run import synthesize
+from bdgan_lib.synthesis.job import synthesize
 from bdgan_lib.synthesis.spec import SynthesisSpec
 
 
@@ -29,7 +29,7 @@ class Workspace:
     device: str = "cpu"  # where samples are drawn, labelled and learned from
 
     @cached_property
-    def generator(self) -> RecordedGenerator | VQGAN:
+    def generator(self) -> FeatureGenerator | VQGAN:
         return self.profile.generator(self.device)
 
     def head(self, config: HeadTraining = HeadTraining()) -> Head:  # noqa: B008

@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 from scipy.spatial import cKDTree
 
-from bdgan_lib.analysis.geometry import mask_statistics
-from bdgan_lib.analysis.shapes import CANVAS, aligned, chamfer_diversity
-from bdgan_lib.pocket.world import render_set
+from bdgan_lib.metrics.mask_geometry import mask_statistics
+from bdgan_lib.metrics.shape_diversity import CANVAS, aligned, chamfer_diversity
+from bdgan_lib.worlds.pocket import render_set
 from benchmarks.command import command
 from benchmarks.memory import peak_bytes
 

@@ -11,11 +11,11 @@ import time
 
 import numpy as np
 
-from bdgan_lib.annotation.drawing import Drawing
 from bdgan_lib.annotation.session import Session
+from bdgan_lib.annotation.undo_history import UndoHistory
 from bdgan_lib.annotation.widget import Annotator
-from bdgan_lib.data.annotations import Annotation, AnnotationStore
-from bdgan_lib.types import Sampling
+from bdgan_lib.core.sampling import Sampling
+from bdgan_lib.datasets.annotation_store import Annotation, AnnotationStore
 from benchmarks.command import command
 
 SIDE = 512
@@ -46,7 +46,7 @@ def measure(size: str) -> dict[str, float]:
         "robin_00000000", "robin", 0, 0, Sampling(), "0" * 64, np.zeros((SIDE, SIDE), np.uint8), "", classes
     )
     image = np.random.default_rng(0).integers(0, 255, (SIDE, SIDE, 3), np.uint8)
-    memory, saved, drawn = Drawing(np.zeros((2, SIDE, SIDE), np.uint8), len(classes)), [], []
+    memory, saved, drawn = UndoHistory(np.zeros((2, SIDE, SIDE), np.uint8), len(classes)), [], []
     with tempfile.TemporaryDirectory() as folder:
         with Session(AnnotationStore(folder), [item], lambda _: image, "bench") as session:
             widget = Annotator(session)

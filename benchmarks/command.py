@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from bdgan_lib.images import write_atomic
+from bdgan_lib.core.io import write_atomic
 
 
 def command(

@@ -19,19 +19,20 @@ from typing import Any
 import torch
 from torchvision.models import resnet50
 
+from bdgan_lib.core.sampling import Sampling
+from bdgan_lib.core.types import BdganError
 from bdgan_lib.generators.base import Generator
 from bdgan_lib.generators.biggan import BigGAN, BigGANConfig, BigGANNetwork
 from bdgan_lib.generators.biggan_deep import BigGANDeep
+from bdgan_lib.generators.class_scorer import NetworkScorer
+from bdgan_lib.generators.taming_checkpoint import IMAGENET
 from bdgan_lib.generators.vqgan import VQGAN
-from bdgan_lib.generators.vqgan_checkpoint import IMAGENET
 from bdgan_lib.generators.vqgan_network import VQGANNetwork
 from bdgan_lib.heads.label_head import build_head
 from bdgan_lib.profiles.imagenet import _normalised
-from bdgan_lib.profiles.judge import NetworkJudge
 from bdgan_lib.synthesis.filters import Models
-from bdgan_lib.synthesis.run import synthesize
+from bdgan_lib.synthesis.job import synthesize
 from bdgan_lib.synthesis.spec import Filters, SynthesisSpec
-from bdgan_lib.types import BdganError, Sampling
 from benchmarks.command import command
 from benchmarks.generators import package
 from benchmarks.label_head import ENSEMBLE, FAST, head_config
@@ -89,12 +90,12 @@ def of_generator(generator: Generator, images: int) -> dict[str, float]:
     alone = rate(lambda: generator.sample(ids, seeds, sampling, features=False))
     found = {"images_per_second": BATCH * alone}
     for k, head in heads.items():
-        labelled = rate(lambda h=head: h.assess(generator.sample(ids, seeds, sampling)))
+        labelled = rate(lambda h=head: h.predict_with_uncertainty(generator.sample(ids, seeds, sampling)))
         found[f"label_over_image{k}"] = alone / labelled
-    judge = NetworkJudge(resnet50().requires_grad_(False), _normalised, 50).to("cuda")
+    judge = NetworkScorer(resnet50().requires_grad_(False), _normalised, 50).to("cuda")
     spec = SynthesisSpec(
         generator.sha256, heads["_16"].sha256, tuple(range(100)), images // 100, sampling,
-        filters=Filters(0.0, 1.0), judge_sha256=judge.sha256, device="cuda",
+        filters=Filters(0.0, 1.0), scorer_sha256=judge.sha256, device="cuda",
     )  # fmt: skip
     torch.cuda.reset_peak_memory_stats()
     with tempfile.TemporaryDirectory() as folder:

@@ -24,12 +24,12 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from bdgan_lib.core.io import write_atomic
 from bdgan_lib.experiments.label_head import run
 from bdgan_lib.generators.biggan import BigGAN, BigGANConfig, BigGANNetwork
 from bdgan_lib.heads.base import Architecture, Head, HeadConfig
 from bdgan_lib.heads.cost import head_cost
 from bdgan_lib.heads.label_head import build_head
-from bdgan_lib.images import write_atomic
 from bdgan_lib.profiles import load_profile
 from benchmarks.memory import peak_bytes
 from benchmarks.published_head import PublishedHead

@@ -21,14 +21,14 @@ from typing import TypeVar
 
 import torch
 
+from bdgan_lib.core.image_tensors import to_uint8
+from bdgan_lib.core.precision import bf16_is_fast, one_thread
 from bdgan_lib.heads.base import Architecture
 from bdgan_lib.heads.files import load_head, save_head
 from bdgan_lib.heads.training import HeadTraining, train_head
-from bdgan_lib.images import to_uint8
-from bdgan_lib.precision import bf16_is_fast, one_thread
 from bdgan_lib.profiles import load_profile
-from bdgan_lib.synthesis.filters import Models, calibrated
-from bdgan_lib.synthesis.run import LOG, synthesize
+from bdgan_lib.synthesis.filters import Models, calibrate_filters
+from bdgan_lib.synthesis.job import LOG, synthesize
 from bdgan_lib.synthesis.spec import SynthesisSpec
 from benchmarks.command import command
 from benchmarks.memory import peak_bytes
@@ -47,11 +47,11 @@ def world(steps: int) -> tuple[Models, SynthesisSpec]:
     head, _ = train_head(
         *profile.annotated(), HeadTraining(steps=steps), Architecture(members=16), progress=None
     )
-    models, classes = Models(profile.generator(), head, profile.judge), tuple(range(len(profile.classes)))
-    filters = calibrated(models, classes, profile.sampling, samples=200)
+    models, classes = Models(profile.generator(), head, profile.scorer), tuple(range(len(profile.classes)))
+    filters = calibrate_filters(models, classes, profile.sampling, samples=200)
     return models, SynthesisSpec(
         models.generator.sha256, head.sha256, classes, 1, profile.sampling,
-        filters=filters, judge_sha256=profile.judge.sha256,
+        filters=filters, scorer_sha256=profile.scorer.sha256,
     )  # fmt: skip
 
 
@@ -86,7 +86,7 @@ def timed(work: Callable[..., T], *arguments: object) -> tuple[float, float, T]:
 def write_many(spec: SynthesisSpec, head: Path) -> None:
     """One data set by models from files, for its memory."""
     profile = load_profile("pocket")
-    labelled(Models(profile.generator(), load_head(head), profile.judge), spec)
+    labelled(Models(profile.generator(), load_head(head), profile.scorer), spec)
 
 
 def measure(size: str) -> dict[str, float]:

@@ -18,19 +18,19 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.segmentation import deeplabv3_resnet50
 
-from bdgan_lib.downstream.fitting import FitConfig, fit_batches, seeded
-from bdgan_lib.downstream.worth import class_masks
+from bdgan_lib.core.labelled_arrays import class_masks
+from bdgan_lib.core.precision import bf16_is_fast
+from bdgan_lib.core.sampling import Sampling
 from bdgan_lib.generators.code_sampling import CodeSampler
+from bdgan_lib.generators.taming_checkpoint import IMAGENET
 from bdgan_lib.generators.vqgan import VQGAN
-from bdgan_lib.generators.vqgan_checkpoint import IMAGENET
 from bdgan_lib.generators.vqgan_network import VQGANNetwork
 from bdgan_lib.heads.base import HeadConfig
 from bdgan_lib.heads.label_head import build_head
-from bdgan_lib.pocket.networks import UNet
-from bdgan_lib.precision import bf16_is_fast
 from bdgan_lib.profiles import load_profile
 from bdgan_lib.synthesis.online import Batch, OnlineSynthesis
-from bdgan_lib.types import Sampling
+from bdgan_lib.training.supervised import FitConfig, fit_batches, seeded
+from bdgan_lib.worlds.networks import UNet
 from benchmarks.command import command
 from benchmarks.label_head import in_turns
 

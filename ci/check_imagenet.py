@@ -74,7 +74,7 @@ def make_inception(path: Path) -> None:
 
 def make_vqgan(path: Path) -> None:
     """As the converter leaves it."""
-    from bdgan_lib.generators.vqgan_checkpoint import IMAGENET
+    from bdgan_lib.generators.taming_checkpoint import IMAGENET
     from bdgan_lib.generators.vqgan_network import VQGANNetwork
 
     network = VQGANNetwork(IMAGENET)

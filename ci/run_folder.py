@@ -166,6 +166,6 @@ def commit() -> str | None:
 
 def write(path: Path, text: str) -> None:
     """Whole or not at all. Imported late: the arguments are checked before the library is installed."""
-    from bdgan_lib.images import write_atomic
+    from bdgan_lib.core.io import write_atomic
 
     write_atomic(path, text.encode("utf-8"))

@@ -6,10 +6,11 @@ import torch
 from pytorch_pretrained_biggan import BigGAN, BigGANConfig
 from pytorch_pretrained_biggan.model import BigGANBatchNorm, SelfAttn
 
-from bdgan_lib.data.shards import MANIFEST, ShardedSet, write_manifest, write_shard
+from bdgan_lib.core.ids import sample_id
+from bdgan_lib.core.labelled_arrays import LabelledSample
+from bdgan_lib.datasets.shards import MANIFEST, ShardedSet, write_manifest, write_shard
 from bdgan_lib.generators.vqgan import VQGAN
 from bdgan_lib.generators.vqgan_network import VQGANConfig, VQGANNetwork
-from bdgan_lib.types import LabelledSample, sample_id
 
 SETTINGS = {
     "output_dim": 32,

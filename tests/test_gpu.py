@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from bdgan_lib.core.image_tensors import to_uint8
 from bdgan_lib.heads.base import Architecture
 from bdgan_lib.heads.training import HeadTraining, launched, train_head
-from bdgan_lib.images import to_uint8
 from bdgan_lib.profiles import load_profile
-from bdgan_lib.synthesis.filters import Models, calibrated
-from bdgan_lib.synthesis.run import synthesize
+from bdgan_lib.synthesis.filters import Models, calibrate_filters
+from bdgan_lib.synthesis.job import synthesize
 from bdgan_lib.synthesis.spec import SynthesisSpec
 
 pytestmark = [
@@ -47,11 +47,11 @@ def test_a_sample_is_that_of_the_cpu_but_for_rounding(name):
 def test_judge_and_head_say_the_same_on_either(profile, head):
     sample = profile.generator("cuda").sample(IDS, SEEDS, profile.sampling)
     images = to_uint8(sample.images)
-    there = profile.judge.to("cuda")(images, IDS.numpy())
-    here = profile.judge.to("cpu")(images, IDS.numpy())
+    there = profile.scorer.to("cuda")(images, IDS.numpy())
+    here = profile.scorer.to("cpu")(images, IDS.numpy())
     np.testing.assert_allclose(there, here, atol=2e-2)
-    masks, divergence = head.assess(sample)
-    again, same = head.to("cpu").assess(sample.cpu())
+    masks, divergence = head.predict_with_uncertainty(sample)
+    again, same = head.to("cpu").predict_with_uncertainty(sample.cpu())
     head.to("cuda")
     assert (masks != again).mean() < 1e-2
     np.testing.assert_allclose(divergence, same, atol=1e-2)
@@ -59,11 +59,11 @@ def test_judge_and_head_say_the_same_on_either(profile, head):
 
 @pytest.mark.parametrize("bf16", [False, True])
 def test_a_data_set_has_the_same_bytes_whenever_it_is_made(profile, head, bf16, tmp_path):
-    models = Models(profile.generator("cuda"), head, profile.judge.to("cuda"))
-    filters = calibrated(models, (0, 5), profile.sampling, samples=100, bf16=bf16)
+    models = Models(profile.generator("cuda"), head, profile.scorer.to("cuda"))
+    filters = calibrate_filters(models, (0, 5), profile.sampling, samples=100, bf16=bf16)
     spec = SynthesisSpec(
         models.generator.sha256, head.sha256, (0, 5), 60, profile.sampling, shard_size=40, filters=filters,
-        judge_sha256=models.judge.sha256, device="cuda", bf16=bf16,
+        scorer_sha256=models.scorer.sha256, device="cuda", bf16=bf16,
     )  # fmt: skip
     whole = synthesize(spec, models, tmp_path / "a", progress=False)
     again = synthesize(spec, models, tmp_path / "b", progress=False)

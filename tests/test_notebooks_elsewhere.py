@@ -14,20 +14,22 @@ import matplotlib.pyplot as plt
 from IPython.core.interactiveshell import InteractiveShell
 
 from bdgan_lib import profiles
-from bdgan_lib.data.annotations import Annotation, AnnotationStore, resized
-from bdgan_lib.downstream.tasks import FOREGROUND, grouped
+from bdgan_lib.core.ids import sample_id
+from bdgan_lib.core.image_codecs import encode_png
+from bdgan_lib.core.sampling import Sampling
+from bdgan_lib.core.types import BdganError
+from bdgan_lib.datasets.annotation_store import Annotation, AnnotationStore, resize_annotations
+from bdgan_lib.downstream.tasks import FOREGROUND, task_of_groups
 from bdgan_lib.generators.biggan_deep import BigGANDeep
-from bdgan_lib.generators.transfer import Embedded
+from bdgan_lib.generators.reencoded import ReencodedGenerator
 from bdgan_lib.generators.vqgan import VQGAN
 from bdgan_lib.generators.vqgan_network import VQGANNetwork
-from bdgan_lib.images import encode_png
 from bdgan_lib.paper.catalogue import CATALOGUE
-from bdgan_lib.paper.material import Material
+from bdgan_lib.paper.figure_data import FigureData
 from bdgan_lib.paper.write import write_figures
-from bdgan_lib.pocket.world import CLASSES
 from bdgan_lib.profiles.imagenet import ImageNetProfile
-from bdgan_lib.types import BdganError, Sampling, sample_id
 from bdgan_lib.workspace import Workspace
+from bdgan_lib.worlds.pocket import CLASSES
 from tests.conftest import TINY
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
@@ -50,7 +52,7 @@ class StandIn(ImageNetProfile):
     synsets: tuple = ()
     quality_features = staticmethod(lambda images: images[:, ::8, ::8, 0].reshape(len(images), -1) / 255)
     tasks = cached_property(
-        lambda self: {"FG/BG": grouped("stand-in", "FG/BG", {FOREGROUND: range(12)}, 12)},
+        lambda self: {"FG/BG": task_of_groups("stand-in", "FG/BG", {FOREGROUND: range(12)}, 12)},
     )
 
     def generator(self, device="cpu", bf16=False):
@@ -63,7 +65,7 @@ class StandIn(ImageNetProfile):
         return np.random.default_rng(0).random(len(images)).astype(np.float32)
 
     @property
-    def judge(self):
+    def scorer(self):
         return Judge()
 
     @property
@@ -78,7 +80,7 @@ class Second(StandIn):
         return self.models[1]
 
     def annotated(self, device="cpu", hold_out=False):
-        return Embedded(*self.models), resized(self._chosen(hold_out), 32, 32)
+        return ReencodedGenerator(*self.models), resize_annotations(self._chosen(hold_out), 32, 32)
 
 
 class Shell(InteractiveShell):
@@ -113,7 +115,7 @@ def world(tmp_path, monkeypatch, biggan, vqgan):
                            generator.sha256, disc, "somebody")
             )  # fmt: skip
     monkeypatch.setitem(profiles.PROFILES, "stand-in", lambda: profile)
-    monkeypatch.setattr("bdgan_lib.paper.material.STEPS", 3)
+    monkeypatch.setattr("bdgan_lib.paper.figure_data.STEPS", 3)
     monkeypatch.chdir(tmp_path)
     Shell.clear_instance()
     with matplotlib.rc_context():
@@ -155,7 +157,7 @@ def test_with_photographs_there_are_distances_to_them(world, name, tmp_path, cap
 
 
 def test_figures_are_drawn_from_its_samples_and_each_says_whose_it_shows(world, tmp_path, capsys):
-    material = Material(Workspace(world, tmp_path / "run"), images_per_class=10)
+    material = FigureData(Workspace(world, tmp_path / "run"), images_per_class=10)
     found = write_figures(material, tmp_path / "figures")
     left = [line for line in capsys.readouterr().out.splitlines() if "left out" in line]
     assert len(found) + len(left) == len(CATALOGUE) and len(left) <= 1, "mean shapes ask for some foreground"

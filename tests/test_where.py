@@ -5,7 +5,7 @@ import re
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
-from bdgan_lib.types import BdganError
+from bdgan_lib.core.types import BdganError
 
 
 @pytest.fixture

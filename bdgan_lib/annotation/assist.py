@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bdgan_lib.annotation.strokes import brush
-from bdgan_lib.data.polygons import Ring, fill, outline, simplified, smooth
-from bdgan_lib.types import BdganError
+from bdgan_lib.core.polygons import Ring, fill, outline, simplified, smooth
+from bdgan_lib.core.types import BdganError
 
 Image = NDArray[np.uint8]  # [H, W, 3]
 Mask = NDArray[np.bool_]  # [H, W]
@@ -58,7 +58,7 @@ def grabcut(
     return _cut(image, known, iterations)
 
 
-def snapped(image: Image, foreground: NDArray[np.floating], sure: float = 0.9) -> Mask:
+def snap_to_image(image: Image, foreground: NDArray[np.floating], sure: float = 0.9) -> Mask:
     """A head's probability of foreground [H, W] as a mask whose outline lies at the image's edges.
 
     Where the head is less than `sure`, GrabCut decides: the head knows what is the object, the image where it
@@ -88,7 +88,7 @@ def superpixel_at(image: Image, x: float, y: float, count: int = 100) -> Mask:
     return found == found[int(y), int(x)]
 
 
-def editable(mask: Mask, tolerance: float | None = None, bound: float = 0.97) -> list[Ring]:
+def editable_rings(mask: Mask, tolerance: float | None = None, bound: float = 0.97) -> list[Ring]:
     """A mask as rings with few vertices, for a hand to move: `fill` brings nearly the same mask back.
 
     The outline is simplified by `tolerance` pixels; by default by as many as keep the overlap with the mask

@@ -9,15 +9,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bdgan_lib.annotation.assist import snapped
-from bdgan_lib.data.annotations import Annotation
+from bdgan_lib.annotation.assist import snap_to_image
+from bdgan_lib.core.image_tensors import to_uint8
+from bdgan_lib.core.types import UNLABELLED, BdganError
+from bdgan_lib.datasets.annotation_store import Annotation
+from bdgan_lib.generators.base import Generator
 from bdgan_lib.heads.base import Architecture, HeadConfig, largest
 from bdgan_lib.heads.ensemble import image_divergence, mean_and_divergence
-from bdgan_lib.heads.examples import Examples, Sampler, collect, in_runs, samples_of
 from bdgan_lib.heads.label_head import build_head
 from bdgan_lib.heads.training import HeadTraining, fit_head
-from bdgan_lib.images import to_uint8
-from bdgan_lib.types import UNLABELLED, BdganError
+from bdgan_lib.heads.training_data import TrainingData, collect_training_data, in_sampling_order, samples_of
 
 
 class Proposer:
@@ -30,7 +31,7 @@ class Proposer:
 
     def __init__(
         self,
-        generator: Sampler,
+        generator: Generator,
         candidates: Iterable[Annotation],
         parts: bool = False,
         members: int = 4,
@@ -47,9 +48,9 @@ class Proposer:
         """
         self._generator, self._parts, self._seed = generator, parts, seed
         self._steps, self._warm_steps = steps, warm_steps
-        self._candidates = [replace(a, mask=np.zeros_like(a.mask)) for a in in_runs(candidates)]
+        self._candidates = [replace(a, mask=np.zeros_like(a.mask)) for a in in_sampling_order(candidates)]
         self._index = {a.id: i for i, a in enumerate(self._candidates)}
-        self._pool = collect(generator, self._candidates, parts, folder=folder)
+        self._pool = collect_training_data(generator, self._candidates, parts, folder=folder)
         self._images: dict[str, NDArray[np.uint8]] = {}  # of the candidates proposed for
         blocks = tuple((name, channels, side) for name, (channels, side) in generator.blocks.items())
         names = ("background", *(f"part {k}" for k in range(1, max(map(self._labels, self._candidates)))))
@@ -78,7 +79,7 @@ class Proposer:
         wanted = torch.from_numpy(np.stack([a.mask for a in found]))
         if not self._parts:
             wanted = torch.where(wanted == UNLABELLED, UNLABELLED, (wanted > 0).to(torch.uint8))
-        examples = Examples(lambda i: self._pool.batch(chosen[i]), self._pool.class_ids[chosen], wanted)
+        examples = TrainingData(lambda i: self._pool.batch(chosen[i]), self._pool.class_ids[chosen], wanted)
         steps = self._warm_steps if self._fits else self._steps
         seed = self._seed + self._fits  # each fit sees an order of its own
         fit_head(self._head, examples, HeadTraining(steps=steps, parts=self._parts, seed=seed))
@@ -95,7 +96,7 @@ class Proposer:
             self._images[id] = to_uint8(sample.images)[0]
         own = mean[0, : self._labels(candidate)]  # [K, H, W]; other classes may have more
         foreground = 1 - own[0] / own.sum(0)
-        found = snapped(self._images[id], foreground.numpy())
+        found = snap_to_image(self._images[id], foreground.numpy())
         return np.where(found, 1 + largest(own[None, 1:])[0].numpy(), 0).astype(np.uint8)
 
     def divergence(self, ids: Sequence[str]) -> NDArray[np.float32]:

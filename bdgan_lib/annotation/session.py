@@ -18,12 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bdgan_lib.annotation import assist
-from bdgan_lib.annotation.queue import next_ids
-from bdgan_lib.annotation.work import Work, base_stroke
-from bdgan_lib.data import rle
-from bdgan_lib.data.annotations import Annotation, AnnotationStore
-from bdgan_lib.data.journal import Entry, Journal
-from bdgan_lib.types import BdganError
+from bdgan_lib.annotation.active_learning import next_ids
+from bdgan_lib.annotation.item_state import ItemState, base_stroke
+from bdgan_lib.core import rle
+from bdgan_lib.core.types import BdganError
+from bdgan_lib.datasets.annotation_store import Annotation, AnnotationStore
+from bdgan_lib.datasets.journal import Entry, Journal
 
 Command = Mapping[str, Any]
 LONGEST_PAUSE = 60.0  # seconds; of a longer one nobody was at work
@@ -178,7 +178,7 @@ class Session:
         region = (labels == command.get("label")) & (instances == command.get("instance"))
         if not region.any():
             raise BdganError("nothing of this label and object is drawn; point at a region")
-        self.rings = [ring.tolist() for ring in assist.editable(region)]
+        self.rings = [ring.tolist() for ring in assist.editable_rings(region)]
 
     def _learn(self, _command: Command) -> None:
         self._model.fit(self.labelled())
@@ -260,9 +260,9 @@ class Session:
         self.work = self._restored(id)  # first: it may fail
         self.id, self._since = id, self._clock()
 
-    def _restored(self, id: str) -> Work:
+    def _restored(self, id: str) -> ItemState:
         """An image's work from the journal; what others have put into the store since is its last entry."""
-        work, found = Work(self.items[id]), None if id in self._unsettled else self._stored(id)
+        work, found = ItemState(self.items[id]), None if id in self._unsettled else self._stored(id)
         ours = found is None
         for entry in self._entries.get(id, []):
             work.take(entry)
@@ -285,7 +285,7 @@ class Session:
             self._take(work, {**entry, "stroke": base_stroke(found)})
         return work
 
-    def _take(self, work: Work, entry: Entry) -> None:
+    def _take(self, work: ItemState, entry: Entry) -> None:
         work.take(entry)
         self._entries.setdefault(work.item.id, []).append(entry)
         self._unsettled.add(work.item.id)
@@ -304,7 +304,7 @@ class Session:
         except (OSError, BdganError) as error:
             self.error = f"not saved: {error}"
 
-    def _settle(self, work: Work) -> None:
+    def _settle(self, work: ItemState) -> None:
         """Bring the store to what the journal says of an image."""
         id, made = work.item.id, work.annotation()
         if made is None:
@@ -325,7 +325,7 @@ class Session:
         return self.proposer
 
 
-def _same(work: Work, found: Annotation) -> bool:
+def _same(work: ItemState, found: Annotation) -> bool:
     """Whether the store's annotation is what the journal says so far."""
     made = work.annotation()
     if made is None or not np.array_equal(made.mask, found.mask):

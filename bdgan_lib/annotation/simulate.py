@@ -11,8 +11,8 @@ import numpy as np
 
 from bdgan_lib.annotation.assist import Image, Mask, grabcut, overlap
 from bdgan_lib.annotation.strokes import brush
-from bdgan_lib.data import rle
-from bdgan_lib.data.polygons import fill, outline, simplified, smooth
+from bdgan_lib.core import rle
+from bdgan_lib.core.polygons import fill, outline, simplified, smooth
 
 
 class Move(NamedTuple):

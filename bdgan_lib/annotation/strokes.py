@@ -17,9 +17,9 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bdgan_lib.data import rle
-from bdgan_lib.data.polygons import fill
-from bdgan_lib.types import UNLABELLED, BdganError
+from bdgan_lib.core import rle
+from bdgan_lib.core.polygons import fill
+from bdgan_lib.core.types import UNLABELLED, BdganError
 
 Stroke = Mapping[str, Any]
 Region = tuple[NDArray[np.bool_], int, int]  # pixels [H, W], the label and the instance they get

@@ -10,8 +10,9 @@ import anywidget
 import traitlets
 
 from bdgan_lib.annotation.session import Session
-from bdgan_lib.images import encode_png, palette
-from bdgan_lib.types import BdganError
+from bdgan_lib.core.image_codecs import encode_png
+from bdgan_lib.core.types import BdganError
+from bdgan_lib.visualization.colors import palette
 
 
 class Annotator(anywidget.AnyWidget):

@@ -6,7 +6,7 @@ import sys
 # each registers its commands, in the order of the help
 from bdgan_lib.cli import networks, datasets, labels, benchmark, weights  # noqa: F401  # isort: skip
 from bdgan_lib.cli.options import app
-from bdgan_lib.types import BdganError
+from bdgan_lib.core.types import BdganError
 
 
 def main() -> None:

@@ -5,16 +5,12 @@ from typing import Annotated
 
 import typer
 
-from bdgan_lib.cli.options import (
-    Out,
-    ProfileName,
-    app,
-)
-from bdgan_lib.downstream.leaderboard.gallery import galleries
-from bdgan_lib.downstream.leaderboard.result import load_result
-from bdgan_lib.downstream.leaderboard.score import score
-from bdgan_lib.downstream.leaderboard.site import write_site
-from bdgan_lib.downstream.leaderboard.truth import InFolder, Truth, write_truth
+from bdgan_lib.cli.options import Out, ProfileName, app
+from bdgan_lib.downstream.benchmark.gallery import galleries
+from bdgan_lib.downstream.benchmark.result import load_result
+from bdgan_lib.downstream.benchmark.score import score
+from bdgan_lib.downstream.benchmark.site import write_site
+from bdgan_lib.downstream.benchmark.truth import InFolder, Truth, write_truth
 from bdgan_lib.downstream.tasks import Task
 from bdgan_lib.profiles import Profile, load_profile
 

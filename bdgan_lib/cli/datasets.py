@@ -7,7 +7,6 @@ from typing import Annotated
 import torch
 import typer
 
-from bdgan_lib.analysis.geometry import COLUMNS
 from bdgan_lib.cli.options import (
     Device,
     Head,
@@ -21,18 +20,19 @@ from bdgan_lib.cli.options import (
     names_of,
     sampling_of,
 )
-from bdgan_lib.data.datasheet import CARD, CROISSANT, describe
-from bdgan_lib.data.export import EXPORTS, export_set
-from bdgan_lib.data.shards import ShardedSet
-from bdgan_lib.data.validate import validate
+from bdgan_lib.core.io import as_path
+from bdgan_lib.core.types import BdganError
+from bdgan_lib.datasets.card import CARD, CROISSANT, write_card
+from bdgan_lib.datasets.formats.export import EXPORTS, export_set
+from bdgan_lib.datasets.shards import ShardedSet
+from bdgan_lib.datasets.validate import validate
 from bdgan_lib.heads.files import load_head
 from bdgan_lib.heads.training import train_head
-from bdgan_lib.images import located
+from bdgan_lib.metrics.mask_geometry import COLUMNS
 from bdgan_lib.profiles import load_profile
-from bdgan_lib.synthesis.filters import Models, calibration
-from bdgan_lib.synthesis.run import synthesize
+from bdgan_lib.synthesis.filters import Models, load_or_calibrate_filters
+from bdgan_lib.synthesis.job import synthesize
 from bdgan_lib.synthesis.spec import SynthesisSpec
-from bdgan_lib.types import BdganError
 
 
 @app.command("synthesize")
@@ -75,17 +75,17 @@ def synthesize_command(
     generator, sampling = world.generator(device), sampling_of(world, truncation, top_k, top_p, temperature)
     labeller = load_head(head) if head else train_head(*world.annotated(device))[0]
     agreed = keep_agreed if labeller.config.architecture.members > 1 else 1.0  # one alone never disagrees
-    models = Models(generator, labeller.to(device), world.judge.to(device) if keep_confident < 1 else None)
-    filters = calibration(
-        located(out), models, ids, sampling, keep_confident, agreed, calibration_samples, bf16
+    models = Models(generator, labeller.to(device), world.scorer.to(device) if keep_confident < 1 else None)
+    filters = load_or_calibrate_filters(
+        as_path(out), models, ids, sampling, keep_confident, agreed, calibration_samples, bf16
     )
     spec = SynthesisSpec(
         generator.sha256, labeller.sha256, ids, images, sampling, batch_size, shard_size, first_seed, filters,
-        models.judge.sha256 if models.judge else "", torch.device(device).type, world.licence,
+        models.scorer.sha256 if models.scorer else "", torch.device(device).type, world.licence,
         bf16, jpeg,
     )  # fmt: skip
     if engine == "ray":
-        from bdgan_lib.synthesis.run_ray import synthesize_on_ray
+        from bdgan_lib.synthesis.ray_backend import synthesize_on_ray
 
         synthesize_on_ray(spec, models, out, workers, gpus)
     elif engine == "local":
@@ -114,7 +114,7 @@ def export_command(
 @app.command("validate")
 def validate_command(folder: DataSet) -> None:
     """Check every file of a data set; exit code 2 if one is damaged, strange or missing."""
-    if findings := validate(located(folder)):
+    if findings := validate(as_path(folder)):
         print(*findings, sep="\n")
         raise typer.Exit(2)
     print(f"{folder}: whole")
@@ -123,7 +123,7 @@ def validate_command(folder: DataSet) -> None:
 @app.command("describe")
 def describe_command(folder: DataSet) -> None:
     """Write a data set's data card and its Croissant metadata."""
-    describe(located(folder))
+    write_card(as_path(folder))
     print(f"{folder}: {CARD}, {CROISSANT}")
 
 
@@ -142,7 +142,7 @@ def statistics_command(
     pictures = sorted(path for path in real.rglob("*") if path.is_file()) if real else []
     if real and not pictures:
         raise BdganError(f"{real} holds no pictures; give a folder of JPEG or PNG files")
-    row = of_folder(ShardedSet(located(folder)), load_profile(profile), images, pictures)
+    row = of_folder(ShardedSet(as_path(folder)), load_profile(profile), images, pictures)
     for name, value in row.items():
         if not isinstance(value, list):
             print(f"{name:<8}{value:>10.4g}  {COLUMNS.get(name, '')}")

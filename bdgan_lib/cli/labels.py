@@ -6,15 +6,15 @@ from typing import Annotated
 import typer
 
 from bdgan_lib.cli.options import Out, ProfileName, app
-from bdgan_lib.data.annotations import AnnotationStore
-from bdgan_lib.data.exchange import FORMATS, export_annotations, import_annotations
-from bdgan_lib.data.exchange.guards import named
-from bdgan_lib.data.release import import_release
-from bdgan_lib.heads.examples import samples_of
-from bdgan_lib.images import to_uint8
+from bdgan_lib.core.image_tensors import to_uint8
+from bdgan_lib.core.types import BdganError
+from bdgan_lib.core.validation import collect_errors
+from bdgan_lib.datasets.annotation_store import AnnotationStore
+from bdgan_lib.datasets.formats.exchange import FORMATS, export_annotations, import_annotations
+from bdgan_lib.datasets.official_annotations import import_official_annotations
+from bdgan_lib.heads.training_data import samples_of
 from bdgan_lib.profiles import load_profile
 from bdgan_lib.profiles.imagenet import ImageNetProfile
-from bdgan_lib.types import BdganError
 
 
 @app.command()
@@ -43,7 +43,7 @@ def import_release_command(
         )
     print("licence of the release's annotations and latents: CC BY-NC 4.0")
     generator, store = world.generator(), world.annotations()
-    print(import_release(folder, store, generator.sha256, world.classes, world.synsets))
+    print(import_official_annotations(folder, store, generator.sha256, world.classes, world.synsets))
 
 
 @app.command("export-labels")
@@ -74,7 +74,7 @@ def import_labels_command(
     store, added = AnnotationStore(out), 0
     with store.writing():
         for annotation in annotations:
-            with named(annotation.id, losses):
+            with collect_errors(annotation.id, losses):
                 store.add(annotation)
                 added += 1
     print(*[f"{out}: {added} annotations came in", *losses], sep="\n  ")

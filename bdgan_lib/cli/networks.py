@@ -20,16 +20,21 @@ from bdgan_lib.cli.options import (
     names_of,
     sampling_of,
 )
+from bdgan_lib.core.image_codecs import decode_image, encode_png
+from bdgan_lib.core.image_tensors import to_uint8
+from bdgan_lib.core.io import write_atomic
+from bdgan_lib.core.types import BdganError
 from bdgan_lib.doctor import checkup
 from bdgan_lib.generators.vqgan import VQGAN
 from bdgan_lib.heads.base import Architecture
 from bdgan_lib.heads.files import load_head, save_head
 from bdgan_lib.heads.training import HeadTraining, launched, train_head
-from bdgan_lib.images import decode_image, encode_png, grid, overlay, to_uint8, write_atomic
-from bdgan_lib.profiles import dozen, load_profile, record_assets
+from bdgan_lib.profiles import load_profile, record_assets
 from bdgan_lib.profiles.pocket import PocketProfile
-from bdgan_lib.synthesis.real import fitted, label_images
-from bdgan_lib.types import BdganError
+from bdgan_lib.profiles.profile import evenly_spaced
+from bdgan_lib.synthesis.label_real import center_square, label_images
+from bdgan_lib.visualization.colors import overlay
+from bdgan_lib.visualization.grids import grid
 
 
 @app.command()
@@ -38,7 +43,7 @@ def info(profile: ProfileName = "pocket") -> None:
     world = load_profile(profile)
     files, generator = world.verify(), world.generator()
     print(f"profile {world.name}: {files} files verified in {world.folder}")
-    print(f"{len(world.classes)} classes: {', '.join(dozen(world.classes))}")
+    print(f"{len(world.classes)} classes: {', '.join(evenly_spaced(world.classes))}")
     print(
         f"generator {generator.sha256[:12]}: "
         + ", ".join(f"{b} {c}x{s}x{s}" for b, (c, s) in generator.blocks.items())
@@ -62,7 +67,7 @@ def sample(
 ) -> None:
     """Draw samples into one PNG, a row per class; with --head their labels are laid over."""
     world = load_profile(profile)
-    names = names_of(classes) or dozen(world.classes)
+    names = names_of(classes) or evenly_spaced(world.classes)
     ids = torch.tensor([world.class_id(name) for name in names]).repeat_interleave(count)
     seeds = torch.arange(first_seed, first_seed + count).repeat(len(names))
     labeller = load_head(head).to(device) if head else None
@@ -119,7 +124,9 @@ def label_command(
     generator, labeller = world.generator(), load_head(head)
     if not isinstance(generator, VQGAN):
         raise BdganError(f"profile {profile} cannot encode pictures; use pocket-vqgan or imagenet-vqgan")
-    images = np.stack([fitted(decode_image(path.read_bytes()), generator.image_size) for path in files])
+    images = np.stack(
+        [center_square(decode_image(path.read_bytes()), generator.image_size) for path in files]
+    )
     masks, _ = label_images(generator, labeller, images, np.full(len(images), world.class_id(class_name)))
     out.mkdir(parents=True, exist_ok=True)
     for path, mask in zip(files, masks, strict=True):
@@ -169,11 +176,11 @@ def figures(
     profile: ProfileName = "pocket",
 ) -> None:
     """Draw the paper's figures and tables: a PNG and an SVG each, and a page of all."""
-    from bdgan_lib.paper.material import Material
+    from bdgan_lib.paper.figure_data import FigureData
     from bdgan_lib.paper.write import write_figures
     from bdgan_lib.workspace import Workspace
 
-    material = Material(Workspace(load_profile(profile), work, device), images_per_class, results)
+    material = FigureData(Workspace(load_profile(profile), work, device), images_per_class, results)
     found = write_figures(material, out, only or ())
     print(f"{out / 'index.html'}: {len(found)} figures and tables")
 

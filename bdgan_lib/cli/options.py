@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
+from bdgan_lib.core.sampling import Sampling
 from bdgan_lib.profiles import PROFILES, Profile
-from bdgan_lib.types import Sampling
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -1,1 +1,1 @@
-"""What lies on the disk: the annotations people make and the shards synthesis makes."""
+"""The address that data cards written before version 0.2 give for reading a set; see `bdgan_lib.datasets`."""

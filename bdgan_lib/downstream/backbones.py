@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
-from bdgan_lib.types import BdganError
+from bdgan_lib.core.types import BdganError
 
 BACKBONES = {  # name -> blocks per stage
     "pocket-10": (1, 1, 1, 1),

@@ -6,8 +6,8 @@ from torch import Tensor, nn
 from torchvision.models.segmentation.deeplabv3 import ASPP, DeepLabHead
 from torchvision.models.segmentation.fcn import FCNHead
 
+from bdgan_lib.core.types import BdganError
 from bdgan_lib.downstream.backbones import Backbone, build_backbone
-from bdgan_lib.types import BdganError
 
 HEADS = ("fcn", "deeplabv3", "unet")
 _SMALL_RATES = (2, 4, 6)  # of atrous convolutions on 8 x 8 maps; torchvision: 12, 24, 36, on 64 x 64 and so

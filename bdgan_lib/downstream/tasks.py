@@ -11,25 +11,17 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import TypeVar
+from hashlib import sha256
+from pathlib import Path, PurePath
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bdgan_lib.data.exchange.labelled import BACKGROUND, VOID
-from bdgan_lib.types import UNLABELLED, BdganError
+from bdgan_lib.core.labelled_arrays import mask_value
+from bdgan_lib.core.types import UNLABELLED, BdganError
+from bdgan_lib.datasets.formats.shapes import BACKGROUND, VOID
 
 FOREGROUND = "foreground"
-Number = TypeVar("Number", int, NDArray[np.integer])
-
-
-def mask_value(n: Number) -> Number:
-    """The value in masks of label or class n, counted from ground = 0.
-
-    It is n itself up to 254; from 255 on n + 1, because 255 says "unlabelled" in every mask.
-    """
-    return n + (n >= UNLABELLED)  # type: ignore[return-value]
 
 
 @dataclass(frozen=True)
@@ -96,7 +88,7 @@ class Task:
         return table
 
 
-def grouped(world: str, name: str, groups: Mapping[str, Sequence[int]], num_classes: int) -> Task:
+def task_of_groups(world: str, name: str, groups: Mapping[str, Sequence[int]], num_classes: int) -> Task:
     """The task whose labels are these groups of class ids, in their order after the ground."""
     labels, of_class = [BACKGROUND], [0] * num_classes
     for group, ids in groups.items():
@@ -112,9 +104,9 @@ def grouped(world: str, name: str, groups: Mapping[str, Sequence[int]], num_clas
     return Task(world, name, tuple(labels), tuple(of_class))
 
 
-def apart(world: str, name: str, ids: Sequence[int], classes: Sequence[str]) -> Task:
+def task_of_classes(world: str, name: str, ids: Sequence[int], classes: Sequence[str]) -> Task:
     """The task that tells these classes apart."""
-    return grouped(world, name, {classes[id]: [id] for id in ids}, len(classes))
+    return task_of_groups(world, name, {classes[id]: [id] for id in ids}, len(classes))
 
 
 _POCKET = {
@@ -130,11 +122,11 @@ def pocket_tasks(classes: Sequence[str]) -> dict[str, Task]:
     kinds = {kind: [classes.index(name) for name in names] for kind, names in _POCKET.items()}
     every = range(len(classes))
     found = [
-        apart("pocket", "Bird", kinds["bird"], classes),
-        apart("pocket", "Fish", kinds["fish"], classes),
-        grouped("pocket", "FG/BG", {FOREGROUND: every}, len(classes)),
-        grouped("pocket", "MC-superclass", kinds, len(classes)),
-        apart("pocket", "MC-all", every, classes),
+        task_of_classes("pocket", "Bird", kinds["bird"], classes),
+        task_of_classes("pocket", "Fish", kinds["fish"], classes),
+        task_of_groups("pocket", "FG/BG", {FOREGROUND: every}, len(classes)),
+        task_of_groups("pocket", "MC-superclass", kinds, len(classes)),
+        task_of_classes("pocket", "MC-all", every, classes),
     ]
     return {task.name: task for task in found}
 
@@ -152,12 +144,24 @@ def imagenet_tasks(path: Path, classes: Sequence[str]) -> dict[str, Task]:
     groups = dict(sorted(lists["MC-16"]["groups"].items(), key=lambda item: order[item[0]]))
     spaced = [every[i * len(every) // 127] for i in range(127)]
     found = [
-        apart("imagenet", "Dog", lists["Dog"]["indices"], classes),
-        apart("imagenet", "Bird", lists["Bird"]["indices"], classes),
-        grouped("imagenet", "FG/BG", {FOREGROUND: lists["FG/BG"]["indices"]}, len(classes)),
-        grouped("imagenet", "MC-16", groups, len(classes)),
-        apart("imagenet", "MC-100", lists["MC-100"]["indices"], classes),
-        apart("imagenet", "MC-128", spaced, classes),
-        apart("imagenet", "MC-992", every, classes),
+        task_of_classes("imagenet", "Dog", lists["Dog"]["indices"], classes),
+        task_of_classes("imagenet", "Bird", lists["Bird"]["indices"], classes),
+        task_of_groups("imagenet", "FG/BG", {FOREGROUND: lists["FG/BG"]["indices"]}, len(classes)),
+        task_of_groups("imagenet", "MC-16", groups, len(classes)),
+        task_of_classes("imagenet", "MC-100", lists["MC-100"]["indices"], classes),
+        task_of_classes("imagenet", "MC-128", spaced, classes),
+        task_of_classes("imagenet", "MC-992", every, classes),
     ]
     return {task.name: task for task in found}
+
+
+def split_of(file_name: str) -> str:
+    """The split of a real image by its file's name without folder and ending: anyone finds the same.
+
+    The sha256 of the name, its first 8 hexadecimal digits modulo 10: 0 and 1 test, 2 validation, else train.
+
+    >>> split_of("ILSVRC2012_val_00000001.JPEG")
+    'train'
+    """
+    digit = int(sha256(PurePath(file_name).stem.encode()).hexdigest()[:8], 16) % 10
+    return "test" if digit < 2 else "validation" if digit == 2 else "train"

@@ -10,16 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from bdgan_lib.analysis.fidelity import coverage, frechet_distance, kernel_distance, thumbnails
-from bdgan_lib.analysis.geometry import mask_statistics
-from bdgan_lib.analysis.shapes import chamfer_diversity
-from bdgan_lib.data.shards import ShardedSet
-from bdgan_lib.experiments.cells import Row, run_cells
-from bdgan_lib.experiments.pools import make_pool
-from bdgan_lib.experiments.segmentation import (
+from bdgan_lib.core.image_codecs import decode_image
+from bdgan_lib.core.types import BdganError
+from bdgan_lib.datasets.shards import ShardedSet
+from bdgan_lib.experiments.context import (
     ANNOTATED,
     RENDERED_SEED,
-    Bench,
+    ExperimentContext,
     labelled,
     pool_of,
     profile_of,
@@ -28,10 +25,13 @@ from bdgan_lib.experiments.segmentation import (
     sim,
     workers,
 )
-from bdgan_lib.images import decode_image
+from bdgan_lib.experiments.pools import make_pool
+from bdgan_lib.experiments.runner import Row, run_cells
+from bdgan_lib.metrics.fidelity import coverage, frechet_distance, kernel_distance, thumbnails
+from bdgan_lib.metrics.mask_geometry import mask_statistics
+from bdgan_lib.metrics.shape_diversity import chamfer_diversity
 from bdgan_lib.profiles import Profile
-from bdgan_lib.synthesis.real import fitted
-from bdgan_lib.types import BdganError
+from bdgan_lib.synthesis.label_real import center_square
 
 IMAGES = 6_000  # of a set; each part has its share
 REFERENCE_SEED = RENDERED_SEED + 2_000_000  # rendered scenes that every set is held against
@@ -53,14 +53,14 @@ def run(profile: Profile, folder: Path, seeds: int = 3) -> Row:
         for name, source in SETS.items()
         for part in range(1 if source is ANNOTATED else seeds)
     }
-    bench = Bench(profile.name, folder)
+    bench = ExperimentContext(profile.name, folder)
     for source in SETS.values():
         if source["kind"] == "pool":
             make_pool(pool_of(source), folder)
     return run_cells("analysis", cells, partial(measure, bench), folder, bench.about, workers())
 
 
-def measure(bench: Bench, settings: Mapping[str, Any]) -> Row:
+def measure(bench: ExperimentContext, settings: Mapping[str, Any]) -> Row:
     """Statistics of one part of a set."""
     profile, count = profile_of(bench.profile), settings["images"]
     part = slice(count * settings["part"], count * (settings["part"] + 1))
@@ -117,7 +117,7 @@ def of_folder(data: ShardedSet, profile: Profile, count: int, real: Sequence[Pat
     row = mask_row(np.stack(masks), np.array(ids))
     if not real:
         return row
-    picture = lambda path: fitted(decode_image(path.read_bytes()), profile.image_size)
+    picture = lambda path: center_square(decode_image(path.read_bytes()), profile.image_size)
     theirs = [profile.quality_features(np.stack([*map(picture, some)])) for some in _fifties(real)]
     return row | distances(np.concatenate(features), np.concatenate(theirs))
 

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from bdgan_lib.annotation.proposals import Proposer
 from bdgan_lib.annotation.simulate import Move, clicks, draw_grabcut, draw_polygon, draw_proposal
-from bdgan_lib.data.annotations import Annotation
-from bdgan_lib.experiments.cells import Row, run_cells
-from bdgan_lib.heads.examples import samples_of
-from bdgan_lib.images import to_uint8
+from bdgan_lib.core.image_tensors import to_uint8
+from bdgan_lib.datasets.annotation_store import Annotation
+from bdgan_lib.experiments.runner import Row, run_cells
+from bdgan_lib.heads.training_data import samples_of
 from bdgan_lib.profiles import Profile
 
 FIRST_SEED = 10_000_000  # of the samples to draw: nothing else uses them, nothing was chosen on them
@@ -22,7 +22,7 @@ FIRST_LABELLED = 10_100_000  # of those whose labels the proposals are learnt fr
 
 
 @dataclass(frozen=True)
-class ClickBench:
+class ClickExperiment:
     """Samples with the oracle's masks, to be drawn anew with each tool."""
 
     profile: Profile
@@ -91,7 +91,7 @@ def run(
     reached: share of images the tool brought there within `cap` corrections; a polygon's clicks are added to
     the others'. at_once: share where the first mask was good enough.
     """
-    bench = ClickBench(profile, images)
+    bench = ClickExperiment(profile, images)
     every = {"wanted": 0.9, "images": images}
     cells: dict[str, dict[str, Any]] = {
         "polygon": {"tool": "polygon", **every},

@@ -6,14 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from bdgan_lib.experiments.evidence import (
-    Difference,
-    Scores,
-    averaged,
-    crossing,
-    difference,
-    scores,
-)
+from bdgan_lib.experiments.runner import Scores, averaged, scores
+from bdgan_lib.metrics.statistics import Difference, crossing, difference
 
 Result = Mapping[str, Any]
 Row = dict[str, str]

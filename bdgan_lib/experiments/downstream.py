@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from bdgan_lib.downstream.pretraining.training import METHODS
-from bdgan_lib.experiments.cells import Row
-from bdgan_lib.experiments.segmentation import ANNOTATED, Bench, cell, rendered, sim
+from bdgan_lib.experiments.context import ANNOTATED, ExperimentContext, cell, rendered, sim
+from bdgan_lib.experiments.runner import Row
 from bdgan_lib.profiles import Profile
 
 IMAGES = 6_000  # of a synthetic set; paper: 100_000
@@ -29,7 +29,7 @@ def table2(profile: Profile, folder: Path, seeds: int = 3) -> Row:
         for task, steps in STEPS.items()
         for seed in range(seeds)
     }
-    return Bench(profile.name, folder).run("table2", cells)
+    return ExperimentContext(profile.name, folder).run("table2", cells)
 
 
 def set_size(profile: Profile, folder: Path, seeds: int = 3) -> Row:
@@ -48,7 +48,7 @@ def backbone(profile: Profile, folder: Path, seeds: int = 3) -> Row:
         for task in BOTH
         for seed in range(seeds)
     }
-    return Bench(profile.name, folder).run("backbone", cells)
+    return ExperimentContext(profile.name, folder).run("backbone", cells)
 
 
 def labels_per_class(profile: Profile, folder: Path, seeds: int = 3) -> Row:
@@ -89,4 +89,4 @@ def _each(
         for task in BOTH
         for seed in range(seeds)
     }
-    return Bench(profile.name, folder).run(name, cells)
+    return ExperimentContext(profile.name, folder).run(name, cells)

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from bdgan_lib.downstream.metrics import iou
-from bdgan_lib.downstream.selection import drop_gain, error_rates, image_counts, kept_miou, rank_correlation
-from bdgan_lib.experiments.cells import Row, run_cells
+from bdgan_lib.experiments.runner import Row, run_cells
 from bdgan_lib.heads.base import Architecture, HeadConfig
 from bdgan_lib.heads.cost import head_cost
 from bdgan_lib.heads.ensemble import image_divergence
-from bdgan_lib.heads.examples import Examples, collect
 from bdgan_lib.heads.label_head import build_head
 from bdgan_lib.heads.training import HeadTraining, fit_head, launched
+from bdgan_lib.heads.training_data import TrainingData, collect_training_data
+from bdgan_lib.metrics.segmentation import iou
+from bdgan_lib.metrics.uncertainty import drop_gain, error_rates, image_counts, kept_miou, rank_correlation
 from bdgan_lib.profiles import Profile
 
 FIRST_SEED = 8_000_000  # of the test samples: nothing else uses them, nothing was chosen on them
@@ -51,7 +51,7 @@ TRIALS: dict[str, dict[str, Any]] = {
 
 
 @dataclass(frozen=True)
-class LabelHeadBench:
+class LabelHeadExperiment:
     """One generator, its annotations, and fresh samples the oracle has labelled."""
 
     profile: Profile
@@ -62,17 +62,17 @@ class LabelHeadBench:
         return self.profile.generator()
 
     @cached_property
-    def pool(self) -> Examples:
+    def pool(self) -> TrainingData:
         """Ten annotated samples per class, the most recognisable first: five of them ship."""
         found = self.profile.annotate(self.generator, keep=10)
         found.sort(key=lambda a: (a.class_id, -a.extra["confidence"]))
-        return collect(self.generator, found, keep="memory")
+        return collect_training_data(self.generator, found, keep="memory")
 
     @cached_property
-    def test(self) -> Examples:
+    def test(self) -> TrainingData:
         """Fresh samples with the oracle's foreground."""
         found = self.profile.test_annotations(self.generator, self.fresh, FIRST_SEED)
-        return collect(self.generator, found, keep="memory")
+        return collect_training_data(self.generator, found, keep="memory")
 
     def chosen(self, labels: int, seed: int) -> torch.Tensor:
         """Indices into the pool: `labels` of every class, of the five that ship a draw by the seed."""
@@ -87,7 +87,7 @@ class LabelHeadBench:
         architecture = Architecture(**settings.get("architecture", {}))
         training = replace(HeadTraining(), seed=settings["seed"], **settings.get("training", {}))
         chosen = self.chosen(settings.get("labels", 5), settings["seed"])
-        examples = Examples(self.pool.batch(chosen), self.pool.class_ids[chosen], self.pool.masks[chosen])
+        examples = TrainingData(self.pool.batch(chosen), self.pool.class_ids[chosen], self.pool.masks[chosen])
         blocks = tuple((name, channels, side) for name, (channels, side) in self.generator.blocks.items())
         config = HeadConfig(blocks, len(self.profile.classes), architecture=architecture)
         torch.manual_seed(training.seed)
@@ -123,7 +123,7 @@ def run(
     **training: Any,
 ) -> Row:
     """All trials with every seed; `training` changes HeadTraining for all. See `run_cells` for the result."""
-    bench = LabelHeadBench(profile, fresh)
+    bench = LabelHeadExperiment(profile, fresh)
     cells: dict[str, dict[str, Any]] = {}
     for name in trials:
         trial = TRIALS[name]

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from bdgan_lib.annotation.active_learning import balanced_random_order, next_ids, random_order
 from bdgan_lib.annotation.proposals import Proposer
-from bdgan_lib.annotation.queue import balanced_random_order, next_ids, random_order
-from bdgan_lib.data.annotations import Annotation
-from bdgan_lib.downstream.metrics import confusion, iou, mean_iou
-from bdgan_lib.experiments.cells import Row, run_cells
+from bdgan_lib.datasets.annotation_store import Annotation
+from bdgan_lib.experiments.runner import Row, run_cells
 from bdgan_lib.heads.base import HeadConfig
-from bdgan_lib.heads.examples import Examples, collect
 from bdgan_lib.heads.label_head import build_head
 from bdgan_lib.heads.training import HeadTraining, fit_head
+from bdgan_lib.heads.training_data import TrainingData, collect_training_data
+from bdgan_lib.metrics.segmentation import confusion, iou, mean_iou
 from bdgan_lib.profiles import Profile
 
 POOL_SEED = 10_200_000  # of the samples that may be labelled
@@ -29,7 +29,7 @@ ROUND = 12  # labels between two fits of the queue's ensemble
 
 
 @dataclass(frozen=True)
-class QueueBench:
+class QueueExperiment:
     """A pool of samples to label, and fresh samples to test on, all with the oracle's labels."""
 
     profile: Profile
@@ -46,13 +46,13 @@ class QueueBench:
         return self.profile.test_annotations(self.generator, self.candidates, POOL_SEED)
 
     @cached_property
-    def pool(self) -> Examples:
-        return collect(self.generator, self.labels, parts=True, keep="memory")
+    def pool(self) -> TrainingData:
+        return collect_training_data(self.generator, self.labels, parts=True, keep="memory")
 
     @cached_property
-    def test(self) -> Examples:
+    def test(self) -> TrainingData:
         found = self.profile.test_annotations(self.generator, self.fresh, FIRST_SEED)
-        return collect(self.generator, found, parts=True, keep="memory")
+        return collect_training_data(self.generator, found, parts=True, keep="memory")
 
     @cached_property
     def num_labels(self) -> dict[int, int]:
@@ -84,7 +84,7 @@ class QueueBench:
         chosen, parts = torch.tensor([index[id] for id in ids]), target == "parts"
         wanted, num_labels = self.test.masks.numpy(), max(self.num_labels.values()) if parts else 2
         masks = self.pool.masks[chosen] if parts else (self.pool.masks[chosen] > 0).to(torch.uint8)
-        examples = Examples(self.pool.batch(chosen), self.pool.class_ids[chosen], masks)
+        examples = TrainingData(self.pool.batch(chosen), self.pool.class_ids[chosen], masks)
         blocks = tuple((name, channels, side) for name, (channels, side) in self.generator.blocks.items())
         torch.manual_seed(seed)
         names = tuple(f"label {k}" for k in range(num_labels))
@@ -120,7 +120,7 @@ def run(
     fresh: int = 1_008,
 ) -> Row:
     """Every arm with every seed, for parts and for foreground; see `run_cells` for the result."""
-    bench = QueueBench(profile, candidates, fresh)
+    bench = QueueExperiment(profile, candidates, fresh)
     settings = {"labels": list(points), "steps": steps, "candidates": candidates, "fresh": fresh}
     cells = {
         f"{target} / {arm} / {s}": {"target": target, "arm": arm, "seed": s, **settings}

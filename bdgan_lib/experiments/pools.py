@@ -13,25 +13,25 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bdgan_lib.data.annotations import Annotation
-from bdgan_lib.data.shards import ShardedSet
-from bdgan_lib.downstream.worth import LabelledSet, class_masks
+from bdgan_lib.core.image_tensors import to_uint8
+from bdgan_lib.core.labelled_arrays import LabelledSet, class_masks
+from bdgan_lib.core.sampling import Sampling
+from bdgan_lib.datasets.annotation_store import Annotation
+from bdgan_lib.datasets.shards import ShardedSet
 from bdgan_lib.heads.base import Architecture, Head
-from bdgan_lib.heads.examples import samples_of
 from bdgan_lib.heads.files import load_head, save_head
 from bdgan_lib.heads.training import train_head
-from bdgan_lib.images import to_uint8
+from bdgan_lib.heads.training_data import samples_of
 from bdgan_lib.profiles import Profile, load_profile
 from bdgan_lib.synthesis.filters import Models
-from bdgan_lib.synthesis.run import synthesize
+from bdgan_lib.synthesis.job import synthesize
 from bdgan_lib.synthesis.spec import SynthesisSpec
-from bdgan_lib.types import Sampling
 
 MEMBERS = 16  # of the ensembles that label; the paper's number
 
 
 @dataclass(frozen=True)
-class Pool:
+class PoolConfig:
     """Unfiltered samples of one generator, labelled by an ensemble that few labels taught."""
 
     profile: str = "pocket"
@@ -51,7 +51,7 @@ class Pool:
 
 
 @dataclass(frozen=True, eq=False)
-class Drawn:
+class SyntheticPool:
     """A pool in memory, with what the filters ask."""
 
     labelled: LabelledSet  # class masks
@@ -89,7 +89,7 @@ def annotated(
     return LabelledSet(images, class_masks(np.stack([a.mask for a in found]), ids)), ids
 
 
-def make_pool(pool: Pool, folder: Path) -> None:
+def make_pool(pool: PoolConfig, folder: Path) -> None:
     """Draw and label it in `folder`, or what is missing of it."""
     profile = load_profile(pool.profile)
     generator, head = profile.generator(), _head(pool, profile, folder)
@@ -98,17 +98,17 @@ def make_pool(pool: Pool, folder: Path) -> None:
         generator.sha256, head.sha256, classes, -(-pool.images // len(classes)), sampling_of(pool, profile),
         batch_size=50, licence=profile.licence,
     )  # fmt: skip
-    synthesize(spec, Models(generator, head, profile.judge), folder / pool.name, os.cpu_count() or 1)
+    synthesize(spec, Models(generator, head, profile.scorer), folder / pool.name, os.cpu_count() or 1)
 
 
-def sampling_of(pool: Pool, profile: Profile) -> Sampling:
+def sampling_of(pool: PoolConfig, profile: Profile) -> Sampling:
     """As the pool's images are drawn."""
     sampling = profile.sampling
     return sampling if pool.truncation is None else replace(sampling, truncation=pool.truncation)
 
 
 @cache
-def read_pool(pool: Pool, folder: Path) -> Drawn:
+def read_pool(pool: PoolConfig, folder: Path) -> SyntheticPool:
     """A pool that stands in `folder`."""
     found = list(ShardedSet(folder / pool.name))
     ids = np.array([sample.class_id for sample, _ in found])
@@ -117,10 +117,10 @@ def read_pool(pool: Pool, folder: Path) -> Drawn:
         key: np.array([record[key] for _, record in found]) for key in ("confidence", "divergence")
     }
     images = np.stack([sample.image for sample, _ in found])
-    return Drawn(LabelledSet(images, class_masks(masks, ids)), ids, **told)
+    return SyntheticPool(LabelledSet(images, class_masks(masks, ids)), ids, **told)
 
 
-def _head(pool: Pool, profile: Profile, folder: Path) -> Head:
+def _head(pool: PoolConfig, profile: Profile, folder: Path) -> Head:
     """The ensemble of a pool, trained once."""
     path = folder / pool.head
     if not (path / "head.json").exists():

@@ -11,22 +11,22 @@ import numpy as np
 from bdgan_lib.downstream.backbones import Backbone
 from bdgan_lib.downstream.pretraining.training import METHODS
 from bdgan_lib.downstream.transfer import chest, detect, segment
-from bdgan_lib.experiments.cells import Row, run_cells
-from bdgan_lib.experiments.segmentation import Bench, Start, backbone_of, workers
-from bdgan_lib.pocket import chest as chest_world
-from bdgan_lib.pocket import scenes, street
-from bdgan_lib.pocket.elsewhere import render_many
+from bdgan_lib.experiments.context import ExperimentContext, Initialisation, backbone_of, workers
+from bdgan_lib.experiments.runner import Row, run_cells
 from bdgan_lib.profiles import Profile
+from bdgan_lib.worlds import chest as chest_world
+from bdgan_lib.worlds import scenes, street
+from bdgan_lib.worlds.rendering import render_many
 
 WORLDS: dict[str, tuple[Any, int, int]] = {  # -> how it is drawn, first seed, pictures to train on
     "scenes": (scenes.scene, 22_000_000, 1_000),
     "street": (street.street, 23_000_000, 400),
     "chest": (chest_world.chest, 24_000_000, 200),
 }
-MARKS = (25, 50, 100, 200)  # steps after which detectors are scored on the way
+EVALUATION_STEPS = (25, 50, 100, 200)  # steps after which detectors are scored on the way
 TEST, TEST_OFFSET = 200, 700_000  # pictures of each world, from seeds on which nothing was chosen
 STARTS = tuple(
-    Start(method, branch)
+    Initialisation(method, branch)
     for method in ("random", "supervised", "simclr", "moco-v2", "densecl")
     for branch in (False, True)
 )  # paper: its branch on SimCLR and MoCo; "random" with a branch is the branch alone
@@ -41,13 +41,13 @@ def run(profile: Profile, folder: Path, seeds: int = 3) -> Row:
     cells = {
         f"{start.name} / {world} / {seed}": {
             "method": start.method, "branch": start.branch, "world": world, "seed": seed,
-            **({"marks": MARKS} if world == "scenes" else {}),
+            **({"marks": EVALUATION_STEPS} if world == "scenes" else {}),
         }
         for start in STARTS
         for world in worlds
         for seed in range(3 * seeds if world.startswith("chest") else seeds)
     }  # fmt: skip
-    bench = Bench(profile.name, folder)
+    bench = ExperimentContext(profile.name, folder)
     bench.pretrained(STARTS)
     return run_cells("transfer", cells, partial(measure, bench), folder, bench.about, workers())
 
@@ -57,13 +57,15 @@ def pretraining(profile: Profile, folder: Path, seeds: int = 1) -> Row:
 
     seeds: each is pre-trained once, whatever is asked.
     """
-    starts = dict.fromkeys([*(Start(method) for method in METHODS), *STARTS])
-    return Bench(profile.name, folder).pretrained(starts)
+    starts = dict.fromkeys([*(Initialisation(method) for method in METHODS), *STARTS])
+    return ExperimentContext(profile.name, folder).pretrained(starts)
 
 
-def measure(bench: Bench, settings: Mapping[str, Any]) -> Row:
+def measure(bench: ExperimentContext, settings: Mapping[str, Any]) -> Row:
     """Fine-tune one start on one world, and score it on pictures it has not seen."""
-    backbone: Backbone = backbone_of(bench, Start(settings["method"], settings["branch"]), settings["seed"])
+    backbone: Backbone = backbone_of(
+        bench, Initialisation(settings["method"], settings["branch"]), settings["seed"]
+    )
     world, _, share = settings["world"].partition(" ")
     train, test = pictures(world, WORLDS[world][2], 0), pictures(world, TEST, TEST_OFFSET)
     seed: int = settings["seed"]

@@ -1,10 +1,10 @@
 """What every generator offers, whatever stands behind it."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
-from bdgan_lib.types import Sample, Sampling
+from bdgan_lib.core.sampling import Sample, Sampling
 
 
 class Generator(Protocol):
@@ -45,3 +45,18 @@ class Generator(Protocol):
         z: latents [B, z_dim] instead of those the seeds give.
         BdganError on an unknown class.
         """
+
+
+@runtime_checkable
+class ImageEncoder(Protocol):
+    """A generator that can also read images, as VQGAN does."""
+
+    @property
+    def image_size(self) -> int:
+        """Height and width of an image, in pixels."""
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Images [B, 3, H, W] in [-1, 1] -> codes [B, side, side] int64."""
+
+    def features(self, codes: Tensor, class_ids: Tensor) -> dict[str, Tensor]:
+        """Codes [B, side, side] and class ids [B] -> features of every block, {block: [B, C, H, W]}."""

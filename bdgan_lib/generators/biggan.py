@@ -15,10 +15,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from bdgan_lib.generators.layouts import fused
-from bdgan_lib.generators.recorded import RecordedGenerator, aligned
+from bdgan_lib.core.sampling import Sampling
+from bdgan_lib.core.types import BdganError
+from bdgan_lib.generators.biggan_checkpoint import fuse_state_dict
+from bdgan_lib.generators.feature_generator import FeatureGenerator, float32_copy
 from bdgan_lib.generators.upsampling import doubling
-from bdgan_lib.types import BdganError, Sampling
 
 _CHANNELS = {  # of the first input and of every block's output, times the base width
     128: (16, 16, 8, 4, 2, 1),
@@ -141,7 +142,7 @@ class BigGANNetwork(nn.Module):
         return torch.tanh(self.output_layer(h).float())
 
 
-class BigGAN(RecordedGenerator):
+class BigGAN(FeatureGenerator):
     """A frozen BigGAN; its features are block1, block2, ... and, after its block, `attention`."""
 
     def __init__(
@@ -195,8 +196,8 @@ def load_biggan(
         raise BdganError(f"{weights} is no readable safetensors file ({error}); convert it anew") from error
     with torch.device("meta"):
         network = BigGANNetwork(BigGANConfig(resolution, len(classes), width))
-    found = fused(state, network.state_dict(), f"{weights}, read as BigGAN {resolution},")
-    network.load_state_dict({key: aligned(x) for key, x in found.items()}, assign=True)
+    found = fuse_state_dict(state, network.state_dict(), f"{weights}, read as BigGAN {resolution},")
+    network.load_state_dict({key: float32_copy(x) for key, x in found.items()}, assign=True)
     return BigGAN(
         network, f"BigGAN {resolution}", classes, sha256(weights.read_bytes()).hexdigest(), device, bf16
     )

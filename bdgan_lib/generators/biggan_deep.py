@@ -16,10 +16,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.utils import remove_spectral_norm
 
-from bdgan_lib.checkpoint import misfits
-from bdgan_lib.generators.recorded import RecordedGenerator, aligned
+from bdgan_lib.checkpoints.state_dict import mismatches
+from bdgan_lib.core.sampling import Sampling
+from bdgan_lib.core.types import BdganError
+from bdgan_lib.generators.feature_generator import FeatureGenerator, float32_copy
 from bdgan_lib.generators.upsampling import doubling
-from bdgan_lib.types import BdganError, Sampling
 
 _WIDTHS = {  # of the blocks at 4, 8, 16 ... pixels, times the base width
     128: (16, 16, 8, 4, 2, 1),
@@ -28,7 +29,7 @@ _WIDTHS = {  # of the blocks at 4, 8, 16 ... pixels, times the base width
 }
 
 
-class BigGANDeep(RecordedGenerator):
+class BigGANDeep(FeatureGenerator):
     """A frozen BigGAN-deep generator in inference mode (Brock et al. 2019).
 
     Features are the outputs of its blocks, named block1, block2, ... from coarse to fine.
@@ -109,13 +110,13 @@ def read_biggan_deep(
         raise BdganError(f"{weights} is no readable safetensors file ({error}); restore it") from error
     with torch.device("meta"):
         model = BigGAN(config)
-    wrong = misfits(
+    wrong = mismatches(
         {key: value.shape for key, value in model.state_dict().items()},
         {key: value.shape for key, value in state.items()},
     )
     if wrong:
         raise BdganError(f"{weights} does not fit the configuration of {name}: {wrong}")
-    model.load_state_dict({key: aligned(value) for key, value in state.items()}, assign=True)
+    model.load_state_dict({key: float32_copy(value) for key, value in state.items()}, assign=True)
     return BigGANDeep(model, name, classes, sha256(weights.read_bytes()).hexdigest(), device, bf16)
 
 

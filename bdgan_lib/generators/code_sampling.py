@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bdgan_lib.core.sampling import Sampling
 from bdgan_lib.generators.latents import uniforms
-from bdgan_lib.types import Sampling
 
 
 class CodeSampler:

@@ -6,7 +6,8 @@ from numpy.random import Philox
 from scipy.special import ndtr, ndtri
 from torch import Tensor
 
-from bdgan_lib.types import BdganError, Sampling
+from bdgan_lib.core.sampling import Sampling
+from bdgan_lib.core.types import BdganError
 
 _CLIP = 2.0  # |z| at most, before scaling
 _BELOW = ndtr(-_CLIP)  # share of a standard normal below -2

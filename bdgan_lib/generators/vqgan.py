@@ -12,12 +12,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from bdgan_lib.checkpoint import misfits
-from bdgan_lib.features import module_of, record
+from bdgan_lib.checkpoints.state_dict import mismatches
+from bdgan_lib.core.sampling import Sample, Sampling
+from bdgan_lib.core.types import BdganError
 from bdgan_lib.generators.code_sampling import CodeSampler
-from bdgan_lib.generators.recorded import aligned
+from bdgan_lib.generators.feature_generator import float32_copy
+from bdgan_lib.generators.hooks import capture_features, module_of
 from bdgan_lib.generators.vqgan_network import VQGANConfig, VQGANNetwork
-from bdgan_lib.types import BdganError, Sample, Sampling
 
 _LAYERS = 3  # of the transformer whose outputs are features, evenly spread; the last is one of them
 
@@ -108,7 +109,7 @@ class VQGAN:
             )
         found = self._decoded(codes)[1]
         layers = [f"transformer.blocks.{layer}" for layer in self._layers]
-        with torch.inference_mode(), record(self._network, layers) as outputs, self._precision():
+        with torch.inference_mode(), capture_features(self._network, layers) as outputs, self._precision():
             self._network.code_logits(codes.flatten(1).to(self.device), class_ids.to(self.device))
         return {**self._maps(torch.stack([outputs[layer] for layer in layers])), **found}
 
@@ -146,7 +147,7 @@ class VQGAN:
     @torch.inference_mode()
     def _decoded(self, codes: Tensor, features: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
         """Images, and the decoder's features."""
-        with record(self._network, list(self._paths.values()) if features else []) as outputs:
+        with capture_features(self._network, list(self._paths.values()) if features else []) as outputs:
             images = self.decode(codes)
         return images, {block: outputs[path].float() for block, path in self._paths.items() if features}
 
@@ -187,18 +188,18 @@ def load_vqgan(folder: str | Path, classes: Sequence[str], device: str = "cpu", 
     except (OSError, ValueError, TypeError, SafetensorError) as error:
         raise BdganError(f"{folder}: no readable VQGAN ({error})") from error
     name = f"pocket VQGAN {config.resolution}"
-    return VQGAN(filled(config, state, name), name, classes, sha256(raw).hexdigest(), device, bf16)
+    return VQGAN(fill_network(config, state, name), name, classes, sha256(raw).hexdigest(), device, bf16)
 
 
-def filled(config: VQGANConfig, state: dict[str, Tensor], name: str) -> VQGANNetwork:
+def fill_network(config: VQGANConfig, state: dict[str, Tensor], name: str) -> VQGANNetwork:
     """A network of this configuration with these weights; BdganError names every key that does not fit."""
     with torch.device("meta"):
         network = VQGANNetwork(config)
     wanted = {k: v.shape for k, v in network.state_dict().items() if not k.endswith(".attn.mask")}
-    wrong = misfits(wanted, {k: v.shape for k, v in state.items()})
+    wrong = mismatches(wanted, {k: v.shape for k, v in state.items()})
     if wrong:
         raise BdganError(f"{name} does not fit its configuration: {wrong}")
-    network.load_state_dict({k: aligned(v) for k, v in state.items()}, strict=False, assign=True)
+    network.load_state_dict({k: float32_copy(v) for k, v in state.items()}, strict=False, assign=True)
     return network.restore_masks()
 
 

@@ -13,10 +13,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bdgan_lib.checkpoint import weights_sha256
-from bdgan_lib.features import groups
+from bdgan_lib.checkpoints.state_dict import weights_sha256
+from bdgan_lib.core.sampling import Sample
+from bdgan_lib.core.types import BdganError
+from bdgan_lib.generators.hooks import group_blocks
 from bdgan_lib.heads.ensemble import image_divergence, log_odds, mean_and_divergence
-from bdgan_lib.types import BdganError, Sample
 
 GROUPS = ("low", "mid", "high")  # of blocks, by resolution
 WIDTHS = {"paper": (128, 64, 32), "fast": (64, 48, 32), "linear": (), "mlp": (128, 32)}
@@ -82,7 +83,7 @@ class Head(nn.Module, ABC):
         self.config = config
         self.sides = {name: side for name, _, side in config.blocks}
         self.image_side = max(self.sides.values())
-        found = zip(GROUPS, groups({name: (c, s) for name, c, s in config.blocks}), strict=True)
+        found = zip(GROUPS, group_blocks({name: (c, s) for name, c, s in config.blocks}), strict=True)
         self.groups = {group: names for group, names in found if group in config.architecture.groups}
         for name, channels, _ in config.blocks:
             self.register_buffer(f"mean_{name}", torch.zeros(channels))
@@ -139,7 +140,7 @@ class Head(nn.Module, ABC):
         mean, divergence = mean_and_divergence(odds)
         return largest(mean).cpu().numpy(), divergence.cpu().numpy()
 
-    def assess(self, sample: Sample) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    def predict_with_uncertainty(self, sample: Sample) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """Labels [B, side, side] of a sample, and each image's JS divergence [B]: its pixels' mean, nats."""
         labels, divergence = self.label(sample.features, sample.class_ids)
         return labels, image_divergence(divergence)

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from safetensors.torch import load_file, save
 
+from bdgan_lib.core.io import write_atomic
+from bdgan_lib.core.types import BdganError
 from bdgan_lib.heads.base import Head, HeadConfig
 from bdgan_lib.heads.label_head import build_head
-from bdgan_lib.images import write_atomic
-from bdgan_lib.types import BdganError
 
 
 def save_head(head: Head, folder: str | Path) -> None:

@@ -6,11 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bdgan_lib.core.types import BdganError
 from bdgan_lib.heads.base import Head, HeadConfig, resize
 from bdgan_lib.heads.baselines import LinearProbe, PixelMLP
 from bdgan_lib.heads.ensemble import Members
 from bdgan_lib.heads.mixconv import MixConv
-from bdgan_lib.types import BdganError
 
 
 class PaperHead(Head):

@@ -15,13 +15,14 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from bdgan_lib.checkpoint import Checkpoint
-from bdgan_lib.data.annotations import Annotation
+from bdgan_lib.core.types import UNLABELLED, BdganError
+from bdgan_lib.datasets.annotation_store import Annotation
+from bdgan_lib.generators.base import Generator
 from bdgan_lib.heads.base import Architecture, Head, HeadConfig
 from bdgan_lib.heads.cost import head_cost
-from bdgan_lib.heads.examples import Examples, Sampler, collect, feature_bytes, place_features
 from bdgan_lib.heads.label_head import build_head
-from bdgan_lib.types import UNLABELLED, BdganError
+from bdgan_lib.heads.training_data import TrainingData, collect_training_data, feature_bytes, place_features
+from bdgan_lib.training.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -58,7 +59,7 @@ def launched(accelerator: str = "cpu", devices: int = 1, precision: str = "32-tr
 
 def fit_head(
     head: Head,
-    examples: Examples,
+    examples: TrainingData,
     config: HeadTraining,
     fabric: Fabric | None = None,
     checkpoint: Path | None = None,
@@ -124,7 +125,7 @@ def fit_head(
 
 
 def train_head(
-    generator: Sampler,
+    generator: Generator,
     annotations: Iterable[Annotation],
     config: HeadTraining = HeadTraining(),
     architecture: Architecture = Architecture(),  # noqa: B008
@@ -156,7 +157,7 @@ def train_head(
         print(f"{architecture.variant} head: {cost}", flush=True)
         print(f"features of {len(found)} samples: {needed / 1e6:,.0f} MB, {where}", flush=True)
     with fabric.rank_zero_first():  # one device writes the files that all read
-        examples = collect(generator, found, config.parts, keep, cache)
+        examples = collect_training_data(generator, found, config.parts, keep, cache)
     torch.manual_seed(config.seed)
     head = build_head(head_config)
     checkpoint = folder / "checkpoint.pt" if folder else None
@@ -164,7 +165,12 @@ def train_head(
 
 
 def _loss(
-    model: torch.nn.Module, examples: Examples, config: HeadTraining, step: int, fabric: Fabric, members: int
+    model: torch.nn.Module,
+    examples: TrainingData,
+    config: HeadTraining,
+    step: int,
+    fabric: Fabric,
+    members: int,
 ) -> Tensor:
     """Mean cross-entropy of this device's share of the batch of a step."""
     noise = np.random.default_rng([config.seed, step])
@@ -196,7 +202,7 @@ def _loss(
     return (each.sum((1, 2)) * weight).sum() / (weight * labelled).sum().clamp_min(1)
 
 
-def _fingerprint(head: Head, examples: Examples, config: HeadTraining) -> str:
+def _fingerprint(head: Head, examples: TrainingData, config: HeadTraining) -> str:
     """Of everything a training depends on but the devices."""
     settings = json.dumps([asdict(config), head.config.to_json()])
     labels = examples.class_ids.numpy().tobytes() + examples.masks.numpy().tobytes()

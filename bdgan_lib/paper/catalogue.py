@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
-from bdgan_lib.figures.tables import picture
 from bdgan_lib.paper import curves, diagrams, pictures, tables
-from bdgan_lib.paper.material import Material
+from bdgan_lib.paper.figure_data import FigureData
 from bdgan_lib.paper.tables import Row
+from bdgan_lib.visualization.tables import picture
 
 
 class Entry(NamedTuple):
@@ -19,7 +19,7 @@ class Entry(NamedTuple):
     name: str
     title: str
     caption: str  # {tested_on}: what the profile's test images are
-    make: Callable[[Material], Figure | list[Row]]
+    make: Callable[[FigureData], Figure | list[Row]]
     experiments: tuple[str, ...] = ()  # whose stored results it shows; none: drawn from this run's samples
 
     @property
@@ -27,21 +27,21 @@ class Entry(NamedTuple):
         """Name of its files, without their endings."""
         return f"{self.number}_{self.name}"
 
-    def drawn(self, material: Material) -> Figure:
+    def drawn(self, material: FigureData) -> Figure:
         """The figure; a table as a picture."""
         found = self.make(material)
         return picture(found) if isinstance(found, list) else found
 
 
-def _curve(draw: Callable[[Any], Figure], experiment: str) -> Callable[[Material], Figure]:
+def _curve(draw: Callable[[Any], Figure], experiment: str) -> Callable[[FigureData], Figure]:
     return lambda material: draw(material.result(experiment))
 
 
-def _table(rows: Callable[[Any], list[Row]], experiment: str) -> Callable[[Material], list[Row]]:
+def _table(rows: Callable[[Any], list[Row]], experiment: str) -> Callable[[FigureData], list[Row]]:
     return lambda material: rows(material.result(experiment))
 
 
-def _published(material: Material) -> list[Row]:
+def _published(material: FigureData) -> list[Row]:
     return tables.published({name: material.result(name) for name in PUBLISHED})
 
 

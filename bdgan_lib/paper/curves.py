@@ -8,9 +8,10 @@ from matplotlib.figure import Figure
 
 from bdgan_lib.downstream.transfer.detect import DetectConfig
 from bdgan_lib.experiments.claims import gains, size_curve
-from bdgan_lib.experiments.evidence import averaged, crossing, scores
-from bdgan_lib.experiments.transfer import MARKS
-from bdgan_lib.figures.plots import ORANGE, dots, lines
+from bdgan_lib.experiments.runner import averaged, scores
+from bdgan_lib.experiments.transfer import EVALUATION_STEPS
+from bdgan_lib.metrics.statistics import crossing
+from bdgan_lib.visualization.plots import ORANGE, dots, lines
 
 Result = Mapping[str, Any]
 METRIC = "mIoU, mean of FG/BG and MC-all"
@@ -54,9 +55,9 @@ def initialisations(result: Result) -> Figure:
 def convergence(result: Result) -> Figure:
     """Detection on scenes while the detector learns, from several starts."""
     end = {init: runs for (init, world), runs in scores(result, "ap_box").items() if world == "scenes"}
-    on_the_way = [scores(result, f"ap_box after {mark}") for mark in MARKS]
+    on_the_way = [scores(result, f"ap_box after {mark}") for mark in EVALUATION_STEPS]
     runs = {i: np.array([*(found[i, "scenes"] for found in on_the_way), end[i]]).T for i in CONVERGING}
-    return lines(runs, [*MARKS, DetectConfig().steps], "steps of 8 images", "box AP on scenes")
+    return lines(runs, [*EVALUATION_STEPS, DetectConfig().steps], "steps of 8 images", "box AP on scenes")
 
 
 def chest(result: Result) -> Figure:

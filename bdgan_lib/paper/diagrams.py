@@ -5,19 +5,20 @@ import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from bdgan_lib.core.image_tensors import from_uint8, to_uint8
 from bdgan_lib.downstream.pretraining.views import ViewConfig, draw_views
-from bdgan_lib.figures.diagrams import Diagram
 from bdgan_lib.heads.base import HeadConfig
 from bdgan_lib.heads.label_head import FastHead
-from bdgan_lib.images import colour_mask, from_uint8, overlay, to_uint8
-from bdgan_lib.paper.material import Material
+from bdgan_lib.paper.figure_data import FigureData
 from bdgan_lib.probing.maps import pca_colours
+from bdgan_lib.visualization.colors import colour_mask, overlay
+from bdgan_lib.visualization.diagrams import Diagram
 
 GROUND, LEARNT, FROZEN = "#FFFFFF", "#FBE3D0", "#D6E6F2"  # what is learnt is warm, what stands still is cold
 SHOWN = 4  # pictures on each side
 
 
-def overview(material: Material) -> Figure:
+def overview(material: FigureData) -> Figure:
     """From a generator and five labels per class to a labelled set and what it teaches."""
     profile, few, many = material.profile, material.annotated, material.biggan_sim
     ids = np.unique(few.class_ids)
@@ -47,7 +48,7 @@ def _enlarged(picture: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     return picture.repeat(side // len(picture), 0).repeat(side // len(picture), 1)
 
 
-def label_head(material: Material) -> Figure:
+def label_head(material: FigureData) -> Figure:
     """Which blocks the label head reads, at which sides it mixes them, what comes out."""
     generator, classes = material.work.generator, len(material.profile.classes)
     blocks = tuple((name, channels, side) for name, (channels, side) in generator.blocks.items())
@@ -73,7 +74,7 @@ def label_head(material: Material) -> Figure:
     return sheet.figure
 
 
-def branch(material: Material) -> Figure:
+def branch(material: FigureData) -> Figure:
     """Self-supervised learning on unlabelled pictures, with a segmentation branch on synthetic ones."""
     ids = material.profile.labelled
     found = material.real.of(ids[0], 1) if material.profile.exact else material.annotated

@@ -4,25 +4,25 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from bdgan_lib.analysis.shapes import mean_shapes
-from bdgan_lib.downstream.metrics import mean_iou
-from bdgan_lib.figures.plots import mean_layout
-from bdgan_lib.figures.sheets import best_and_worst, labelled, sheet
-from bdgan_lib.images import overlay
-from bdgan_lib.paper.material import Material
-from bdgan_lib.profiles import dozen
-from bdgan_lib.types import UNLABELLED
+from bdgan_lib.core.types import UNLABELLED
+from bdgan_lib.metrics.segmentation import mean_iou
+from bdgan_lib.metrics.shape_diversity import mean_shapes
+from bdgan_lib.paper.figure_data import FigureData
+from bdgan_lib.profiles.profile import evenly_spaced
+from bdgan_lib.visualization.colors import overlay
+from bdgan_lib.visualization.plots import mean_layout
+from bdgan_lib.visualization.sheets import best_and_worst, labelled_sheet, sheet
 
 
-def teaser(material: Material) -> Figure:
+def teaser(material: FigureData) -> Figure:
     """Two synthetic images of each class with their labels."""
     chosen = [material.biggan_sim.of(k, 2) for k in material.profile.shown]
     images = np.concatenate([[c.images[i] for c in chosen] for i in range(2)])
     masks = np.concatenate([[c.masks[i] for c in chosen] for i in range(2)])
-    return labelled(images, masks, len(chosen))
+    return labelled_sheet(images, masks, len(chosen))
 
 
-def layout(material: Material) -> Figure:
+def layout(material: FigureData) -> Figure:
     """Mean masks and centres of mass of each class: of the labels, of both synthetic sets, of real ones.
 
     A row for every set that the profile has.
@@ -35,7 +35,7 @@ def layout(material: Material) -> Figure:
     return mean_layout({name: (p.masks, p.class_ids) for name, p in rows.items()}, material.profile.shown)
 
 
-def shapes(material: Material, clusters: int = 5) -> Figure:
+def shapes(material: FigureData, clusters: int = 5) -> Figure:
     """The mean shapes of each class in BigGAN-sim, the commonest first."""
     names = material.profile.shown
     figure, panels = plt.subplots(clusters, len(names), figsize=(0.85 * len(names), 0.85 * clusters + 0.3))
@@ -51,18 +51,20 @@ def shapes(material: Material, clusters: int = 5) -> Figure:
     return figure
 
 
-def predictions(material: Material) -> Figure:
+def predictions(material: FigureData) -> Figure:
     """Test images whose foreground the network finds best and worst."""
     found, test = material.predictions, material.test
     scores = [mean_iou(f > 0, w > 0, 2) for f, w in zip(found, test.masks, strict=True)]
     return best_and_worst(test.images, found, test.masks.astype(np.uint8), np.array(scores))
 
 
-def qualitative(material: Material) -> Figure:
+def qualitative(material: FigureData) -> Figure:
     """A test image of every class, the network's labels and the true ones; a colour for each class."""
     found, test = material.predictions, material.test
     own = np.where(test.masks == UNLABELLED, 0, test.masks).max((1, 2))  # the label of an image's class
-    chosen = [np.flatnonzero(own == label)[:4][-1] for label in dozen(np.unique(own[own > 0]).tolist())]
+    chosen = [
+        np.flatnonzero(own == label)[:4][-1] for label in evenly_spaced(np.unique(own[own > 0]).tolist())
+    ]
     pictures = list(test.images[chosen])
     for masks in (found, test.masks):
         pictures += [overlay(test.images[i], masks[i].astype(np.uint8), 0.7) for i in chosen]

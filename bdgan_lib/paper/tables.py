@@ -7,7 +7,8 @@ import numpy as np
 
 from bdgan_lib.experiments.analysis import SETS
 from bdgan_lib.experiments.claims import WORLDS, gains, size_curve
-from bdgan_lib.experiments.evidence import averaged, crossing, difference, scores, spread
+from bdgan_lib.experiments.runner import averaged, scores
+from bdgan_lib.metrics.statistics import crossing, difference, spread
 
 Result = Mapping[str, Any]
 Row = dict[str, object]

@@ -14,11 +14,11 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from bdgan_lib import __version__
-from bdgan_lib.experiments.cells import commit
-from bdgan_lib.images import write_atomic
+from bdgan_lib.core.io import write_atomic
+from bdgan_lib.core.types import BdganError
+from bdgan_lib.experiments.runner import commit
 from bdgan_lib.paper.catalogue import CATALOGUE, Entry
-from bdgan_lib.paper.material import Material
-from bdgan_lib.types import BdganError
+from bdgan_lib.paper.figure_data import FigureData
 
 Record = dict[str, str]
 
@@ -34,7 +34,7 @@ def chosen(only: Iterable[str] = ()) -> list[Entry]:
     return [entry for entry in CATALOGUE if not wanted or {entry.number, entry.name} & set(wanted)]
 
 
-def write_figures(material: Material, folder: Path, only: Iterable[str] = ()) -> list[Record]:
+def write_figures(material: FigureData, folder: Path, only: Iterable[str] = ()) -> list[Record]:
     """Draw the chosen figures into `folder`: PNG, SVG, `figures.json` and `index.html`.
 
     What stands there from an earlier call stays, so that a page of all is kept while one figure is redrawn.
@@ -59,7 +59,7 @@ def write_figures(material: Material, folder: Path, only: Iterable[str] = ()) ->
     return found
 
 
-def _written(entry: Entry, material: Material, folder: Path) -> Record:
+def _written(entry: Entry, material: FigureData, folder: Path) -> Record:
     figure = entry.drawn(material)
     for kind in ("png", "svg"):
         write_atomic(folder / f"{entry.file}.{kind}", _encoded(figure, kind, entry.title))
@@ -75,7 +75,7 @@ def _written(entry: Entry, material: Material, folder: Path) -> Record:
     }
 
 
-def caption(entry: Entry, material: Material) -> str:
+def caption(entry: Entry, material: FigureData) -> str:
     """What a figure shows and where it comes from: profile, seeds, commit, how to measure it again."""
     stored = [material.result(name) for name in entry.experiments]
     if stored:
@@ -91,7 +91,7 @@ def caption(entry: Entry, material: Material) -> str:
     return f"{said} Profile {profile}, generator {generator[:12]}; {about}."
 
 
-def _described(entry: Entry, material: Material) -> str:
+def _described(entry: Entry, material: FigureData) -> str:
     return entry.caption.format(tested_on=material.tested_on)
 
 
@@ -109,7 +109,7 @@ def _encoded(figure: Figure, kind: str, title: str) -> bytes:
     return file.getvalue()
 
 
-def _page(records: list[Record], material: Material) -> str:
+def _page(records: list[Record], material: FigureData) -> str:
     parts = []
     for r in records:
         caption = re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(r["caption"]))

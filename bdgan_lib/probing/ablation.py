@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bdgan_lib.types import UNLABELLED, BdganError
+from bdgan_lib.core.types import UNLABELLED, BdganError
 
 
 class Network(Protocol):

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bdgan_lib.types import UNLABELLED
+from bdgan_lib.core.types import UNLABELLED
 
 
 def linear_probe(

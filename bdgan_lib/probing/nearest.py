@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bdgan_lib.core.types import UNLABELLED, BdganError
 from bdgan_lib.probing.units import check_count, nearest_pixels, resized
-from bdgan_lib.types import UNLABELLED, BdganError
 
 
 def unit_vectors(blocks: Iterable[Tensor], side: int) -> Tensor:

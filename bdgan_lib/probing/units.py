@@ -8,10 +8,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bdgan_lib.types import UNLABELLED, BdganError
+from bdgan_lib.core.types import UNLABELLED, BdganError
 
 
-def joined(
+def join_batches(
     masks: NDArray[np.uint8], names: Sequence[Sequence[str]]
 ) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
     """Masks [N, H, W] whose labels are named image by image -> masks of one numbering, and its names.

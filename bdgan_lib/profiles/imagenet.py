@@ -14,23 +14,25 @@ from pytorch_pretrained_biggan import BigGAN as PackageBigGAN
 from safetensors.torch import load_file
 from torch import Tensor
 
-from bdgan_lib.data.annotations import Annotation, AnnotationStore, resized
+from bdgan_lib.checkpoints import download
+from bdgan_lib.core.assets import assets_folder
+from bdgan_lib.core.image_tensors import from_uint8
+from bdgan_lib.core.sampling import Sampling
+from bdgan_lib.core.types import BdganError
+from bdgan_lib.datasets.annotation_store import Annotation, AnnotationStore, resize_annotations
 from bdgan_lib.downstream.tasks import Task, imagenet_tasks
-from bdgan_lib.generators import weights
+from bdgan_lib.generators.base import Generator
 from bdgan_lib.generators.biggan import BigGAN, BigGANConfig, BigGANNetwork, load_biggan
 from bdgan_lib.generators.biggan_deep import BigGANDeep, deep_config, read_biggan_deep
-from bdgan_lib.generators.recorded import RecordedGenerator
-from bdgan_lib.generators.transfer import Embedded
+from bdgan_lib.generators.class_scorer import NetworkScorer
+from bdgan_lib.generators.feature_generator import FeatureGenerator
+from bdgan_lib.generators.reencoded import ReencodedGenerator
+from bdgan_lib.generators.taming_checkpoint import IMAGENET, read_vqgan
 from bdgan_lib.generators.vqgan import VQGAN
-from bdgan_lib.generators.vqgan_checkpoint import IMAGENET, read_vqgan
 from bdgan_lib.generators.vqgan_network import VQGANNetwork
-from bdgan_lib.heads.examples import Sampler
-from bdgan_lib.images import from_uint8
-from bdgan_lib.profiles.base import Profile, assets_folder
-from bdgan_lib.profiles.judge import NetworkJudge
-from bdgan_lib.types import BdganError, Sampling
+from bdgan_lib.profiles.profile import Profile
 
-JUDGE = "resnet50"  # of the catalogue: the classifier that judges samples
+SCORER = "resnet50"  # of the catalogue: the classifier that judges samples
 INCEPTION = "inception"  # of the catalogue: the network in which published FIDs are taken
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's images in [0, 1]
 
@@ -75,16 +77,16 @@ class ImageNetProfile(Profile):
         return ImageNetVQGANProfile(source=self)
 
     @property
-    def needs(self) -> list[weights.Weights]:
+    def needs(self) -> list[download.Weights]:
         """The files this profile reads: the generator's first."""
         listed = _catalogue()
-        return [listed[self.entry], listed[JUDGE]]
+        return [listed[self.entry], listed[SCORER]]
 
-    def generator(self, device: str = "cpu", bf16: bool = False) -> RecordedGenerator | VQGAN:
+    def generator(self, device: str = "cpu", bf16: bool = False) -> FeatureGenerator | VQGAN:
         """The published generator, fetched at first use; device "meta" gives its shapes without weights."""
         if device == "meta":
             return self._shapes()
-        path = weights.prepared(self.needs[0], weights.cache_folder())
+        path = download.fetch_safetensors(self.needs[0], download.cache_folder())
         if self.deep:
             config = deep_config(self.image_size)
             return read_biggan_deep(path, config, self.entry, self.classes, device, bf16)
@@ -95,13 +97,13 @@ class ImageNetProfile(Profile):
         return AnnotationStore(assets_folder().parent / "annotations" / self.name)
 
     @cached_property
-    def judge(self) -> NetworkJudge:
+    def scorer(self) -> NetworkScorer:
         """torchvision's ResNet-50 at 224 pixels."""
         from torchvision.models import resnet50
 
         network = resnet50()
-        network.load_state_dict(load_file(weights.prepared(self.needs[1], weights.cache_folder())))
-        return NetworkJudge(network.requires_grad_(False), _normalised, 50)
+        network.load_state_dict(load_file(download.fetch_safetensors(self.needs[1], download.cache_folder())))
+        return NetworkScorer(network.requires_grad_(False), _normalised, 50)
 
     @torch.inference_mode()
     def quality_features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -119,7 +121,7 @@ class ImageNetProfile(Profile):
             raise BdganError(
                 "FID at this scale needs torch-fidelity; pip install 'bdgan-lib[fidelity]'"
             ) from error
-        state = load_file(weights.prepared(_catalogue()[INCEPTION], weights.cache_folder()))
+        state = load_file(download.fetch_safetensors(_catalogue()[INCEPTION], download.cache_folder()))
         with NamedTemporaryFile() as file:  # it reads no safetensors
             torch.save(state, file.name)
             network: torch.nn.Module = FeatureExtractorInceptionV3("inception", ["2048"], file.name)
@@ -127,15 +129,15 @@ class ImageNetProfile(Profile):
 
     def verify(self) -> int:
         """Check the files that have been fetched; BdganError names one that is damaged."""
-        found = [weights.present(entry, weights.cache_folder()) for entry in self.needs]
+        found = [download.cached_file(entry, download.cache_folder()) for entry in self.needs]
         return sum(path is not None for path in found)
 
     @property
     def folder(self) -> Path:
         """Where its weights lie."""
-        return weights.cache_folder()
+        return download.cache_folder()
 
-    def _shapes(self) -> RecordedGenerator:
+    def _shapes(self) -> FeatureGenerator:
         with torch.device("meta"):
             if self.deep:
                 model = PackageBigGAN(deep_config(self.image_size))
@@ -163,18 +165,18 @@ class ImageNetVQGANProfile(ImageNetProfile):
         if device == "meta":
             with torch.device("meta"):
                 return VQGAN(VQGANNetwork(IMAGENET), self.entry, self.classes, "", "meta")
-        path = weights.prepared(self.needs[0], weights.cache_folder())
+        path = download.fetch_safetensors(self.needs[0], download.cache_folder())
         return read_vqgan(path, IMAGENET, self.entry, self.classes, device, bf16)
 
     def annotations(self) -> AnnotationStore:
         """Those of `source`."""
         return self.source.annotations()
 
-    def annotated(self, device: str = "cpu", hold_out: bool = False) -> tuple[Sampler, list[Annotation]]:
+    def annotated(self, device: str = "cpu", hold_out: bool = False) -> tuple[Generator, list[Annotation]]:
         """The source's annotated samples with the features that VQGAN has of them."""
-        embedded = Embedded(self.source.generator(device), self.generator(device))
+        embedded = ReencodedGenerator(self.source.generator(device), self.generator(device))
         sides = embedded.source.image_size, embedded.image_size
-        return embedded, resized(self._chosen(hold_out), *sides)
+        return embedded, resize_annotations(self._chosen(hold_out), *sides)
 
 
 def _normalised(images: NDArray[np.uint8]) -> Tensor:
@@ -184,5 +186,5 @@ def _normalised(images: NDArray[np.uint8]) -> Tensor:
     return ((x + 1) / 2 - mean) / std
 
 
-def _catalogue() -> dict[str, weights.Weights]:
-    return weights.catalogue(assets_folder() / "weights.toml")
+def _catalogue() -> dict[str, download.Weights]:
+    return download.catalogue(assets_folder() / "weights.toml")

@@ -13,23 +13,27 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 
-from bdgan_lib.annotation.choose import annotate, candidates
-from bdgan_lib.data.annotations import Annotation, AnnotationStore, resized
-from bdgan_lib.downstream.leaderboard.truth import InMemory
-from bdgan_lib.downstream.splits import REAL_ANNOTATED
+from bdgan_lib.annotation.candidates import annotate_candidates, choose_candidates
+from bdgan_lib.core.assets import assets_folder
+from bdgan_lib.core.ids import sample_id
+from bdgan_lib.core.image_tensors import from_uint8, to_uint8
+from bdgan_lib.core.io import write_atomic
+from bdgan_lib.core.sampling import Sampling
+from bdgan_lib.core.seeds import REAL_ANNOTATED
+from bdgan_lib.core.types import BdganError
+from bdgan_lib.datasets.annotation_store import Annotation, AnnotationStore, resize_annotations
+from bdgan_lib.downstream.benchmark.truth import InMemory
 from bdgan_lib.downstream.tasks import Task, pocket_tasks
+from bdgan_lib.generators.base import Generator
 from bdgan_lib.generators.biggan_deep import BigGANDeep, load_biggan_deep
-from bdgan_lib.generators.recorded import RecordedGenerator
-from bdgan_lib.generators.transfer import Embedded
+from bdgan_lib.generators.class_scorer import NetworkScorer
+from bdgan_lib.generators.feature_generator import FeatureGenerator
+from bdgan_lib.generators.reencoded import ReencodedGenerator
 from bdgan_lib.generators.vqgan import VQGAN, load_vqgan
-from bdgan_lib.heads.examples import Sampler
-from bdgan_lib.images import from_uint8, to_uint8, write_atomic
-from bdgan_lib.pocket.networks import Classifier
-from bdgan_lib.pocket.oracle import Oracle
-from bdgan_lib.pocket.world import CLASSES, PARTS, SceneSet, render_set
-from bdgan_lib.profiles.base import Profile, assets_folder
-from bdgan_lib.profiles.judge import NetworkJudge
-from bdgan_lib.types import BdganError, Sampling, sample_id
+from bdgan_lib.profiles.profile import Profile
+from bdgan_lib.worlds.networks import Classifier
+from bdgan_lib.worlds.oracle import Oracle
+from bdgan_lib.worlds.pocket import CLASSES, PARTS, SceneSet, render_set
 
 Network = TypeVar("Network", bound=torch.nn.Module)
 
@@ -50,18 +54,18 @@ class PocketProfile(Profile):
         return assets_folder() / "pocket"
 
     def generator(self, device: str = "cpu", bf16: bool = False) -> BigGANDeep:
-        """The pocket BigGAN-deep (recipe: bdgan_lib.pocket.train_biggan)."""
+        """The pocket BigGAN-deep (recipe: bdgan_lib.recipes.pocket_biggan)."""
         self._check("biggan/config.json", "biggan/model.safetensors")
         return load_biggan_deep(self.folder / "biggan", self.classes, device, bf16)
 
     @cached_property  # type: ignore[misc]
     def classifier(self) -> Classifier:
-        """The network that judges samples (recipe: bdgan_lib.pocket.train_judges)."""
+        """The network that judges samples (recipe: bdgan_lib.recipes.pocket_classifier)."""
         return self._load("classifier", Classifier())
 
     @cached_property  # type: ignore[misc]
     def oracle(self) -> Oracle:
-        """The annotator that stands in for a human (recipe: bdgan_lib.pocket.train_judges)."""
+        """The annotator that stands in for a human (recipe: bdgan_lib.recipes.pocket_classifier)."""
         oracle = Oracle()
         self._load("oracle", oracle.network)
         return oracle
@@ -92,13 +96,15 @@ class PocketProfile(Profile):
             )
         return found
 
-    def annotate(self, generator: RecordedGenerator, keep: int = 5) -> list[Annotation]:
+    def annotate(self, generator: FeatureGenerator, keep: int = 5) -> list[Annotation]:
         """Sample ten of each class, keep the most recognisable ones, have the oracle label their parts."""
         every = range(len(self.classes))
-        chosen = candidates(generator, every, self.confidence, self.sampling, keep=keep)
-        return list(annotate(chosen, self.oracle.annotate, self.oracle.name, PARTS))
+        chosen = choose_candidates(generator, every, self.confidence, self.sampling, keep=keep)
+        return list(annotate_candidates(chosen, self.oracle.annotate, self.oracle.name, PARTS))
 
-    def test_annotations(self, generator: Sampler, count: int, first_seed: int = 100_000) -> list[Annotation]:
+    def test_annotations(
+        self, generator: Generator, count: int, first_seed: int = 100_000
+    ) -> list[Annotation]:
         """Fresh samples from these seeds, their parts labelled by the oracle."""
         found = []
         for numbers in torch.arange(count).split(50):
@@ -142,9 +148,9 @@ class PocketProfile(Profile):
         return InMemory(dict(zip(ids, labels)), dict(zip(ids, scenes.images[chosen])))
 
     @cached_property  # type: ignore[misc]
-    def judge(self) -> NetworkJudge:
+    def scorer(self) -> NetworkScorer:
         """The classifier."""
-        return NetworkJudge(self.classifier, from_uint8)
+        return NetworkScorer(self.classifier, from_uint8)
 
     @torch.inference_mode()
     def quality_features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -212,15 +218,15 @@ class PocketVQGANProfile(PocketProfile):
         return PocketProfile()
 
     def generator(self, device: str = "cpu", bf16: bool = False) -> VQGAN:  # type: ignore[override]
-        """The pocket VQGAN (recipe: bdgan_lib.pocket.train_vqgan)."""
+        """The pocket VQGAN (recipe: bdgan_lib.recipes.pocket_vqgan)."""
         self._check("vqgan/config.json", "vqgan/model.safetensors")
         return load_vqgan(self.folder / "vqgan", self.classes, device, bf16)
 
-    def annotated(self, device: str = "cpu", hold_out: bool = False) -> tuple[Sampler, list[Annotation]]:
+    def annotated(self, device: str = "cpu", hold_out: bool = False) -> tuple[Generator, list[Annotation]]:
         """The pocket BigGAN's annotated samples with the features that VQGAN has of them."""
-        embedded = Embedded(self.source.generator(device), self.generator(device))
+        embedded = ReencodedGenerator(self.source.generator(device), self.generator(device))
         sides = embedded.source.image_size, embedded.image_size
-        return embedded, resized(self._chosen(hold_out), *sides)
+        return embedded, resize_annotations(self._chosen(hold_out), *sides)
 
 
 def record_assets(profile: PocketProfile) -> None:

@@ -12,18 +12,21 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from bdgan_lib.data.shards import CALIBRATION
+from bdgan_lib.core.image_tensors import to_uint8
+from bdgan_lib.core.io import write_atomic
+from bdgan_lib.core.precision import one_thread
+from bdgan_lib.core.sampling import Sample, Sampling
+from bdgan_lib.core.types import BdganError
+from bdgan_lib.datasets.shards import CALIBRATION
 from bdgan_lib.generators.base import Generator
-from bdgan_lib.images import to_uint8, write_atomic
-from bdgan_lib.precision import one_thread
+from bdgan_lib.generators.class_scorer import ClassScorer
 from bdgan_lib.synthesis.spec import Filters
-from bdgan_lib.types import BdganError, Sample, Sampling
 
 ENOUGH = 40  # samples of a class that can tell a threshold of its own
 REASONS = ("confidence", "divergence", "empty", "full")  # why a sample is dropped, in the order asked
 
 
-class Labeller(Protocol):
+class Labeler(Protocol):
     """Whatever labels what a generator sampled: a label head, an ensemble, an oracle."""
 
     @property
@@ -34,30 +37,19 @@ class Labeller(Protocol):
     def labels(self) -> tuple[str, ...]:
         """Names of the label ids, from 0."""
 
-    def assess(self, sample: Sample) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    def predict_with_uncertainty(self, sample: Sample) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """B samples -> masks [B, H, W] of label ids, and the JS divergence [B] of whoever votes, in nats."""
-
-
-class Judge(Protocol):
-    """A classifier that says how recognisable a sample is."""
-
-    @property
-    def sha256(self) -> str:
-        """Of its weights."""
-
-    def __call__(self, images: NDArray[np.uint8], class_ids: NDArray[np.integer]) -> NDArray[np.float32]:
-        """Images [B, H, W, 3] and their classes -> the probability of each one's own class, [B]."""
 
 
 class Models(NamedTuple):
     """Who makes a data set."""
 
     generator: Generator
-    head: Labeller
-    judge: Judge | None = None
+    head: Labeler
+    scorer: ClassScorer | None = None
 
 
-class Judged(NamedTuple):
+class ScoredBatch(NamedTuple):
     """B labelled samples and what the filters ask of them."""
 
     images: NDArray[np.uint8]  # [B, H, W, 3]
@@ -68,29 +60,29 @@ class Judged(NamedTuple):
     class_ids: NDArray[np.int64]  # [B]
 
 
-def judged(
+def score_batch(
     models: Models, class_ids: torch.Tensor, seeds: torch.Tensor, sampling: Sampling, bf16: bool = False
-) -> Judged:
+) -> ScoredBatch:
     """Draw samples, label them, and ask the classifier if there is one; these two in bfloat16 if asked to."""
     sample = models.generator.sample(class_ids, seeds, sampling)
     images = to_uint8(sample.images)
     with torch.autocast(sample.images.device.type, torch.bfloat16, enabled=bf16):
-        masks, divergence = models.head.assess(sample)
-        confidence = models.judge(images, class_ids.numpy()) if models.judge else None
+        masks, divergence = models.head.predict_with_uncertainty(sample)
+        confidence = models.scorer(images, class_ids.numpy()) if models.scorer else None
     if masks.dtype != np.uint8 or masks.shape != images.shape[:3]:
         raise BdganError(
             f"the head's masks came as {masks.dtype} {list(masks.shape)}; "
             f"wanted uint8 {list(images.shape[:3])}, one label id per pixel"
         )
-    return Judged(images, masks, confidence, divergence, (masks > 0).mean((1, 2)), class_ids.numpy())
+    return ScoredBatch(images, masks, confidence, divergence, (masks > 0).mean((1, 2)), class_ids.numpy())
 
 
-def reasons(found: Judged, filters: Filters) -> list[str]:
+def drop_reasons(found: ScoredBatch, filters: Filters) -> list[str]:
     """For each sample why it is dropped, "" if it is kept: the first filter that it fails."""
     fails = np.zeros((len(REASONS), len(found.masks)), bool)
     if filters.min_confidence is not None:
         if found.confidence is None:
-            raise BdganError("min_confidence came without a classifier; pass a judge, or leave it out")
+            raise BdganError("min_confidence came without a classifier; pass a class scorer, or leave it out")
         fails[0] = found.confidence < _each(filters.min_confidence, found.class_ids)
     if filters.max_divergence is not None:
         fails[1] = found.divergence > _each(filters.max_divergence, found.class_ids)
@@ -106,7 +98,7 @@ def _each(threshold: float | Mapping[int, float], class_ids: NDArray[np.int64]) 
     return np.full(len(class_ids), threshold)
 
 
-def calibrated(
+def calibrate_filters(
     models: Models,
     class_ids: tuple[int, ...],
     sampling: Sampling,
@@ -125,14 +117,14 @@ def calibrated(
     for name, share in (("keep_confident", keep_confident), ("keep_agreed", keep_agreed)):
         if not 0 < share <= 1:
             raise BdganError(f"{name} is {share}; give a share above 0 and at most 1")
-    if keep_confident < 1 and models.judge is None:
-        raise BdganError(f"keep_confident {keep_confident} came without a classifier; pass a judge")
+    if keep_confident < 1 and models.scorer is None:
+        raise BdganError(f"keep_confident {keep_confident} came without a classifier; pass a class scorer")
     confidence, divergence = [], []
     numbers = torch.arange(-(-samples // batch_size) * batch_size)  # whole batches
     with one_thread():
         for batch in tqdm(numbers.split(batch_size), "thresholds", leave=False):
             ids = torch.tensor(class_ids)[batch % len(class_ids)]
-            found = judged(models, ids, first_seed + batch, sampling, bf16)
+            found = score_batch(models, ids, first_seed + batch, sampling, bf16)
             divergence.append(found.divergence)
             confidence.append(found.divergence * 0 + 1 if found.confidence is None else found.confidence)
     sure, doubt = np.concatenate(confidence), np.concatenate(divergence)
@@ -152,7 +144,7 @@ def calibrated(
     )
 
 
-def calibration(
+def load_or_calibrate_filters(
     folder: Path,
     models: Models,
     class_ids: tuple[int, ...],
@@ -166,11 +158,11 @@ def calibration(
 
     Two shares of 1 ask nothing at all.
     """
-    judge = models.judge.sha256 if models.judge else ""
+    scorer = models.scorer.sha256 if models.scorer else ""
     asked = {
         "generator_sha256": models.generator.sha256,
         "head_sha256": models.head.sha256,
-        "judge_sha256": judge,
+        "judge_sha256": scorer,
         "class_ids": list(class_ids),
         "sampling": sampling.to_json(),
         "shares": [keep_confident, keep_agreed],
@@ -184,7 +176,7 @@ def calibration(
             return Filters(**found["filters"])
     if keep_confident == keep_agreed == 1:
         return Filters()
-    filters = calibrated(models, class_ids, sampling, keep_confident, keep_agreed, samples, bf16=bf16)
+    filters = calibrate_filters(models, class_ids, sampling, keep_confident, keep_agreed, samples, bf16=bf16)
     folder.mkdir(parents=True, exist_ok=True)
     record = {"asked_sha256": digest, **asked, "filters": asdict(filters)}
     write_atomic(path, (json.dumps(record, indent=1) + "\n").encode())

@@ -9,10 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
+from bdgan_lib.core.image_tensors import to_uint8
+from bdgan_lib.core.sampling import Sampling
+from bdgan_lib.core.types import BdganError
 from bdgan_lib.generators.base import Generator
-from bdgan_lib.images import to_uint8
-from bdgan_lib.synthesis.filters import Labeller
-from bdgan_lib.types import BdganError, Sampling
+from bdgan_lib.synthesis.filters import Labeler
 
 
 class Batch(NamedTuple):
@@ -34,7 +35,7 @@ class OnlineSynthesis(IterableDataset[list[Batch]]):
     def __init__(
         self,
         generator: Generator,
-        head: Labeller,
+        head: Labeler,
         class_ids: tuple[int, ...],
         sampling: Sampling,
         batch_size: int = 32,
@@ -60,7 +61,7 @@ class OnlineSynthesis(IterableDataset[list[Batch]]):
         numbers = range(n * size, (n + 1) * size)
         ids = torch.tensor([self.class_ids[i % len(self.class_ids)] for i in numbers])
         sample = self.generator.sample(ids, torch.arange(size) + self.first_seed + n * size, self.sampling)
-        images, masks = to_uint8(sample.images), self.head.assess(sample)[0]
+        images, masks = to_uint8(sample.images), self.head.predict_with_uncertainty(sample)[0]
         parts = (slice(k, k + self.batch_size) for k in range(0, size, self.batch_size))
         return [Batch(images[part], masks[part], ids[part].numpy()) for part in parts]
 

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 from typing import Any
 
-from bdgan_lib.types import BdganError, Sampling
+from bdgan_lib.core.sampling import Sampling
+from bdgan_lib.core.types import BdganError
 
 Threshold = float | Mapping[int, float] | None  # for all, by class id, or not asked
 
@@ -54,7 +55,7 @@ class SynthesisSpec:
     shard_size: int = 500  # samples drawn per file
     first_seed: int = 1_000_000  # far from the seeds people annotate
     filters: Filters = Filters()
-    judge_sha256: str = ""  # of the classifier, where the filters ask it
+    scorer_sha256: str = ""  # of the classifier, where the filters ask it
     device: str = "cpu"  # its kind; another kind rounds otherwise
     licence: str = ""  # of the images and labels
     bf16: bool = False  # label and judge in bfloat16: faster, other labels at 1 pixel in 30,000
@@ -88,8 +89,9 @@ class SynthesisSpec:
         return range(k * self.shard_size, min((k + 1) * self.shard_size, self.count))
 
     def to_json(self) -> dict[str, Any]:
-        """As a JSON object."""
-        return {**asdict(self), "sampling": self.sampling.to_json()}
+        """As a JSON object; the class scorer's sha256 stands under the key of the first data sets."""
+        record = {**asdict(self), "sampling": self.sampling.to_json()}
+        return {"judge_sha256" if key == "scorer_sha256" else key: value for key, value in record.items()}
 
     def hash(self) -> str:
         """sha256 of the specification, in hexadecimal."""

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from bdgan_lib.experiments.claims import WORLDS, claims
-from bdgan_lib.experiments.evidence import averaged, scores, spread
-from bdgan_lib.figures.tables import markdown
+from bdgan_lib.experiments.runner import averaged, scores
+from bdgan_lib.metrics.statistics import spread
 from bdgan_lib.paper import tables
+from bdgan_lib.visualization.tables import markdown
 
 ROOT = Path(__file__).resolve().parents[2]
 CHECKED = ("table2", "set-size", "online", "backbone", "filter", "transfer")  # claims are held against these

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from bdgan_lib.annotation.session import Session
-from bdgan_lib.data.annotations import Annotation, AnnotationStore
-from bdgan_lib.types import Sampling, sample_id
+from bdgan_lib.core.ids import sample_id
+from bdgan_lib.core.sampling import Sampling
+from bdgan_lib.datasets.annotation_store import Annotation, AnnotationStore
 
 SIDE = 32
 SQUARE = [[4, 4], [20, 4], [20, 20], [4, 20]]

@@ -18,8 +18,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from bdgan_lib.annotation.session import Session
-from bdgan_lib.data.annotations import Annotation, AnnotationStore
-from bdgan_lib.types import BdganError, Sampling, sample_id
+from bdgan_lib.core.ids import sample_id
+from bdgan_lib.core.sampling import Sampling
+from bdgan_lib.core.types import BdganError
+from bdgan_lib.datasets.annotation_store import Annotation, AnnotationStore
 
 SIDE = 64
 BLANK = np.zeros((SIDE, SIDE), np.uint8)

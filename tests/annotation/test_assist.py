@@ -6,9 +6,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from bdgan_lib.annotation.assist import editable, grabcut, overlap, snapped, superpixel_at, superpixels
-from bdgan_lib.data.polygons import fill, outline
-from bdgan_lib.types import BdganError
+from bdgan_lib.annotation.assist import (
+    editable_rings,
+    grabcut,
+    overlap,
+    snap_to_image,
+    superpixel_at,
+    superpixels,
+)
+from bdgan_lib.core.polygons import fill, outline
+from bdgan_lib.core.types import BdganError
 
 
 def picture(side=48, seed=0):
@@ -101,14 +108,14 @@ def test_misuse_of_superpixels_is_named():
 @settings(max_examples=40, deadline=None)
 @given(arrays(bool, st.tuples(st.integers(1, 16), st.integers(1, 16))), st.floats(0.5, 1))
 def test_an_editable_mask_keeps_its_overlap_and_its_rings(mask, bound):
-    found = editable(mask, bound=bound)
+    found = editable_rings(mask, bound=bound)
     assert overlap(fill(found, *mask.shape), mask) >= bound
-    assert len(found) == len(outline(mask)) == len(editable(mask, 3.0))
+    assert len(found) == len(outline(mask)) == len(editable_rings(mask, 3.0))
 
 
 def test_an_editable_mask_has_few_vertices():
-    assert sum(map(len, editable(DISC))) < 0.5 * sum(map(len, outline(DISC)))
-    assert editable(np.zeros((4, 4), bool)) == []
+    assert sum(map(len, editable_rings(DISC))) < 0.5 * sum(map(len, outline(DISC)))
+    assert editable_rings(np.zeros((4, 4), bool)) == []
 
 
 def test_overlap_of_nothing_is_whole():
@@ -120,8 +127,10 @@ def test_a_head_that_is_unsure_at_the_rim_is_snapped_to_the_edge():
     rows, columns = np.indices(DISC.shape)
     distance = np.hypot(rows - 48 * 0.45, columns - 48 * 0.55) - 48 * 0.3  # below 0 inside
     unsure = 1 / (1 + np.exp((distance - 2) / 1.5))  # a rim of two pixels too many
-    found = snapped(IMAGE, unsure)
+    found = snap_to_image(IMAGE, unsure)
     assert overlap(found, DISC) > 0.95 > overlap(unsure > 0.5, DISC)
     assert found[unsure >= 0.9].all() and not found[unsure <= 0.1].any(), "where it is sure it stays"
     for value in (0.0, 0.3, 0.7, 1.0):
-        assert (snapped(IMAGE, np.full(DISC.shape, value)) == (value > 0.5)).all(), "one side alone: no cut"
+        assert (snap_to_image(IMAGE, np.full(DISC.shape, value)) == (value > 0.5)).all(), (
+            "one side alone: no cut"
+        )

@@ -8,8 +8,8 @@ import torch
 
 from bdgan_lib.annotation.assist import overlap
 from bdgan_lib.annotation.proposals import Proposer
+from bdgan_lib.core.types import UNLABELLED, BdganError
 from bdgan_lib.profiles import load_profile
-from bdgan_lib.types import UNLABELLED, BdganError
 
 
 @pytest.fixture(scope="module")

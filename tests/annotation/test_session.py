@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from bdgan_lib.annotation.session import LONGEST_PAUSE, Session
-from bdgan_lib.data import journal as journal_module
-from bdgan_lib.data.annotations import AnnotationStore
-from bdgan_lib.data.journal import Journal
-from bdgan_lib.types import BdganError
+from bdgan_lib.core.types import BdganError
+from bdgan_lib.datasets import journal as journal_module
+from bdgan_lib.datasets.annotation_store import AnnotationStore
+from bdgan_lib.datasets.journal import Journal
 
 from .conftest import SIDE, SQUARE, dab, item, picture, polygon
 

@@ -16,8 +16,8 @@ from bdgan_lib.annotation.simulate import (
     draw_proposal,
 )
 from bdgan_lib.annotation.strokes import brush
-from bdgan_lib.data import rle
-from bdgan_lib.data.polygons import fill
+from bdgan_lib.core import rle
+from bdgan_lib.core.polygons import fill
 
 MASKS = arrays(bool, st.tuples(st.integers(2, 12), st.integers(2, 12)))
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bdgan_lib.annotation.widget import Annotator
-from bdgan_lib.images import decode_png
+from bdgan_lib.core.image_codecs import decode_png
 
 from .conftest import SIDE, picture, polygon
 
@@ -58,7 +58,7 @@ def test_what_the_disk_refuses_is_shown(widget, session, monkeypatch):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as disk:
-        disk.setattr("bdgan_lib.data.journal.os.pwrite", full)
+        disk.setattr("bdgan_lib.datasets.journal.os.pwrite", full)
         tell(widget, 1, **polygon())
         assert not widget.state["saved"] and "No space left" in widget.state["message"]
     tell(widget, 2, do="save")

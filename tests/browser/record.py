@@ -22,19 +22,19 @@ sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
 from lab import Hand, browser, jupyter_lab, run_all  # noqa: E402
 
-from bdgan_lib.annotation.choose import pictures  # noqa: E402
+from bdgan_lib.annotation.candidates import image_source  # noqa: E402
 from bdgan_lib.annotation.simulate import draw_polygon, draw_proposal  # noqa: E402
-from bdgan_lib.data.annotations import AnnotationStore  # noqa: E402
+from bdgan_lib.datasets.annotation_store import AnnotationStore  # noqa: E402
 from bdgan_lib.profiles import load_profile  # noqa: E402
 
 CLASSES = ["mug", "robin"]
 BY_HAND = 4  # samples before the model helps
 CELL = f"""
-from bdgan_lib.annotation.choose import pictures
+from bdgan_lib.annotation.candidates import pictures
 from bdgan_lib.annotation.proposals import Proposer
 from bdgan_lib.annotation.session import Session
 from bdgan_lib.annotation.widget import Annotator
-from bdgan_lib.data.annotations import AnnotationStore
+from bdgan_lib.datasets.annotation_store import AnnotationStore
 from bdgan_lib.profiles import load_profile
 
 profile = load_profile("pocket")
@@ -50,7 +50,7 @@ Annotator(session)
 def main() -> None:
     profile = load_profile("pocket")
     generator = profile.generator()
-    items, picture = profile.candidates(generator, classes=CLASSES), pictures(generator)
+    items, picture = profile.candidates(generator, classes=CLASSES), image_source(generator)
     truth = {a.id: profile.oracle.annotate(picture(a)[None], np.array([a.class_id]))[0] > 0 for a in items}
     notebook = nbformat.v4.new_notebook(
         cells=[nbformat.v4.new_code_cell(CELL.strip(), metadata={"jupyter": {"source_hidden": True}})],

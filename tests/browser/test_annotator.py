@@ -9,7 +9,7 @@ import numpy as np
 import psutil
 import pytest
 
-from bdgan_lib.data.annotations import AnnotationStore
+from bdgan_lib.datasets.annotation_store import AnnotationStore
 
 if not os.environ.get("BDGAN_REQUIRE_BROWSER"):
     pytest.importorskip("playwright", reason="needs playwright")
@@ -143,8 +143,8 @@ HOSTILE = """
 import numpy as np
 from bdgan_lib.annotation.session import Session
 from bdgan_lib.annotation.widget import Annotator
-from bdgan_lib.data.annotations import Annotation, AnnotationStore
-from bdgan_lib.types import Sampling
+from bdgan_lib.datasets.annotation_store import Annotation, AnnotationStore
+from bdgan_lib.core.types import Sampling
 
 attack = "<img src=x onerror=window.hacked=1>"
 items = [

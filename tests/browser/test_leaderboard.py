@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bdgan_lib.downstream.leaderboard.gallery import Example, Gallery
-from bdgan_lib.downstream.leaderboard.result import Result
-from bdgan_lib.downstream.leaderboard.site import write_site
+from bdgan_lib.downstream.benchmark.gallery import Example, Gallery
+from bdgan_lib.downstream.benchmark.result import Result
+from bdgan_lib.downstream.benchmark.site import write_site
 
 if not os.environ.get("BDGAN_REQUIRE_BROWSER"):
     pytest.importorskip("playwright", reason="needs playwright")

@@ -15,8 +15,8 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from bdgan_lib.report import record_cached, record_metric
-from bdgan_lib.types import BdganError
+from bdgan_lib.core.types import BdganError
+from bdgan_lib.notebook.report import record_cached, record_metric
 
 ROOT = Path(__file__).resolve().parents[2]
 PARAMETERS = 'PROFILE, RUN_DIR = "none", "nowhere"'
@@ -65,7 +65,7 @@ def tutorial(
 
 
 def test_a_failure_stops_the_run_and_the_next_call_goes_on_from_there(tutorial: SimpleNamespace) -> None:
-    record = "from bdgan_lib.report import record_metric\nrecord_metric('pocket.frechet', 0.25)"
+    record = "from bdgan_lib.notebook.report import record_metric\nrecord_metric('pocket.frechet', 0.25)"
     book(tutorial.source, "00_first", logged("first"), title="First things")
     book(tutorial.source, "01_second", logged("second"), "\nnumber = 1\nraise ValueError('no\\nluck')")
     book(tutorial.source, "02_third", logged("third"), record)

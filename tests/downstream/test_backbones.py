@@ -5,8 +5,8 @@ import torch
 from torchvision.models import resnet50
 from torchvision.models._utils import IntermediateLayerGetter
 
+from bdgan_lib.core.types import BdganError
 from bdgan_lib.downstream.backbones import BACKBONES, build_backbone
-from bdgan_lib.types import BdganError
 
 
 @pytest.mark.parametrize("name", BACKBONES)

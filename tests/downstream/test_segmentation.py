@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from bdgan_lib.core.types import BdganError
 from bdgan_lib.downstream.backbones import BACKBONES, build_backbone
-from bdgan_lib.downstream.fitting import FitConfig, fit, predict
 from bdgan_lib.downstream.segmentation import HEADS, segmenter
-from bdgan_lib.types import BdganError
+from bdgan_lib.training.supervised import FitConfig, fit, predict
 
 
 @pytest.mark.parametrize("head", HEADS)

@@ -7,15 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bdgan_lib.downstream.splits import REAL_ANNOTATED, SYNTHETIC_ANNOTATED, split_of
-from bdgan_lib.downstream.tasks import Task, grouped, mask_value
-from bdgan_lib.downstream.worth import class_masks
+from bdgan_lib.core.assets import assets_folder
+from bdgan_lib.core.labelled_arrays import class_masks, mask_value
+from bdgan_lib.core.seeds import REAL_ANNOTATED, SYNTHETIC_ANNOTATED
+from bdgan_lib.core.types import UNLABELLED, BdganError
+from bdgan_lib.downstream.tasks import Task, split_of, task_of_groups
 from bdgan_lib.experiments import annotation_clicks, label_head, label_queue
-from bdgan_lib.pocket import train_biggan, train_judges, train_vqgan
-from bdgan_lib.pocket.world import CLASSES, PARTS, render_set
-from bdgan_lib.profiles import assets_folder, load_profile, pocket
+from bdgan_lib.profiles import load_profile, pocket
+from bdgan_lib.recipes import pocket_biggan, pocket_classifier, pocket_vqgan
 from bdgan_lib.synthesis.spec import SynthesisSpec
-from bdgan_lib.types import UNLABELLED, BdganError
+from bdgan_lib.worlds.pocket import CLASSES, PARTS, render_set
 
 POCKET, IMAGENET = load_profile("pocket").tasks, load_profile("imagenet-256").tasks
 EVERY = [*POCKET.values(), *IMAGENET.values()]
@@ -99,7 +100,7 @@ def test_class_masks_of_any_class_go_through_a_task_and_back(class_ids):
 )  # fmt: skip
 def test_a_task_that_makes_no_sense_is_refused(groups, told):
     with pytest.raises(BdganError, match=told):
-        grouped("w", "t", groups, 3)
+        task_of_groups("w", "t", groups, 3)
 
 
 def test_a_task_travels_by_value():
@@ -117,10 +118,12 @@ def overlap(a: range, b: range) -> bool:
 def test_real_splits_are_scenes_no_network_was_trained_on_and_no_other_test_uses():
     used = [range(s.first, s.first + s.count) for s in REAL_ANNOTATED.values()]
     used += [
-        range(train_biggan.PAIRS),
-        range(train_vqgan.FIRST_SEED, train_vqgan.FIRST_SEED + train_vqgan.SCENES),
+        range(pocket_biggan.PAIRS),
+        range(pocket_vqgan.FIRST_SEED, pocket_vqgan.FIRST_SEED + pocket_vqgan.SCENES),
     ]
-    used += [range(first, first + count) for count, first in (train_judges.TRAIN, train_judges.TEST)]
+    used += [
+        range(first, first + count) for count, first in (pocket_classifier.TRAIN, pocket_classifier.TEST)
+    ]
     used += [
         range(first, first + 900_000) for first in (3_000_000, 4_000_000, 5_000_000, 7_000_000, 9_000_000)
     ]

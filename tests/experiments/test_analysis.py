@@ -3,21 +3,22 @@
 import numpy as np
 import pytest
 
-from bdgan_lib.analysis.fidelity import kernel_distance
-from bdgan_lib.analysis.geometry import COLUMNS
 from bdgan_lib.cli import main
-from bdgan_lib.data.shards import MANIFEST, ShardedSet, write_manifest, write_shard
+from bdgan_lib.core.image_codecs import encode_png
+from bdgan_lib.core.labelled_arrays import LabelledSample
+from bdgan_lib.core.types import BdganError
+from bdgan_lib.datasets.shards import MANIFEST, ShardedSet, write_manifest, write_shard
 from bdgan_lib.experiments import analysis
-from bdgan_lib.experiments.segmentation import ANNOTATED, Bench, rendered, scenes_of
-from bdgan_lib.images import encode_png
-from bdgan_lib.pocket.world import CLASSES, render_set
+from bdgan_lib.experiments.context import ANNOTATED, ExperimentContext, rendered, scenes_of
+from bdgan_lib.metrics.fidelity import kernel_distance
+from bdgan_lib.metrics.mask_geometry import COLUMNS
 from bdgan_lib.profiles import load_profile
-from bdgan_lib.types import BdganError, LabelledSample
+from bdgan_lib.worlds.pocket import CLASSES, render_set
 
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory):
-    return Bench("pocket", tmp_path_factory.mktemp("bench"))
+    return ExperimentContext("pocket", tmp_path_factory.mktemp("bench"))
 
 
 def test_real_scenes_against_others_are_what_chance_leaves(bench):

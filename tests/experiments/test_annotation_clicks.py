@@ -21,7 +21,7 @@ def test_every_tool_is_counted_and_a_second_call_resumes(tmp_path):
 
 
 def test_no_sample_is_used_twice():
-    bench = annotation_clicks.ClickBench(load_profile("pocket"), 12)
+    bench = annotation_clicks.ClickExperiment(load_profile("pocket"), 12)
     assert {a.seed for a in bench.truth} == set(range(10_000_000, 10_000_012))
     assert bench.pictures.shape == (12, 64, 64, 3)
     assert annotation_clicks.FIRST_LABELLED >= annotation_clicks.FIRST_SEED + 1_000

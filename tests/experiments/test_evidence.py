@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_rel
 
-from bdgan_lib.experiments.evidence import averaged, crossing, difference, scores, spread
-from bdgan_lib.types import BdganError
+from bdgan_lib.core.types import BdganError
+from bdgan_lib.experiments.runner import averaged, scores
+from bdgan_lib.metrics.statistics import crossing, difference, spread
 
 
 def result(cells: dict) -> dict:

@@ -24,7 +24,7 @@ def test_every_trial_is_one_a_head_can_have():
 
 
 def test_labels_are_drawn_from_those_that_ship_as_many_of_every_class():
-    bench = label_head.LabelHeadBench(load_profile("pocket"), 12)
+    bench = label_head.LabelHeadExperiment(load_profile("pocket"), 12)
     shipped = {(a.class_id, a.seed) for a in bench.profile.annotations()}
     assert shipped
     for labels in (1, 2, 5, 10):

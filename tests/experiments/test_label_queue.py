@@ -22,6 +22,6 @@ def test_every_arm_is_measured_and_a_second_call_resumes(tmp_path):
 
 def test_test_samples_are_none_of_the_pool():
     assert label_queue.POOL_SEED + 10_000 <= label_queue.FIRST_SEED
-    bench = label_queue.QueueBench(load_profile("pocket"), 24, 12)
+    bench = label_queue.QueueExperiment(load_profile("pocket"), 24, 12)
     assert {a.seed for a in bench.labels} == set(range(10_200_000, 10_200_024))
     assert bench.test.class_ids.tolist() == list(range(12)), "as many of each class"

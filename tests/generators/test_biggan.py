@@ -35,11 +35,11 @@ def test_the_published_sizes(resolution, z_dim, attention, weights):
 
 
 def test_at_512_the_release_s_groups_hold_3072_960_and_192_channels():
-    from bdgan_lib.features import groups
+    from bdgan_lib.generators.hooks import group_blocks
 
     with torch.device("meta"):
         generator = BigGAN(BigGANNetwork(BigGANConfig()), "random", range(1000), "0" * 64, "meta")
-    found = groups(generator.blocks)
+    found = group_blocks(generator.blocks)
     assert [sum(generator.blocks[b][0] for b in group) for group in found] == [3072, 960, 192]
 
 

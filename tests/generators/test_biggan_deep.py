@@ -8,10 +8,11 @@ import torch
 from pytorch_pretrained_biggan.model import BigGANBatchNorm
 from safetensors.torch import load_file, save_file
 
-from bdgan_lib.features import record
+from bdgan_lib.core.sampling import Sampling
+from bdgan_lib.core.types import BdganError
 from bdgan_lib.generators.biggan_deep import BigGANDeep, load_biggan_deep
+from bdgan_lib.generators.hooks import capture_features
 from bdgan_lib.generators.latents import latents
-from bdgan_lib.types import BdganError, Sampling
 
 NAMES = tuple(f"class {i}" for i in range(12))
 IDS, SEEDS = torch.tensor([0, 3, 11, 3]), torch.tensor([5, 6, 7, 8])
@@ -77,7 +78,7 @@ def test_features_are_the_package_s_and_have_the_announced_shapes(biggan, genera
     sample = generator.sample(IDS, SEEDS)
     assert list(sample.features) == list(generator.blocks) == [f"block{i}" for i in range(1, 6)]
     assert list(generator.blocks.values()) == [(64, 4), (32, 8), (16, 16), (8, 32), (4, 32)]
-    with record(biggan, ["generator.layers.2", "generator.layers.5"]) as found:
+    with capture_features(biggan, ["generator.layers.2", "generator.layers.5"]) as found:
         package(biggan, 1.0)
     torch.testing.assert_close(sample.features["block3"], found["generator.layers.2"], atol=1e-5, rtol=0)
     torch.testing.assert_close(sample.features["block5"], found["generator.layers.5"], atol=1e-5, rtol=0)

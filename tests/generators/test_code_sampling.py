@@ -5,9 +5,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bdgan_lib.core.sampling import Sampling
+from bdgan_lib.core.types import BdganError
 from bdgan_lib.generators.code_sampling import CodeSampler, draw
 from bdgan_lib.generators.latents import uniforms
-from bdgan_lib.types import BdganError, Sampling
 
 SETTINGS = [
     Sampling(),

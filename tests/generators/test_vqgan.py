@@ -8,9 +8,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from bdgan_lib.features import groups
+from bdgan_lib.core.sampling import Sampling
+from bdgan_lib.core.types import BdganError
+from bdgan_lib.generators.hooks import group_blocks
 from bdgan_lib.generators.vqgan import load_vqgan
-from bdgan_lib.types import BdganError, Sampling
 
 IDS = torch.tensor([0, 2, 1])
 
@@ -50,7 +51,7 @@ def test_features_are_the_outputs_of_tamings_blocks(vqgan, images):
         if f"transformer{i}" in found:
             plain = x.reshape(3, 4, 4, 16).permute(0, 3, 1, 2)
             torch.testing.assert_close(found[f"transformer{i}"], plain, atol=1e-5, rtol=1e-5)
-    assert list(groups(vqgan.blocks)[0])[:3] == ["transformer2", "transformer3", "transformer4"]
+    assert list(group_blocks(vqgan.blocks)[0])[:3] == ["transformer2", "transformer3", "transformer4"]
 
 
 def test_a_map_of_the_transformer_knows_only_the_codes_before_it(vqgan, images):

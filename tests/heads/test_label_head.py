@@ -7,11 +7,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from bdgan_lib.core.sampling import Sample, Sampling
+from bdgan_lib.core.types import BdganError
 from bdgan_lib.heads.base import Architecture, HeadConfig, largest
 from bdgan_lib.heads.files import load_head, save_head
 from bdgan_lib.heads.label_head import build_head
 from bdgan_lib.heads.mixconv import ConditionalNorm
-from bdgan_lib.types import BdganError, Sample, Sampling
 
 BLOCKS = (("b1", 10, 4), ("b2", 8, 4), ("b3", 8, 8), ("b4", 6, 16), ("b5", 6, 32), ("b6", 4, 32))
 KINDS = [

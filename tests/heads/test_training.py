@@ -7,13 +7,15 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
-from bdgan_lib.data.annotations import Annotation
+from bdgan_lib.core.ids import sample_id
+from bdgan_lib.core.sampling import Sample, Sampling
+from bdgan_lib.core.types import BdganError
+from bdgan_lib.datasets.annotation_store import Annotation
 from bdgan_lib.heads.base import Architecture, HeadConfig
-from bdgan_lib.heads.examples import Examples, collect, place_features
 from bdgan_lib.heads.files import load_head, save_head
 from bdgan_lib.heads.label_head import build_head
 from bdgan_lib.heads.training import HeadTraining, fit_head, launched, train_head
-from bdgan_lib.types import BdganError, Sample, Sampling, sample_id
+from bdgan_lib.heads.training_data import TrainingData, collect_training_data, place_features
 
 QUICK = HeadTraining(steps=25, batch_size=4)
 SMALL = Architecture(widths=(6, 6, 6), stride=1)
@@ -101,7 +103,7 @@ def test_a_handful_of_steps_is_enough_to_run(generator, steps):
 def test_features_labels_and_classes_stay_paired_whatever_the_settings_and_batches(generator):
     settings = [Sampling(), Sampling(0.5), Sampling(z_std=0.9)]
     mixed = [annotation(generator, seed, seed % 2, sampling=settings[seed % 3]) for seed in range(11)]
-    examples = collect(generator, mixed, batch_size=2)
+    examples = collect_training_data(generator, mixed, batch_size=2)
     assert len(examples) == 11
     seeds = []
     for i in range(11):
@@ -118,8 +120,8 @@ def test_features_labels_and_classes_stay_paired_whatever_the_settings_and_batch
 def test_parts_are_kept_only_when_they_are_asked_for(generator):
     names = ("background", "body", "head")
     parts = annotation(generator, 0, mask=np.uint8(np.arange(1024).reshape(32, 32) % 3), classes=names)
-    assert collect(generator, [parts]).masks.unique().tolist() == [0, 1]
-    assert collect(generator, [parts], parts=True).masks.unique().tolist() == [0, 1, 2]
+    assert collect_training_data(generator, [parts]).masks.unique().tolist() == [0, 1]
+    assert collect_training_data(generator, [parts], parts=True).masks.unique().tolist() == [0, 1, 2]
     head, _ = train(generator, [parts], replace(QUICK, steps=1, parts=True))
     assert head.config.labels == ("background", "part 1", "part 2")
 
@@ -131,7 +133,7 @@ def test_unlabelled_pixels_teach_nothing(generator):
     head = make_head(generator)
     gradients = []
     head.out.register_forward_hook(lambda _m, _i, out: out.register_hook(gradients.append) and None)
-    fit_head(head, Examples(sample.features, sample.class_ids, masks), replace(QUICK, steps=2))
+    fit_head(head, TrainingData(sample.features, sample.class_ids, masks), replace(QUICK, steps=2))
     for gradient in gradients:
         share = gradient.abs().sum((0, 1, 2, 4)) > 0  # by row; mirroring keeps rows
         assert share.nonzero().flatten().tolist() == list(range(4, 9))
@@ -142,20 +144,22 @@ def test_features_coarser_than_the_image_are_enough(generator):
     sample = generator.sample(torch.tensor([0, 1]), torch.tensor([0, 1]))
     head = make_head(generator)
     masks = torch.zeros(2, 64, 64, dtype=torch.int64)
-    losses = fit_head(head, Examples(sample.features, sample.class_ids, masks), replace(QUICK, steps=8))
+    losses = fit_head(head, TrainingData(sample.features, sample.class_ids, masks), replace(QUICK, steps=8))
     assert losses[-1] < losses[0]
 
 
 def test_bad_annotations_are_refused_by_name(generator):
     good = annotation(generator, 0)
     with pytest.raises(BdganError, match="no annotation"):
-        collect(generator, [])
+        collect_training_data(generator, [])
     with pytest.raises(BdganError, match=r"robin_00000001.*bbbb.*aaaa"):
-        collect(generator, [good, annotation(generator, 1, generator_sha256="b" * 64)])
+        collect_training_data(generator, [good, annotation(generator, 1, generator_sha256="b" * 64)])
     with pytest.raises(BdganError, match=r"robin_00000002.*\[16, 16\].*32 x 32"):
-        collect(generator, [good, annotation(generator, 2, mask=np.zeros((16, 16), np.uint8))])
+        collect_training_data(generator, [good, annotation(generator, 2, mask=np.zeros((16, 16), np.uint8))])
     with pytest.raises(BdganError, match=r"robin_00000003.*no labelled pixel"):
-        collect(generator, [good, annotation(generator, 3, mask=np.full((32, 32), 255, np.uint8))])
+        collect_training_data(
+            generator, [good, annotation(generator, 3, mask=np.full((32, 32), 255, np.uint8))]
+        )
     assert generator.calls == [], "refused before any work"
 
 
@@ -187,7 +191,7 @@ def test_an_interrupted_training_goes_on_to_the_very_same_head(generator, tmp_pa
         if len(taken) == 6:
             raise Cut
 
-    examples = collect(generator, some(generator))
+    examples = collect_training_data(generator, some(generator))
     cut = replace(examples, features=lambda chosen: (stop(chosen), examples.batch(chosen))[1])
     path = tmp_path / "checkpoint.pt"
     taken.append("standardisation")  # reads the features once
@@ -201,7 +205,7 @@ def test_an_interrupted_training_goes_on_to_the_very_same_head(generator, tmp_pa
 
 
 def test_a_checkpoint_of_another_training_or_a_damaged_one_is_refused(generator, tmp_path):
-    path, examples = tmp_path / "checkpoint.pt", collect(generator, some(generator))
+    path, examples = tmp_path / "checkpoint.pt", collect_training_data(generator, some(generator))
     config = replace(QUICK, steps=4, save_every=2)
 
     def broken_at(limit):
@@ -226,7 +230,7 @@ def test_a_checkpoint_of_another_training_or_a_damaged_one_is_refused(generator,
 
 
 def test_a_loss_that_turns_nan_keeps_the_last_good_checkpoint(generator, tmp_path):
-    examples, path = collect(generator, some(generator)), tmp_path / "checkpoint.pt"
+    examples, path = collect_training_data(generator, some(generator)), tmp_path / "checkpoint.pt"
     calls = []
 
     def features(chosen):
@@ -252,7 +256,7 @@ def test_where_the_features_are_kept_changes_nothing(generator, tmp_path):
     train(generator, some(generator), replace(QUICK, steps=4), keep="disk", folder=tmp_path / "disk")
     assert len(generator.calls) == calls, "what is on the disk is not sampled again"
     other = some(generator, 5)
-    examples = collect(generator, other, keep="disk", folder=tmp_path / "disk" / "features")
+    examples = collect_training_data(generator, other, keep="disk", folder=tmp_path / "disk" / "features")
     assert len(examples.batch(torch.arange(5))["b1"]) == 5, "of other samples it is"
     assert len(generator.calls) > calls
 
@@ -265,7 +269,7 @@ def test_features_go_where_there_is_room(tmp_path):
 def test_a_way_to_keep_features_that_is_none_is_refused(generator, tmp_path):
     for keep in ("attic", "disk"):
         with pytest.raises(BdganError, match=keep):
-            collect(generator, some(generator), keep=keep)
+            collect_training_data(generator, some(generator), keep=keep)
 
 
 def test_two_devices_learn_what_one_does(generator, tmp_path):
@@ -323,4 +327,4 @@ def test_more_devices_than_samples_in_a_batch_are_refused(generator):
         world_size = 5
 
     with pytest.raises(BdganError, match="batches of 4 came for 5 devices"):
-        fit_head(make_head(generator), collect(generator, some(generator)), QUICK, Many())
+        fit_head(make_head(generator), collect_training_data(generator, some(generator)), QUICK, Many())

@@ -7,8 +7,9 @@ import pytest
 import torch
 from scipy import stats
 
+from bdgan_lib.core.sampling import Sampling
+from bdgan_lib.core.types import BdganError
 from bdgan_lib.generators.latents import latents
-from bdgan_lib.types import BdganError, Sampling
 
 SETTINGS = [Sampling(), Sampling(truncation=0.4), Sampling(z_std=0.9)]
 

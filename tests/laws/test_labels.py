@@ -3,16 +3,17 @@
 import numpy as np
 import torch
 
-from bdgan_lib.data.annotations import Annotation, AnnotationStore
-from bdgan_lib.downstream.metrics import confusion
+from bdgan_lib.core.ids import sample_id
+from bdgan_lib.core.sampling import Sampling
+from bdgan_lib.datasets.annotation_store import Annotation, AnnotationStore
 from bdgan_lib.generators.biggan_deep import BigGANDeep
 from bdgan_lib.heads.base import Architecture
-from bdgan_lib.heads.examples import collect
 from bdgan_lib.heads.training import HeadTraining, train_head
+from bdgan_lib.heads.training_data import collect_training_data
+from bdgan_lib.metrics.segmentation import confusion
 from bdgan_lib.synthesis.filters import Models
-from bdgan_lib.synthesis.run import synthesize
+from bdgan_lib.synthesis.job import synthesize
 from bdgan_lib.synthesis.spec import SynthesisSpec
-from bdgan_lib.types import Sampling, sample_id
 
 NAMES = tuple(f"class {i}" for i in range(12))
 QUICK = HeadTraining(steps=2)
@@ -33,7 +34,7 @@ def annotations(generator, store):
 def test_a_mask_goes_from_the_store_to_the_loss_unchanged_with_its_own_image(biggan, tmp_path):
     generator = BigGANDeep(biggan, "tiny", NAMES, "a" * 64)
     store = annotations(generator, AnnotationStore(tmp_path))
-    examples = collect(generator, store)
+    examples = collect_training_data(generator, store)
     assert sorted(examples.class_ids.tolist()) == [0, 1, 2]
     for i, class_id in enumerate(examples.class_ids.tolist()):
         stored = store.load(sample_id(NAMES[class_id], 7))

@@ -7,18 +7,18 @@ import pytest
 from PIL import Image
 
 matplotlib.use("agg")
+from bdgan_lib.core.types import BdganError
 from bdgan_lib.paper import write
 from bdgan_lib.paper.catalogue import CATALOGUE
-from bdgan_lib.paper.material import Material
+from bdgan_lib.paper.figure_data import FigureData
 from bdgan_lib.paper.write import chosen, write_figures
 from bdgan_lib.profiles import load_profile
-from bdgan_lib.types import BdganError
 from bdgan_lib.workspace import Workspace
 
 
 @pytest.fixture
 def material(tmp_path):
-    return Material(Workspace(load_profile("pocket"), tmp_path / "work"))
+    return FigureData(Workspace(load_profile("pocket"), tmp_path / "work"))
 
 
 STORED = [entry for entry in CATALOGUE if entry.experiments]
@@ -67,7 +67,7 @@ def test_what_a_profile_cannot_draw_is_named_and_what_there_was_stays(
     material, tmp_path, capsys, monkeypatch
 ):
     write_figures(material, tmp_path, ["fig8"])
-    other = Material(Workspace(load_profile("imagenet-256"), tmp_path / "other"))
+    other = FigureData(Workspace(load_profile("imagenet-256"), tmp_path / "other"))
     with pytest.raises(BdganError, match="no annotations; label samples first"):
         write_figures(other, tmp_path, ["teaser"])
     monkeypatch.setattr(write, "CATALOGUE", [CATALOGUE[0], *STORED[:2]])
@@ -80,6 +80,6 @@ def test_what_a_profile_cannot_draw_is_named_and_what_there_was_stays(
 def test_own_results_come_before_the_shipped_ones(material, tmp_path):
     shipped = material.result("set-size")
     (tmp_path / "set-size.json").write_text(json.dumps(shipped | {"commit": "mine"}))
-    own = Material(material.work, results=tmp_path)
+    own = FigureData(material.work, results=tmp_path)
     assert own.result("set-size")["commit"] == "mine"
     assert own.result("table2") == material.result("table2")

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from bdgan_lib.core.types import BdganError
 from bdgan_lib.generators.biggan_deep import BigGANDeep
 from bdgan_lib.probing.ablation import ablated, lost
-from bdgan_lib.types import BdganError
 
 IDS, SEEDS = torch.tensor([0, 3, 11]), torch.tensor([5, 6, 7])
 

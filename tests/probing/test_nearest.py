@@ -5,8 +5,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from bdgan_lib.core.types import BdganError
 from bdgan_lib.probing.nearest import correspondence, deepest, peaks, similarity, unit_vectors
-from bdgan_lib.types import BdganError
 
 
 def features(count=4, channels=6, side=8, seed=0):

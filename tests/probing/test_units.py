@@ -5,8 +5,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from bdgan_lib.probing.units import firing, joined, nearest_pixels, thresholds, unit_label_iou
-from bdgan_lib.types import BdganError
+from bdgan_lib.core.types import BdganError
+from bdgan_lib.probing.units import firing, join_batches, nearest_pixels, thresholds, unit_label_iou
 
 
 @pytest.fixture
@@ -85,14 +85,14 @@ def test_it_fires_on_the_share_asked_for():
 
 def test_labels_of_one_name_become_one_label():
     masks = np.array([[[0, 1, 2]], [[0, 1, 255]]], np.uint8)
-    found, names = joined(masks, [("background", "body", "beak"), ("background", "beak")])
+    found, names = join_batches(masks, [("background", "body", "beak"), ("background", "beak")])
     assert names == ("background", "body", "beak")
     assert found.tolist() == [[[0, 1, 2]], [[0, 2, 255]]]
 
 
 def test_what_has_no_name_or_no_pixel_is_refused(masks):
     with pytest.raises(BdganError, match="label 3, its names"):
-        joined(masks, [("background", "body", "beak")] * 6)
+        join_batches(masks, [("background", "body", "beak")] * 6)
     with pytest.raises(BdganError, match="no pixel has label 7"):
         unit_label_iou(features(), masks, (1, 7))
     with pytest.raises(BdganError, match="5 images and 6 masks"):

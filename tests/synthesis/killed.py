@@ -17,12 +17,12 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from bdgan_lib.data.shards import LOG
-from bdgan_lib.data.validate import validate
+from bdgan_lib.core.sampling import Sample, Sampling
+from bdgan_lib.datasets.shards import LOG
+from bdgan_lib.datasets.validate import validate
 from bdgan_lib.synthesis.filters import Models
-from bdgan_lib.synthesis.run import synthesize
+from bdgan_lib.synthesis.job import synthesize
 from bdgan_lib.synthesis.spec import Filters, SynthesisSpec
-from bdgan_lib.types import Sample, Sampling
 
 
 class Noise:
@@ -38,7 +38,7 @@ class Noise:
         )
         return Sample(z.clamp(-1, 1), {"low": z}, class_ids, seeds, sampling)
 
-    def assess(self, sample):
+    def predict_with_uncertainty(self, sample):
         x = sample.features["low"].mean(1)
         return (x > 0).to(torch.uint8).numpy(), x.mean((1, 2)).abs().numpy()
 

@@ -7,13 +7,20 @@ import numpy as np
 import pytest
 import torch
 
-from bdgan_lib.data.shards import ShardedSet
-from bdgan_lib.synthesis.filters import Judged, Models, calibrated, calibration, reasons
-from bdgan_lib.synthesis.run import synthesize
+from bdgan_lib.core.sampling import Sampling
+from bdgan_lib.core.types import BdganError
+from bdgan_lib.datasets.shards import ShardedSet
+from bdgan_lib.synthesis.filters import (
+    Models,
+    ScoredBatch,
+    calibrate_filters,
+    drop_reasons,
+    load_or_calibrate_filters,
+)
+from bdgan_lib.synthesis.job import synthesize
 from bdgan_lib.synthesis.spec import Filters, SynthesisSpec
-from bdgan_lib.types import BdganError, Sampling
 
-from .test_run import SPEC, TinyGenerator, TinyHead
+from .test_job import SPEC, TinyGenerator, TinyHead
 
 
 class TinyJudge:
@@ -26,8 +33,8 @@ class TinyJudge:
 MODELS = Models(TinyGenerator(), TinyHead(), TinyJudge())
 
 
-def found(**changes) -> Judged:
-    plain = Judged(
+def found(**changes) -> ScoredBatch:
+    plain = ScoredBatch(
         np.zeros((4, 8, 8, 3), np.uint8), np.zeros((4, 8, 8), np.uint8),
         np.array([0.9, 0.1, 0.9, 0.9], np.float32), np.array([0.1, 0.9, 0.9, 0.1], np.float32),
         np.array([0.5, 0.5, 0.0, 0.0]), np.array([0, 1, 0, 1]),
@@ -37,15 +44,15 @@ def found(**changes) -> Judged:
 
 def test_the_first_filter_that_fails_is_the_reason():
     strict = Filters(min_confidence=0.5, max_divergence=0.5, whole_masks=False)
-    assert reasons(found(), strict) == ["", "confidence", "divergence", "empty"]
-    assert reasons(found(area=np.ones(4)), strict) == ["full", "confidence", "divergence", "full"]
-    assert reasons(found(), Filters()) == [""] * 4
-    assert reasons(found(), Filters(max_divergence=0.5)) == ["", "divergence", "divergence", ""]
+    assert drop_reasons(found(), strict) == ["", "confidence", "divergence", "empty"]
+    assert drop_reasons(found(area=np.ones(4)), strict) == ["full", "confidence", "divergence", "full"]
+    assert drop_reasons(found(), Filters()) == [""] * 4
+    assert drop_reasons(found(), Filters(max_divergence=0.5)) == ["", "divergence", "divergence", ""]
 
 
 def test_a_class_is_held_to_its_own_threshold():
     apart = Filters(max_divergence={0: 0.05, 1: 0.95})
-    assert reasons(found(), apart) == ["divergence", "", "divergence", ""]
+    assert drop_reasons(found(), apart) == ["divergence", "", "divergence", ""]
     again = Filters(**json.loads(json.dumps(asdict(apart))))
     assert again == apart, "JSON's keys are strings"
     with pytest.raises(BdganError, match="max_divergence has no threshold for class 2"):
@@ -58,12 +65,12 @@ def test_each_class_loses_its_share_and_no_more():
     class Partial(TinyHead):
         """Disputes every image of class 2 more than any of class 0."""
 
-        def assess(self, sample):
-            masks, doubt = super().assess(sample)
+        def predict_with_uncertainty(self, sample):
+            masks, doubt = super().predict_with_uncertainty(sample)
             return masks, doubt + (sample.class_ids == 2).numpy()
 
     models = MODELS._replace(head=Partial())
-    few, many = (calibrated(models, (0, 2), SPEC.sampling, 1.0, 0.9, samples=n) for n in (50, 2_000))
+    few, many = (calibrate_filters(models, (0, 2), SPEC.sampling, 1.0, 0.9, samples=n) for n in (50, 2_000))
     assert isinstance(few.max_divergence, float) and set(many.max_divergence) == {0, 2}
     spec = replace(
         SPEC, class_ids=(0, 2), images_per_class=1_000, batch_size=50, shard_size=500, filters=many
@@ -75,17 +82,17 @@ def test_each_class_loses_its_share_and_no_more():
 
 def test_a_threshold_without_a_classifier_is_refused():
     with pytest.raises(BdganError, match="without a classifier"):
-        reasons(found(confidence=None), Filters(min_confidence=0.5))
+        drop_reasons(found(confidence=None), Filters(min_confidence=0.5))
     with pytest.raises(BdganError, match="without a classifier"):
-        calibrated(MODELS._replace(judge=None), (0,), Sampling())
+        calibrate_filters(MODELS._replace(scorer=None), (0,), Sampling())
     with pytest.raises(BdganError, match="keep_agreed is 0"):
-        calibrated(MODELS, (0,), Sampling(), keep_agreed=0)
+        calibrate_filters(MODELS, (0,), Sampling(), keep_agreed=0)
 
 
 def test_thresholds_keep_the_shares_that_were_asked_for():
-    filters = calibrated(MODELS, (0, 2), SPEC.sampling, 0.8, 0.7, samples=2_000)
+    filters = calibrate_filters(MODELS, (0, 2), SPEC.sampling, 0.8, 0.7, samples=2_000)
     spec = replace(
-        SPEC, images_per_class=1_000, filters=filters, judge_sha256="j", batch_size=50, shard_size=500
+        SPEC, images_per_class=1_000, filters=filters, scorer_sha256="j", batch_size=50, shard_size=500
     )
     kept = why_of(spec)
     assert abs(1 - kept.count("confidence") / 2_000 - 0.8) < 0.03
@@ -93,15 +100,15 @@ def test_thresholds_keep_the_shares_that_were_asked_for():
 
 
 def why_of(spec: SynthesisSpec, models: Models = MODELS) -> list[str]:
-    from bdgan_lib.synthesis.run import _batches
+    from bdgan_lib.synthesis.job import _batches
 
     batches = (b for k in range(spec.num_shards) for _, b in _batches(spec, k, models))
-    return [why for batch in batches for why in reasons(batch, spec.filters)]
+    return [why for batch in batches for why in drop_reasons(batch, spec.filters)]
 
 
 def test_every_sample_is_kept_or_listed_with_its_reason(tmp_path):
-    filters = calibrated(MODELS, (0, 2), SPEC.sampling, 0.7, 0.7, samples=200)
-    spec = replace(SPEC, images_per_class=60, filters=filters, judge_sha256="j", shard_size=50)
+    filters = calibrate_filters(MODELS, (0, 2), SPEC.sampling, 0.7, 0.7, samples=200)
+    spec = replace(SPEC, images_per_class=60, filters=filters, scorer_sha256="j", shard_size=50)
     data = synthesize(spec, MODELS, tmp_path / "a", progress=False)
     dropped = [
         json.loads(line) for path in sorted(data.folder.glob("*.dropped.jsonl")) for line in path.open()
@@ -132,12 +139,12 @@ def test_every_sample_is_kept_or_listed_with_its_reason(tmp_path):
 def test_thresholds_are_found_once(tmp_path):
     generator = TinyGenerator()
     models = MODELS._replace(generator=generator)
-    first = calibration(tmp_path, models, (0, 2), Sampling(), samples=100)
+    first = load_or_calibrate_filters(tmp_path, models, (0, 2), Sampling(), samples=100)
     batches = len(generator.batches)
-    assert calibration(tmp_path, models, (0, 2), Sampling(), samples=100) == first
+    assert load_or_calibrate_filters(tmp_path, models, (0, 2), Sampling(), samples=100) == first
     assert len(generator.batches) == batches
-    assert calibration(tmp_path, models, (0,), Sampling(), samples=100) != first
-    assert calibration(tmp_path / "no", models, (0,), Sampling(), 1, 1) == Filters()
+    assert load_or_calibrate_filters(tmp_path, models, (0,), Sampling(), samples=100) != first
+    assert load_or_calibrate_filters(tmp_path / "no", models, (0,), Sampling(), 1, 1) == Filters()
 
 
 def test_a_dropped_list_that_changed_is_made_again(tmp_path):
@@ -151,7 +158,7 @@ def test_a_dropped_list_that_changed_is_made_again(tmp_path):
 
 
 def test_another_judge_is_refused(tmp_path):
-    spec = replace(SPEC, filters=Filters(min_confidence=0.1), judge_sha256="other")
-    with pytest.raises(BdganError, match="the judge has sha256 j, the specification wants other"):
+    spec = replace(SPEC, filters=Filters(min_confidence=0.1), scorer_sha256="other")
+    with pytest.raises(BdganError, match="the class scorer has sha256 j, the specification wants other"):
         synthesize(spec, MODELS, tmp_path / "new", progress=False)
     assert torch.get_num_threads() > 0 and not (tmp_path / "new").exists()

@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from bdgan_lib.downstream.fitting import FitConfig, fit, fit_batches
-from bdgan_lib.images import to_uint8
+from bdgan_lib.core.image_tensors import to_uint8
+from bdgan_lib.core.sampling import Sampling
+from bdgan_lib.core.types import BdganError
 from bdgan_lib.synthesis.online import OnlineSynthesis
-from bdgan_lib.types import BdganError, Sampling
+from bdgan_lib.training.supervised import FitConfig, fit, fit_batches
 
 
 class Threshold:
@@ -18,7 +19,7 @@ class Threshold:
 
     sha256, labels = "h", ("background", "foreground")
 
-    def assess(self, sample):
+    def predict_with_uncertainty(self, sample):
         return (sample.images.mean(1) > 0).to(torch.uint8).numpy(), np.zeros(len(sample.images), np.float32)
 
 
@@ -41,7 +42,7 @@ def test_samples_are_the_generators_of_ascending_seeds(vqgan):
         seeds = torch.arange(50 + k, 56 + k)
         sample = vqgan.sample(torch.tensor([0, 2] * 3), seeds, Sampling(top_p=0.9))
         assert np.array_equal(images[k : k + 6], to_uint8(sample.images))
-        assert np.array_equal(masks[k : k + 6], Threshold().assess(sample)[0])
+        assert np.array_equal(masks[k : k + 6], Threshold().predict_with_uncertainty(sample)[0])
 
 
 @pytest.mark.parametrize("workers", [1, 2])

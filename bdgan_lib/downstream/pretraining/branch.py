@@ -7,13 +7,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bdgan_lib.core.image_tensors import from_uint8
+from bdgan_lib.core.labelled_arrays import LabelledSet
+from bdgan_lib.core.precision import autocast
+from bdgan_lib.core.types import UNLABELLED, BdganError
 from bdgan_lib.downstream.pretraining.learner import Batch, Learner
 from bdgan_lib.downstream.pretraining.views import ViewConfig, draw_views
 from bdgan_lib.downstream.segmentation import segmenter
-from bdgan_lib.downstream.worth import LabelledSet
-from bdgan_lib.images import from_uint8
-from bdgan_lib.precision import autocast
-from bdgan_lib.types import UNLABELLED, BdganError
 
 _MILD = ViewConfig(  # than the method's views: a label must stay true
     smallest=0.5, brightness=0.2, contrast=0.2, saturation=0.2, hue=0.02, grey=0.0, blur=0.0

@@ -12,10 +12,10 @@ from bdgan_lib.downstream.pretraining.learner import (
     Batch,
     Encoder,
     Learner,
-    in_groups,
+    cosine_momentum,
     keep_queue,
-    rising,
-    twin_of,
+    momentum_encoder,
+    shuffle_batch_norm,
 )
 
 _DIM = 128  # of projections, as in the papers; hidden layers are as wide as the backbone's last map
@@ -84,7 +84,7 @@ class MoCoV2(Learner):
         width = backbone.channels[-1]
         heads = (MoCoProjectionHead(width, width, _DIM) for _ in range(2))
         self.encoder = Encoder(backbone, next(heads))
-        self.twin = twin_of(self.encoder, next(heads))
+        self.twin = momentum_encoder(self.encoder, next(heads))
         self.criterion = NTXentLoss(temperature, memory_bank_size=(queue, _DIM))
         keep_queue(self.criterion.memory_bank)
         self.momentum = momentum
@@ -92,7 +92,7 @@ class MoCoV2(Learner):
     def loss(self, batch: Batch) -> Tensor:
         queries = self.encoder(batch.views.flatten(0, 1))
         others = batch.views.flip(0).flatten(0, 1)
-        (keys,) = in_groups(lambda views: (self.twin(views),), batch.stream, others)
+        (keys,) = shuffle_batch_norm(lambda views: (self.twin(views),), batch.stream, others)
         return self.criterion(queries, keys)  # both views at once: the queue must not hold a key's own image
 
     def follow(self, progress: float) -> None:
@@ -107,7 +107,7 @@ class MoCoV3(Learner):
         width = backbone.channels[-1]
         heads = (MoCoProjectionHead(width, width, _DIM, num_layers=2, batch_norm=True) for _ in range(2))
         self.encoder = Encoder(backbone, next(heads))
-        self.twin = twin_of(self.encoder, next(heads))
+        self.twin = momentum_encoder(self.encoder, next(heads))
         self.predictor = MoCoProjectionHead(_DIM, width, _DIM, num_layers=2, batch_norm=True)
         self.momentum, self.temperature = momentum, temperature
 
@@ -118,7 +118,7 @@ class MoCoV3(Learner):
         return in_batch(first, keys[1], self.temperature) + in_batch(second, keys[0], self.temperature)
 
     def follow(self, progress: float) -> None:
-        update_momentum(self.encoder, self.twin, rising(self.momentum, progress))
+        update_momentum(self.encoder, self.twin, cosine_momentum(self.momentum, progress))
 
 
 def in_batch(queries: Tensor, keys: Tensor, temperature: float) -> Tensor:

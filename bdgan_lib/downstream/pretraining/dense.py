@@ -13,10 +13,10 @@ from bdgan_lib.downstream.pretraining.learner import (
     Encoder,
     Learner,
     feature_maps,
-    in_groups,
     keep_queue,
+    momentum_encoder,
     pooled,
-    twin_of,
+    shuffle_batch_norm,
 )
 from bdgan_lib.downstream.pretraining.views import back, through
 
@@ -43,7 +43,7 @@ class DenseCL(Learner):
         super().__init__(backbone)
         self.level = -2 if backbone.name.startswith("pocket") else -1
         self.encoder = Encoder(backbone, _two_heads(backbone, self.level))
-        self.twin = twin_of(self.encoder, _two_heads(backbone, self.level))
+        self.twin = momentum_encoder(self.encoder, _two_heads(backbone, self.level))
         self.queues = nn.ModuleList(MemoryBankModule((queue, _DIM)) for _ in range(2))
         for bank in self.queues:
             keep_queue(bank)
@@ -53,7 +53,7 @@ class DenseCL(Learner):
         views = batch.views.flatten(0, 1)
         cells, query, local = self._encode(self.encoder, views)
         with torch.no_grad():
-            key_cells, key, key_local = in_groups(
+            key_cells, key, key_local = shuffle_batch_norm(
                 lambda x: self._encode(self.twin, x), batch.stream, batch.views.flip(0).flatten(0, 1)
             )
             matched = select_most_similar(cells, key_cells, key_local)
@@ -106,7 +106,7 @@ class VADeR(Learner):
     ) -> None:
         super().__init__(backbone)  # paper: queue 65_536, momentum 0.999, temperature 0.07
         self.encoder = Encoder(backbone, _PointHead(backbone.channels))
-        self.twin = twin_of(self.encoder, _PointHead(backbone.channels))
+        self.twin = momentum_encoder(self.encoder, _PointHead(backbone.channels))
         self.queue = MemoryBankModule((queue, _DIM))
         keep_queue(self.queue)
         self.momentum, self.temperature = momentum, temperature
@@ -115,7 +115,7 @@ class VADeR(Learner):
         here, there, shared = shared_points(batch.frames, self.points, batch.stream)
         queries = self._embed(self.encoder, batch.views.flatten(0, 1), here)
         with torch.no_grad():
-            (keys,) = in_groups(
+            (keys,) = shuffle_batch_norm(
                 lambda x, points: (self._embed(self.twin, x, points),),
                 batch.stream,
                 batch.views.flip(0).flatten(0, 1),

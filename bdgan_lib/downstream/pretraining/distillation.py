@@ -9,7 +9,13 @@ from lightly.models.utils import update_momentum
 from torch import Tensor
 
 from bdgan_lib.downstream.backbones import Backbone
-from bdgan_lib.downstream.pretraining.learner import Batch, Encoder, Learner, rising, twin_of
+from bdgan_lib.downstream.pretraining.learner import (
+    Batch,
+    Encoder,
+    Learner,
+    cosine_momentum,
+    momentum_encoder,
+)
 
 
 class BYOL(Learner):
@@ -20,7 +26,7 @@ class BYOL(Learner):
         width, dim = backbone.channels[-1], 128  # paper: 4096 hidden, 256
         heads = (BYOLProjectionHead(width, 2 * width, dim) for _ in range(2))
         self.encoder = Encoder(backbone, next(heads))
-        self.twin = twin_of(self.encoder, next(heads))
+        self.twin = momentum_encoder(self.encoder, next(heads))
         self.predictor = BYOLPredictionHead(dim, 2 * width, dim)
         self.criterion = NegativeCosineSimilarity()
         self.momentum = momentum
@@ -32,7 +38,7 @@ class BYOL(Learner):
         return 2 + 2 * self.criterion(found, wanted)
 
     def follow(self, progress: float) -> None:
-        update_momentum(self.encoder, self.twin, rising(self.momentum, progress))
+        update_momentum(self.encoder, self.twin, cosine_momentum(self.momentum, progress))
 
 
 class DINO(Learner):
@@ -45,7 +51,7 @@ class DINO(Learner):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # lightly's weight norm is torch's older one
             self.encoder = Encoder(backbone, next(heads))
-            self.twin = twin_of(self.encoder, next(heads))
+            self.twin = momentum_encoder(self.encoder, next(heads))
         self.criterion = DINOLoss(outputs, teacher_temp=0.04)
         self.momentum = momentum
 
@@ -56,4 +62,4 @@ class DINO(Learner):
         return self.criterion(list(wanted), list(found))
 
     def follow(self, progress: float) -> None:
-        update_momentum(self.encoder, self.twin, rising(self.momentum, progress))
+        update_momentum(self.encoder, self.twin, cosine_momentum(self.momentum, progress))

@@ -9,9 +9,9 @@ from typing import Any
 from safetensors.torch import load, save
 from torch import Tensor
 
+from bdgan_lib.core.io import write_atomic
+from bdgan_lib.core.types import BdganError
 from bdgan_lib.downstream.backbones import Backbone, build_backbone
-from bdgan_lib.images import write_atomic
-from bdgan_lib.types import BdganError
 
 _WEIGHTS, _RECORD = "backbone.safetensors", "pretraining.json"
 

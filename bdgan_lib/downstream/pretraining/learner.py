@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from bdgan_lib.core.precision import autocast
 from bdgan_lib.downstream.backbones import Backbone
-from bdgan_lib.precision import autocast
 
 
 @dataclass(frozen=True)
@@ -63,20 +63,20 @@ def pooled(maps: list[Tensor]) -> Tensor:
     return maps[-1].mean((2, 3))
 
 
-def twin_of(encoder: Encoder, head: nn.Module) -> Encoder:
+def momentum_encoder(encoder: Encoder, head: nn.Module) -> Encoder:
     """A copy that no gradient reaches; `head` is a fresh one of its kind: weight norm forbids deepcopy."""
     twin = Encoder(deepcopy(encoder.backbone), head)
     twin.load_state_dict(encoder.state_dict())
     return twin.requires_grad_(False)
 
 
-def rising(momentum: float, progress: float) -> float:
+def cosine_momentum(momentum: float, progress: float) -> float:
     """From `momentum` to 1 along half a cosine (BYOL, section 3.3)."""
     return 1 - (1 - momentum) * (math.cos(math.pi * progress) + 1) / 2
 
 
 @torch.no_grad()
-def in_groups(
+def shuffle_batch_norm(
     encode: Callable[..., tuple[Tensor, ...]], stream: torch.Generator, *inputs: Tensor, groups: int = 4
 ) -> tuple[Tensor, ...]:
     """Encode [B, ...] in random groups: statistics of one batch would betray pairs (MoCo, section 3.3)."""

@@ -6,9 +6,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bdgan_lib.core.image_tensors import from_uint8
 from bdgan_lib.downstream.backbones import Backbone
 from bdgan_lib.downstream.pretraining.learner import feature_maps, pooled
-from bdgan_lib.images import from_uint8
 
 
 @torch.inference_mode()

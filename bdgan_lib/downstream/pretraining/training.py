@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from bdgan_lib.checkpoint import Checkpoint
+from bdgan_lib.core.image_tensors import from_uint8
+from bdgan_lib.core.types import BdganError
 from bdgan_lib.downstream.backbones import build_backbone
 from bdgan_lib.downstream.pretraining.branch import Branch, Joint
 from bdgan_lib.downstream.pretraining.files import Pretrained
 from bdgan_lib.downstream.pretraining.learner import Batch, Learner
 from bdgan_lib.downstream.pretraining.quality import deviation, effective_rank, pooled_features
 from bdgan_lib.downstream.pretraining.views import ViewConfig, draw_views
-from bdgan_lib.images import from_uint8
-from bdgan_lib.types import BdganError
+from bdgan_lib.training.checkpoint import Checkpoint
 
 METHODS = (
     "random", "supervised", "supcon", "simclr", "moco-v2", "moco-v3", "byol", "densecl", "dino", "vader",

@@ -6,11 +6,12 @@ from math import ceil
 
 import numpy as np
 
+from bdgan_lib.core.labelled_arrays import Segmented
+from bdgan_lib.core.types import BdganError
 from bdgan_lib.downstream.backbones import Backbone
-from bdgan_lib.downstream.fitting import FitConfig
 from bdgan_lib.downstream.transfer import segment
 from bdgan_lib.downstream.transfer.segment import SegmentConfig
-from bdgan_lib.types import BdganError, Segmented
+from bdgan_lib.training.supervised import FitConfig
 
 SHARES = (0.01, 0.05, 0.1, 1.0)  # paper: 1, 5, 10, ... 100%
 

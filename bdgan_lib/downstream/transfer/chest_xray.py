@@ -10,9 +10,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from bdgan_lib.core.image_codecs import decode_image
+from bdgan_lib.core.labelled_arrays import Segmented
+from bdgan_lib.core.types import BdganError
 from bdgan_lib.downstream.transfer.samples import Lazy, all_there, folder, segmented
-from bdgan_lib.images import decode_image
-from bdgan_lib.types import BdganError, Segmented
 
 LUNG, HEART = 1, 2
 _JSRT_SIDE = 2048

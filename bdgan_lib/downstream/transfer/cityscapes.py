@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 from torchvision.datasets import Cityscapes
 
+from bdgan_lib.core.image_codecs import decode_image, decode_labels
+from bdgan_lib.core.labelled_arrays import Segmented
+from bdgan_lib.core.types import UNLABELLED, BdganError
 from bdgan_lib.downstream.transfer.samples import Lazy, all_there, folder, segmented
-from bdgan_lib.images import decode_image, decode_labels
-from bdgan_lib.types import UNLABELLED, BdganError, Segmented
 
 _KNOWN = [c for c in Cityscapes.classes if c.id >= 0]  # -1, the number plate, is not drawn in the files
 _LABELS = sorted((c.train_id, c.name) for c in _KNOWN if c.train_id not in (-1, UNLABELLED))

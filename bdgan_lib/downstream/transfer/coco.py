@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bdgan_lib.data import rle
-from bdgan_lib.data.exchange.coco import filled
-from bdgan_lib.data.exchange.guards import load_json
+from bdgan_lib.core import rle
+from bdgan_lib.core.image_codecs import decode_image
+from bdgan_lib.core.labelled_arrays import Detected
+from bdgan_lib.core.types import BdganError
+from bdgan_lib.core.validation import load_json
+from bdgan_lib.datasets.formats.coco import filled
 from bdgan_lib.downstream.transfer.samples import Lazy, all_there, folder
-from bdgan_lib.images import decode_image
-from bdgan_lib.types import BdganError, Detected
 
 
 @dataclass(frozen=True, eq=False)

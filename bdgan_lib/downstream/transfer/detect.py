@@ -11,12 +11,13 @@ from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 from tqdm import tqdm
 
+from bdgan_lib.core.image_tensors import from_uint8
+from bdgan_lib.core.labelled_arrays import Detected
+from bdgan_lib.core.types import BdganError
 from bdgan_lib.downstream.backbones import Backbone
-from bdgan_lib.downstream.transfer.average_precision import AveragePrecision, Found
 from bdgan_lib.downstream.transfer.detectors import PAPER_DETECTOR, POCKET_DETECTOR, DetectorConfig, detector
 from bdgan_lib.downstream.transfer.samples import in_order, shuffled
-from bdgan_lib.images import from_uint8
-from bdgan_lib.types import BdganError, Detected
+from bdgan_lib.metrics.detection import AveragePrecision, Detections
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ def _score(
 @torch.inference_mode()
 def _findings(
     network: nn.Module, test: Sequence[Detected], config: DetectConfig, device: str, progress: str | None
-) -> Iterator[tuple[Detected, Found]]:
+) -> Iterator[tuple[Detected, Detections]]:
     network.eval()
     batches = in_order(test, config.batch_size, config.workers)
     for batch in tqdm(batches, desc=progress, disable=progress is None, leave=False):
@@ -155,4 +156,4 @@ def _findings(
         for item, out in zip(batch, outs, strict=True):
             masks = out["masks"][:, 0].cpu().numpy() > 0.5 if config.detector.masks else None
             arrays = [out[key].cpu().numpy() for key in ("boxes", "labels", "scores")]
-            yield item, Found(arrays[0], arrays[1] - 1, arrays[2], masks)
+            yield item, Detections(arrays[0], arrays[1] - 1, arrays[2], masks)

@@ -12,9 +12,9 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
+from bdgan_lib.core.precision import autocast
+from bdgan_lib.core.types import BdganError
 from bdgan_lib.downstream.backbones import Backbone
-from bdgan_lib.precision import autocast
-from bdgan_lib.types import BdganError
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
-from bdgan_lib.downstream.fitting import FitConfig, _batch
-from bdgan_lib.types import UNLABELLED, BdganError, Segmented
+from bdgan_lib.core.labelled_arrays import Segmented
+from bdgan_lib.core.types import UNLABELLED, BdganError
+from bdgan_lib.training.supervised import FitConfig, _batch
 
 Item = TypeVar("Item")
 

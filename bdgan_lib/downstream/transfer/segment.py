@@ -10,14 +10,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from bdgan_lib.core.labelled_arrays import Segmented
+from bdgan_lib.core.types import UNLABELLED, BdganError
 from bdgan_lib.downstream.backbones import Backbone
-from bdgan_lib.downstream.fitting import FitConfig, fit_batches, predict
-from bdgan_lib.downstream.metrics import confusion, iou
 from bdgan_lib.downstream.segmentation import Segmenter, segmenter
 from bdgan_lib.downstream.transfer.cityscapes import CITYSCAPES_LABELS
 from bdgan_lib.downstream.transfer.samples import shuffled
 from bdgan_lib.downstream.transfer.voc import VOC_CLASSES
-from bdgan_lib.types import UNLABELLED, BdganError, Segmented
+from bdgan_lib.metrics.segmentation import confusion, iou
+from bdgan_lib.training.supervised import FitConfig, fit_batches, predict
 
 _PIXELS = 2**19  # that are labelled at a time, or one picture
 POCKET_FIT = FitConfig(steps=480, batch_size=8)

@@ -8,9 +8,11 @@ import numpy as np
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import ParseError, fromstring
 
+from bdgan_lib.core.ids import checked_id
+from bdgan_lib.core.image_codecs import decode_image, decode_labels
+from bdgan_lib.core.labelled_arrays import Detected, Segmented
+from bdgan_lib.core.types import BdganError
 from bdgan_lib.downstream.transfer.samples import Lazy, all_there, folder, segmented
-from bdgan_lib.images import decode_image, decode_labels
-from bdgan_lib.types import BdganError, Detected, Segmented, checked_id
 
 VOC_CLASSES = ("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
                "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train",

@@ -10,7 +10,7 @@ from lightly.loss import DINOLoss, NTXentLoss
 
 from bdgan_lib.downstream.pretraining.contrastive import in_batch, supcon
 from bdgan_lib.downstream.pretraining.dense import against_queue, shared_points
-from bdgan_lib.downstream.pretraining.learner import Batch, in_groups, rising
+from bdgan_lib.downstream.pretraining.learner import Batch, cosine_momentum, shuffle_batch_norm
 from bdgan_lib.downstream.pretraining.training import METHODS, PretrainConfig, build_learner
 from bdgan_lib.downstream.pretraining.views import ViewConfig, draw_views, identity
 
@@ -128,8 +128,8 @@ def test_a_twin_starts_as_a_copy_and_is_the_moving_average_it_says(method):
 
 
 def test_momentum_rises_from_its_start_to_one():
-    assert rising(0.9, 0) == pytest.approx(0.9) and rising(0.9, 1) == 1
-    assert rising(0.9, 0.2) < rising(0.9, 0.7)
+    assert cosine_momentum(0.9, 0) == pytest.approx(0.9) and cosine_momentum(0.9, 1) == 1
+    assert cosine_momentum(0.9, 0.2) < cosine_momentum(0.9, 0.7)
 
 
 def test_groups_are_put_back_in_order():
@@ -140,7 +140,7 @@ def test_groups_are_put_back_in_order():
         sizes.append(len(part))
         return part * 2, other
 
-    found = in_groups(encode, torch.Generator().manual_seed(0), x, -x)
+    found = shuffle_batch_norm(encode, torch.Generator().manual_seed(0), x, -x)
     assert torch.equal(found[0], 2 * x) and torch.equal(found[1], -x)
     assert len(sizes) == 4
 

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from bdgan_lib.core.labelled_arrays import LabelledSet
+from bdgan_lib.core.types import BdganError
 from bdgan_lib.downstream.pretraining import training
 from bdgan_lib.downstream.pretraining.branch import Branch, BranchConfig, labelled_views
 from bdgan_lib.downstream.pretraining.files import load_pretrained
@@ -20,8 +22,6 @@ from bdgan_lib.downstream.pretraining.quality import (
 )
 from bdgan_lib.downstream.pretraining.training import METHODS, PretrainConfig, pretrain
 from bdgan_lib.downstream.pretraining.views import ViewConfig
-from bdgan_lib.downstream.worth import LabelledSet
-from bdgan_lib.types import BdganError
 
 SMALL = replace(ViewConfig(), side=16)
 QUICK = PretrainConfig(steps=6, batch_size=8, views=SMALL, save_every=2)

@@ -9,9 +9,10 @@ import pytest
 from PIL import Image
 from torchvision.datasets import Cityscapes, VOCDetection, VOCSegmentation
 
+from bdgan_lib.core.labelled_arrays import Segmented
+from bdgan_lib.core.types import BdganError
 from bdgan_lib.downstream.transfer import chest_xray, cityscapes, coco, voc
 from bdgan_lib.downstream.transfer.samples import Lazy, resized
-from bdgan_lib.types import BdganError, Segmented
 
 SHARED = Path(os.environ.get("BDGAN_SHARED") or Path(__file__).resolve().parents[4] / "shared")
 PHOTOGRAPHS = SHARED / "data" / "coco_mini"

@@ -9,18 +9,19 @@ import numpy as np
 import pytest
 import torch
 
+from bdgan_lib.core.labelled_arrays import Detected, Segmented
+from bdgan_lib.core.types import UNLABELLED, BdganError
 from bdgan_lib.downstream.backbones import build_backbone
-from bdgan_lib.downstream.fitting import FitConfig
 from bdgan_lib.downstream.segmentation import segmenter
 from bdgan_lib.downstream.transfer import chest, coco, detect, segment
 from bdgan_lib.downstream.transfer.detectors import PAPER_DETECTOR, DetectorConfig, detector
 from bdgan_lib.downstream.transfer.samples import Lazy, in_order, shuffled
-from bdgan_lib.pocket.chest import CHEST_LABELS
-from bdgan_lib.pocket.chest import chest as draw_chest
-from bdgan_lib.pocket.elsewhere import render_many
-from bdgan_lib.pocket.scenes import scene, tight_box
-from bdgan_lib.pocket.street import STREET_LABELS, street
-from bdgan_lib.types import UNLABELLED, BdganError, Detected, Segmented
+from bdgan_lib.training.supervised import FitConfig
+from bdgan_lib.worlds.chest import CHEST_LABELS
+from bdgan_lib.worlds.chest import chest as draw_chest
+from bdgan_lib.worlds.rendering import render_many
+from bdgan_lib.worlds.scenes import scene, tight_box
+from bdgan_lib.worlds.street import STREET_LABELS, street
 
 SHARED = Path(os.environ.get("BDGAN_SHARED") or Path(__file__).resolve().parents[4] / "shared")
 PHOTOGRAPHS = SHARED / "data" / "coco_mini"

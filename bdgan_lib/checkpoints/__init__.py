@@ -1,0 +1,1 @@
+"""Weights of others: fetched, read without running anything, compared key by key."""

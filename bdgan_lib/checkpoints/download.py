@@ -1,0 +1,231 @@
+"""Weights of the real generators: where they are, fetched whole or not at all, never run."""
+
+import json
+import os
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from bdgan_lib.checkpoints.unpickle import convert_checkpoint
+from bdgan_lib.core.io import sha256_of, write_atomic
+from bdgan_lib.core.types import BdganError
+
+RECORD = "weights.json"  # in the cache: file -> its sha256 and size when it first came
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Weights:
+    """One file of the catalogue."""
+
+    name: str
+    file: str
+    kind: str  # what it is a state dict of
+    addresses: tuple[str, ...]  # tried in this order
+    licence: str
+    source: str  # a page about it
+    size: int | None = None  # bytes
+    sha256: str | None = None
+
+
+class Refused(BdganError):
+    """An answer that another try at this address would not change."""
+
+
+def catalogue(path: Path) -> dict[str, Weights]:
+    """Read `assets/weights.toml`; BdganError if it is missing or no such catalogue."""
+    try:
+        import tomllib
+    except ModuleNotFoundError:  # Python 3.10
+        import tomli as tomllib  # type: ignore[no-redef]
+    try:
+        found = tomllib.loads(path.read_text("utf-8"))
+        return {
+            name: Weights(name=name, **{**entry, "addresses": tuple(entry["addresses"])})
+            for name, entry in found.items()
+        }
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise BdganError(f"catalogue {path} is missing or damaged ({error}); restore it") from error
+
+
+def cache_folder() -> Path:
+    """Where fetched files go: $BDGAN_CACHE, else the system's place for caches."""
+    import pooch
+
+    return Path(os.environ.get("BDGAN_CACHE") or pooch.os_cache("bdgan_lib"))
+
+
+def cached_file(weights: Weights, folder: Path) -> Path | None:
+    """The file in the cache if it is there and whole; BdganError if it is there and is not."""
+    path = folder / weights.file
+    if not path.is_file():
+        return None
+    expected, actual = _expected(weights, folder), sha256_of(path)
+    if expected is not None and actual != expected:
+        raise BdganError(
+            f"{path} is damaged: expected sha256 {expected}, actual {actual}; remove it and fetch it again"
+        )
+    return path
+
+
+def fetch(
+    weights: Weights,
+    folder: Path,
+    tries: int = 4,
+    timeout: float = 30.0,
+    offline: bool | None = None,
+    progress: bool = True,
+) -> Path:
+    """The file from the cache, or fetched into it: resumed where it was cut off, and named once verified.
+
+    Each address gets `tries` tries with growing pauses; one that refuses (403, 404, a web page, other bytes)
+    is left for the next. A sha256 that is not known is recorded now and enforced from then on. Processes that
+    want the same file wait for one of them. timeout: seconds without a byte. offline: default $BDGAN_OFFLINE.
+
+    BdganError says for every address why it did not serve. OSError when the disk is full.
+    """
+    import pooch
+    from filelock import FileLock
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / f".{weights.file}.lock"):
+        path = cached_file(weights, folder)
+        if path is not None:
+            return path
+        if os.environ.get("BDGAN_OFFLINE", "") not in ("", "0") if offline is None else offline:
+            raise BdganError(
+                f"{weights.name} is not in {folder} and nothing is fetched offline; put {weights.file} there"
+            )
+        expected = _expected(weights, folder)
+        reasons = []
+        for address in weights.addresses:
+            downloader = _Resuming(weights, folder / f"{weights.file}.part", tries, timeout, progress)
+            try:
+                pooch.retrieve(
+                    address, expected and f"sha256:{expected}", weights.file, folder, downloader=downloader
+                )
+            except (BdganError, ValueError) as error:  # ValueError: pooch's, of another hash
+                reasons.append(f"{address}: {error}")
+                continue
+            path = folder / weights.file
+            _record(weights, folder, path)
+            return path
+        raise BdganError(f"{weights.name} could not be fetched: {'; '.join(reasons) or 'no address known'}")
+
+
+def cached_safetensors(weights: Weights, folder: Path) -> Path | None:
+    """The file's tensors as safetensors if they are in the cache; BdganError if they are damaged."""
+    return cached_file(_as_safetensors(weights), folder)
+
+
+def fetch_safetensors(weights: Weights, folder: Path, **options: Any) -> Path:
+    """The file's tensors as safetensors beside it: fetched and converted at first use, then verified.
+
+    The pickled file is read by the restricted converter alone and may be removed afterwards. options: of
+    `fetch`. BdganError as there and as in `generators.convert`.
+    """
+    path = cached_safetensors(weights, folder)
+    if path is None:
+        out = _as_safetensors(weights)
+        path = folder / out.file
+        convert_checkpoint(fetch(weights, folder, **options), path)
+        _record(out, folder, path)
+    return path
+
+
+@dataclass(frozen=True)
+class _Resuming:
+    """A downloader for pooch: what came before an interruption is kept in `part` and not fetched again."""
+
+    weights: Weights
+    part: Path
+    tries: int
+    timeout: float
+    progress: bool
+
+    def __call__(self, url: str, output_file: str, _pooch: object) -> None:
+        import requests
+
+        reason = ""
+        for attempt in range(self.tries):
+            if attempt:
+                time.sleep(min(30.0, 2.0 ** (attempt - 1)) * min(1.0, self.timeout))
+            try:
+                self._take(requests, url)
+                self.part.replace(output_file)
+                return
+            except requests.RequestException as error:
+                reason = f"{type(error).__name__} at {_size(self.part)} bytes"
+            except Refused:
+                self.part.unlink(missing_ok=True)
+                raise
+            except OSError:  # a full disk: give its space back
+                self.part.unlink(missing_ok=True)
+                raise
+        raise BdganError(f"{reason} after {self.tries} tries; what came is kept, fetch again to go on")
+
+    def _take(self, requests: Any, url: str) -> None:
+        """One try; RequestException if another may help, Refused if not."""
+        have = _size(self.part)
+        headers = {"Range": f"bytes={have}-"} if have else {}
+        with requests.get(url, headers=headers, stream=True, timeout=(10.0, self.timeout)) as answer:
+            if answer.status_code == 416:  # more than there is: start anew
+                self.part.unlink(missing_ok=True)
+                raise requests.ConnectionError("range refused")
+            if answer.status_code >= 500 or answer.status_code in (408, 429):
+                raise requests.ConnectionError(f"status {answer.status_code}")
+            if answer.status_code >= 400:
+                raise Refused(f"status {answer.status_code}")
+            if "text/html" in answer.headers.get("Content-Type", ""):
+                raise Refused("a web page came instead of the file; it may want a login in a browser")
+            resumed = answer.status_code == 206 and answer.headers.get("Content-Range", "").startswith(
+                f"bytes {have}-"
+            )
+            start = have if resumed else 0
+            length = answer.headers.get("Content-Length")
+            total = start + int(length) if length else self.weights.size
+            if self.weights.size is not None and total != self.weights.size:
+                raise Refused(f"{total} bytes are offered, {self.weights.size} were expected")
+            with (
+                self.part.open("ab" if resumed else "wb") as file,
+                tqdm(desc=self.weights.name, total=total, initial=start, unit="B", unit_scale=True,
+                     disable=not self.progress) as bar,
+            ):  # fmt: skip
+                for chunk in answer.iter_content(_CHUNK):
+                    file.write(chunk)
+                    bar.update(len(chunk))
+        came = _size(self.part)
+        if total is not None and came < total:
+            raise requests.ConnectionError(f"{came} of {total} bytes")
+        with self.part.open("rb") as file:
+            if file.read(1) in (b"<", b""):
+                raise Refused("a web page or nothing came instead of the file")
+
+
+def _as_safetensors(weights: Weights) -> Weights:
+    return replace(weights, file=f"{weights.name}.safetensors", addresses=(), size=None, sha256=None)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _expected(weights: Weights, folder: Path) -> str | None:
+    return weights.sha256 or _recorded(folder).get(weights.file, {}).get("sha256")
+
+
+def _recorded(folder: Path) -> dict[str, dict[str, Any]]:
+    path = folder / RECORD
+    return json.loads(path.read_text("utf-8")) if path.exists() else {}
+
+
+def _record(weights: Weights, folder: Path, path: Path) -> None:
+    from filelock import FileLock
+
+    with FileLock(folder / f".{RECORD}.lock"):
+        entry = {"sha256": sha256_of(path), "size": path.stat().st_size}
+        found = {**_recorded(folder), weights.file: entry}
+        write_atomic(folder / RECORD, (json.dumps(found, indent=1) + "\n").encode())

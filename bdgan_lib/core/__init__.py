@@ -1,0 +1,1 @@
+"""What every room stands on: types, ids, files, images, masks."""

@@ -1,0 +1,98 @@
+"""How latents are drawn, and what a generator returns."""
+
+from __future__ import annotations  # torch is named in types alone: renderer processes start without it
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
+
+from bdgan_lib.core.types import BdganError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How latents are drawn.
+
+    "Truncation 0.9" means two different data sets in the literature, so there are two names:
+    `truncation` clips a standard normal at |z| <= 2 and then scales it (the paper of BigGAN-deep and
+    pytorch-pretrained-biggan, where it also picks the batch-norm statistics); `z_std` draws a plain
+    N(0, z_std^2) and clips nothing (the release of BigDatasetGAN, with 0.9).
+    """
+
+    truncation: float = 1.0  # in (0, 1]
+    z_std: float | None = None  # > 0; only with truncation 1.0
+    # of a generator that samples codes (VQGAN); others leave them alone
+    top_k: int | None = None  # how many codes may come, the likeliest; None = all
+    top_p: float = 1.0  # in (0, 1]: the likeliest codes that together have this probability
+    temperature: float = 1.0  # > 0
+
+    def __post_init__(self) -> None:
+        if self.top_k is not None and self.top_k < 1:
+            raise BdganError(f"top_k is {self.top_k}; give 1 or more, or None for all codes")
+        if not 0.0 < self.top_p <= 1.0:
+            raise BdganError(f"top_p is {self.top_p}; give a number above 0 and at most 1")
+        if not (self.temperature > 0.0 and math.isfinite(self.temperature)):
+            raise BdganError(f"temperature is {self.temperature}; give a finite number above 0")
+        if not 0.0 < self.truncation <= 1.0:
+            raise BdganError(f"truncation is {self.truncation}; give a number above 0 and at most 1")
+        if self.z_std is None:
+            return
+        if not (self.z_std > 0.0 and math.isfinite(self.z_std)):
+            raise BdganError(f"z_std is {self.z_std}; give a finite number above 0, or None to truncate")
+        if self.truncation != 1.0:
+            raise BdganError(
+                f"truncation {self.truncation} and z_std {self.z_std} came together; give one: "
+                "truncation clips and scales, z_std scales alone"
+            )
+
+    @property
+    def of_codes(self) -> bool:
+        """Whether it says how codes are drawn."""
+        return self.top_k is not None or self.top_p != 1.0 or self.temperature != 1.0
+
+    def to_json(self) -> dict[str, float | int | None]:
+        """As a JSON object, in which settings of codes stand where they matter; `from_json` reads it back."""
+        plain = {field.name: field.default for field in fields(self)}
+        return {
+            key: value
+            for key, value in asdict(self).items()
+            if key in ("truncation", "z_std") or value != plain[key]
+        }
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Sampling:
+        """Read what `to_json` wrote; BdganError on anything else."""
+        number: tuple[type, ...] = (int, float)
+        wanted = {"truncation": number, "z_std": (*number, type(None)), "top_k": (int,), "top_p": number,
+                  "temperature": number}  # fmt: skip
+        if (
+            not isinstance(record, Mapping)
+            or not {"truncation", "z_std"} <= set(record) <= set(wanted)
+            or not all(isinstance(value, wanted[key]) for key, value in record.items())
+        ):
+            raise BdganError(
+                f"sampling settings came as {record!r}; wanted an object with truncation (a number), "
+                "z_std (a number or null) and, for codes, top_k, top_p and temperature"
+            )
+        numbers: dict[str, Any] = {k: v if v is None or k == "top_k" else float(v) for k, v in record.items()}
+        return cls(**numbers)
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """What a generator returns for B seeds."""
+
+    images: Tensor  # [B, 3, H, W] float32, in [-1, 1]
+    features: dict[str, Tensor]  # block name -> [B, C_k, H_k, W_k], coarse to fine
+    class_ids: Tensor  # [B] int64
+    seeds: Tensor  # [B] int64; image i depends on class_ids[i], seeds[i] and sampling alone
+    sampling: Sampling
+
+    def cpu(self) -> Sample:
+        """The same sample with images and features in the machine's own memory, for numpy."""
+        features = {block: x.cpu() for block, x in self.features.items()}
+        return replace(self, images=self.images.cpu(), features=features)

@@ -1,0 +1,1 @@
+"""What lies on the disk: annotations that people make and shards that synthesis makes."""

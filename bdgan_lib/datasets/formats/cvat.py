@@ -1,0 +1,111 @@
+"""CVAT for images 1.1: one `annotations.xml`, a mask per region."""
+
+import math
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element, SubElement
+
+import cv2
+import numpy as np
+from defusedxml import DefusedXmlException
+from defusedxml.ElementTree import parse
+from numpy.typing import NDArray
+
+from bdgan_lib.core import rle
+from bdgan_lib.core.io import require_new_path, write_atomic
+from bdgan_lib.core.types import BdganError
+from bdgan_lib.core.validation import checked_points, collect_errors, pairing_name
+from bdgan_lib.datasets.formats.coco import filled
+from bdgan_lib.datasets.formats.shapes import Canvas, LabelledImage, box
+
+FILE = "annotations.xml"
+
+
+def write(items: Iterable[LabelledImage], folder: Path) -> None:
+    """Write `folder/annotations.xml`: every pixel keeps its label, and its object as `group_id`."""
+    path, root = require_new_path(folder / FILE), Element("annotations")
+    SubElement(root, "version").text = "1.1"
+    labels, seen = SubElement(SubElement(SubElement(root, "meta"), "task"), "labels"), set[str]()
+    for i, item in enumerate(items):
+        height, width = item.mask.shape
+        image = SubElement(root, "image", _texts(id=i, name=f"{item.name}.png", width=width, height=height))
+        for label, instance, pixels in item.regions():
+            left, top, right, bottom = box(pixels)
+            runs = rle.runs(pixels[top : bottom + 1, left : right + 1].T)  # row by row
+            place = _texts(left=left, top=top, width=right - left + 1, height=bottom - top + 1)
+            group = _texts(group_id=instance) if instance else {}
+            more = _texts(source="manual", occluded=0, z_order=0, rle=", ".join(map(str, runs)))
+            SubElement(image, "mask", {"label": label} | more | place | group)
+            if label not in seen:
+                SubElement(SubElement(labels, "label"), "name").text = label
+                seen.add(label)
+    write_atomic(path, ElementTree.tostring(root, "utf-8", xml_declaration=True))
+
+
+def read(path: Path, losses: list[str]) -> Iterator[LabelledImage]:
+    """The images of such a file, or of the folder with `annotations.xml`; what is lost is told in `losses`.
+
+    Masks, polygons, boxes and ellipses come in, filled as CVAT does when it makes masks of them, the higher
+    z_order later; other shapes are left out. A file with a DTD or entities is refused.
+    """
+    path = path / FILE if path.is_dir() else path
+    try:
+        root = parse(path, forbid_dtd=True).getroot()
+    except FileNotFoundError as error:
+        raise BdganError(f"{path} is missing; is this the folder, and the format?") from error
+    except (ElementTree.ParseError, DefusedXmlException, ValueError, LookupError) as error:
+        raise BdganError(f"{path} is no plain XML: {error}") from error
+    taken = set[str]()
+    for i, image in enumerate(root):
+        item = None
+        with collect_errors(f"element at {i}", losses):
+            if image.tag in ("version", "meta"):
+                continue
+            if image.tag != "image":
+                raise BdganError(f"{image.tag!r:.20} left out; wanted CVAT for images")
+            name = pairing_name(image.get("name"), taken)
+            canvas = Canvas(name, int(image.attrib["height"]), int(image.attrib["width"]), losses)
+            for shape in sorted(image, key=lambda shape: int(shape.get("z_order", "0"))):
+                with collect_errors(f"{name}: a {shape.tag!r:.20}", losses):
+                    pixels = _pixels(shape, canvas.height, canvas.width)
+                    canvas.paint(shape.get("label"), int(shape.get("group_id", "0")), pixels)
+            item = canvas.finished()
+        if item:
+            yield item
+
+
+def _texts(**attributes: object) -> dict[str, str]:
+    return {key: str(value) for key, value in attributes.items()}
+
+
+def _pixels(shape: Element, height: int, width: int) -> NDArray[np.bool_]:
+    def numbers(*keys: str) -> list[float]:
+        return [float(shape.attrib[key]) for key in keys]
+
+    turn = float(shape.get("rotation", "0"))
+    if shape.tag == "mask":
+        left, top, columns, rows = (int(shape.attrib[key]) for key in ("left", "top", "width", "height"))
+        if not (0 <= left < left + columns <= width and 0 <= top < top + rows <= height):
+            raise BdganError("its box lies outside the image")
+        runs = [int(n) for n in shape.attrib["rle"].split(",")]
+        pixels = np.zeros((height, width), bool)
+        pixels[top : top + rows, left : left + columns] = rle.from_runs(runs, columns, rows).T
+        return pixels
+    if shape.tag == "polygon":
+        points = [[float(x) for x in pair.split(",")] for pair in shape.attrib["points"].split(";")]
+        return filled([np.ravel(points)], height, width)
+    if shape.tag == "box":
+        x0, y0, x1, y1 = numbers("xtl", "ytl", "xbr", "ybr")
+        centre, half = np.array([x0 + x1, y0 + y1]) / 2, np.array([x1 - x0, y1 - y0]) / 2
+        cos, sin = math.cos(math.radians(turn)), math.sin(math.radians(turn))
+        corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * half
+        return filled([np.ravel(corners @ [[cos, sin], [-sin, cos]] + centre)], height, width)
+    if shape.tag == "ellipse":
+        ends = checked_points(np.reshape(numbers("cx", "cy", "rx", "ry"), (2, 2)), height, width, 2)
+        (cx, cy), (rx, ry) = np.rint(ends).astype(int).tolist()
+        if min(rx, ry) < 0 or not math.isfinite(turn):
+            raise BdganError("its radii or its rotation are no sizes")
+        picture = np.zeros((height, width), np.uint8)
+        return cv2.ellipse(picture, (cx, cy), (rx, ry), turn % 360, 0, 360, 1, -1) > 0
+    raise BdganError("shapes of this kind are left out")

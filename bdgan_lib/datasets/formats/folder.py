@@ -1,0 +1,20 @@
+"""Plain folders: `images/`, `masks/` of label ids, and a line of `records.jsonl` for each."""
+
+import json
+from pathlib import Path
+
+from bdgan_lib.datasets.formats.set_items import ExportReport, SetItems
+
+
+def write(source: SetItems, folder: Path) -> ExportReport:
+    """Write images as stored, masks as PNGs of that name, their provenance in order. Nothing is lost."""
+    report = ExportReport()
+    (folder / "images").mkdir()
+    (folder / "masks").mkdir()
+    with (folder / "records.jsonl").open("w", encoding="utf-8") as records:
+        for item in source:
+            report.images += 1
+            (folder / "images" / item.stored.image_name).write_bytes(item.stored.image)
+            (folder / "masks" / f"{item.id}.png").write_bytes(item.stored.mask)
+            records.write(json.dumps(item.record, sort_keys=True, ensure_ascii=False) + "\n")
+    return report

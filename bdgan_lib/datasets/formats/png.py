@@ -1,0 +1,63 @@
+"""PNG folders: `labels/<name>.png` of label ids, `instances/<name>.png`, and the labels' names in a text."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from bdgan_lib.core.image_codecs import decode_labels, encode_png
+from bdgan_lib.core.io import require_new_path, write_atomic
+from bdgan_lib.core.types import UNLABELLED, BdganError
+from bdgan_lib.core.validation import collect_errors, pairing_name
+from bdgan_lib.datasets.formats.shapes import BACKGROUND, LabelledImage
+
+LABELS, INSTANCES, NAMES = "labels", "instances", "labels.txt"
+
+
+def write(items: Iterable[LabelledImage], folder: Path) -> None:
+    """Write 8-bit grey PNGs, 255 = unlabelled, and `labels.txt`, whose first line names label 0, and so on.
+
+    All that is in the items comes back. BdganError when they have more than 255 labels together.
+    """
+    names, ids = require_new_path(folder / NAMES), {BACKGROUND: 0}
+    require_new_path(folder / LABELS).mkdir()
+    require_new_path(folder / INSTANCES).mkdir()
+    for item in items:
+        for label in item.labels:
+            ids.setdefault(label, len(ids))
+        if len(ids) > UNLABELLED:
+            raise BdganError(f"{item.name} has label {len(ids)}; at most 255 fit 8 bits: choose coco or cvat")
+        table = np.full(256, UNLABELLED, np.uint8)
+        table[: len(item.labels)] = [ids[label] for label in item.labels]
+        write_atomic(require_new_path(folder / LABELS / f"{item.name}.png"), encode_png(table[item.mask]))
+        if item.instances is not None:
+            write_atomic(folder / INSTANCES / f"{item.name}.png", encode_png(item.instances))
+    write_atomic(names, "".join(f"{label}\n" for label in ids).encode())
+
+
+def read(path: Path, losses: list[str]) -> Iterator[LabelledImage]:
+    """The images of such a folder; what is lost is told in `losses`.
+
+    PNGs of any tool come in: grey of 1 to 16 bits with values to 255, or palettes (their indices, as in
+    Pascal VOC). Without `labels.txt` the labels are named by their numbers.
+    """
+    if not (path / LABELS).is_dir():
+        raise BdganError(f"{path / LABELS} is missing; is this the folder, and the format?")
+    names = None
+    if (path / NAMES).exists():
+        names = tuple((path / NAMES).read_text("utf-8", "replace").splitlines())
+    maps = {file.name: file for file in (path / INSTANCES).glob("*") if file.is_file()}
+    for file in sorted(file for file in (path / LABELS).iterdir() if file.is_file()):
+        item, instances = None, maps.pop(file.name, None)
+        with collect_errors(f"{file.name!r:.100}", losses):
+            name, mask = pairing_name(file.name, set()), decode_labels(file.read_bytes())
+            known = int(mask[mask != UNLABELLED].max(initial=0)) + 1
+            item = LabelledImage(
+                name,
+                mask,
+                names or (BACKGROUND, *(f"label {n}" for n in range(1, known))),
+                decode_labels(instances.read_bytes()) if instances else None,
+            )
+        if item:
+            yield item
+    losses += [f"{name!r:.100}: instances without labels" for name in sorted(maps)]

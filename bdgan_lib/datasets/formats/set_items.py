@@ -1,0 +1,97 @@
+"""What every format is written from: samples as bytes, and for each pixel a category of the whole set.
+
+One rule for all formats. Where masks say foreground or not (labels 0 and 1), category k + 1 is the class with
+id k: a pixel's category is what the image shows. Where masks hold parts (the manifest names more than two
+`labels`, or names none and a mask has a label above 1), the category is the label itself. 0 is background.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bdgan_lib.core.types import UNLABELLED, BdganError
+from bdgan_lib.datasets.formats.shapes import BACKGROUND
+from bdgan_lib.datasets.shards import ShardedSet
+from bdgan_lib.datasets.tar_format import StoredSample, stored_samples
+
+VOID = 65_535  # the category of unlabelled pixels
+
+
+@dataclass(frozen=True, eq=False)
+class Item:
+    """One image on its way to another tool."""
+
+    stored: StoredSample  # the files' bytes
+    mask: NDArray[np.uint8]  # [H, W] label ids; 255 = unlabelled
+    categories: NDArray[np.uint16]  # [H, W] indices into the source's names; `VOID` = unlabelled
+    record: dict[str, Any]  # provenance, with class_id and seed
+
+    @property
+    def id(self) -> str:
+        return self.stored.id
+
+    def regions(self, least: int = 1) -> Iterator[tuple[int, NDArray[np.bool_]]]:
+        """(category, pixels [H, W]) of each category from `least` on; one region, however many its pieces."""
+        for category in np.unique(self.categories[self.categories >= least]).tolist():
+            yield category, self.categories == category
+
+
+@dataclass
+class ExportReport:
+    """What an export wrote and what it lost."""
+
+    images: int = 0
+    regions: int = 0  # annotated areas, in formats that list them
+    losses: list[str] = field(default_factory=list)
+    mean_iou: float = 1.0  # of the masks a reader gets back with those that went in
+
+
+class SetItems:
+    """The items of a data set, in order, one in memory at a time."""
+
+    def __init__(self, data: ShardedSet, advance: Callable[[int], object] = lambda images: None) -> None:
+        """advance: called with 1 after each image. BdganError if the set names no classes, or one twice."""
+        self.data, self._advance, manifest = data, advance, data.manifest
+        self.classes = [str(name) for name in manifest.get("classes") or ()]
+        if not self.classes or len(set(self.classes)) < len(self.classes):
+            raise BdganError(
+                f"the manifest of {data.folder} names classes {self.classes!r:.200}; wanted each once"
+            )
+        labels = [str(name) for name in manifest.get("labels") or ()]
+        if not labels:
+            labels = [BACKGROUND, *(f"part {k}" for k in range(1, self._largest_label() + 1))]
+        self.parts = len(labels) > 2
+        self.names = tuple(labels if self.parts else [BACKGROUND, *self.classes])  # of the categories
+        self.about = {
+            "source_sha256": manifest["sha256"],  # of the manifest's content
+            "licence": manifest.get("licence", "not stated"),
+        }
+
+    def __iter__(self) -> Iterator[Item]:
+        for stored in self._stored():
+            mask, record = stored.labels()
+            label, class_id = mask[mask != UNLABELLED].max(initial=0), record["class_id"]
+            if label > (len(self.names) - 1 if self.parts else 1) or not 0 <= class_id < len(self.classes):
+                raise BdganError(
+                    f"{stored.id} has label {label} and class {class_id}, which the manifest of "
+                    f"{self.data.folder} does not name; `bdgan validate` says more"
+                )
+            categories = mask.astype(np.uint16) * (1 if self.parts else class_id + 1)
+            categories[mask == UNLABELLED] = VOID
+            yield Item(stored, mask, categories, record)
+            self._advance(1)
+
+    def _stored(self) -> Iterator[StoredSample]:
+        for shard in self.data.shards:
+            yield from stored_samples(self.data.verified(shard))
+
+    def _largest_label(self) -> int:
+        """Of all masks: one more pass over the set, where the manifest names no labels."""
+        largest = 0
+        for stored in self._stored():
+            mask, _ = stored.labels()
+            largest = max(largest, int(mask[mask != UNLABELLED].max(initial=0)))
+        return largest

@@ -1,0 +1,58 @@
+"""Pascal VOC: JPEG images, palette PNGs of categories; torchvision and mmsegmentation read the folder."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from bdgan_lib.core.image_codecs import decode_image
+from bdgan_lib.core.types import UNLABELLED, BdganError
+from bdgan_lib.datasets.formats.set_items import VOID, ExportReport, SetItems
+
+ROOT = Path("VOCdevkit", "VOC2012")  # where readers look
+QUALITY = 95  # of the JPEGs, chroma not subsampled
+
+
+def write(source: SetItems, folder: Path) -> ExportReport:
+    """Write `VOCdevkit/VOC2012/`, all of it in the list `train`; category names, from 0, in `labels.txt`.
+
+    Masks are exact, 255 is unlabelled. Readers want images as JPEG: how far off they are is in the losses.
+    BdganError for more categories than 8 bits hold.
+    """
+    if len(source.names) > UNLABELLED:
+        raise BdganError(f"{len(source.names)} categories came; voc holds 255: choose coco or coco-panoptic")
+    report, error, palette = ExportReport(), 0.0, _palette()
+    images, masks, lists = (folder / ROOT / name for name in
+                            ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"))  # fmt: skip
+    for path in (images, masks, lists):
+        path.mkdir(parents=True)
+    with (lists / "train.txt").open("w", encoding="ascii") as train:
+        for item in source:
+            report.images += 1
+            pixels = item.stored.pixels()
+            jpeg = io.BytesIO()
+            Image.fromarray(pixels).save(jpeg, "JPEG", quality=QUALITY, subsampling=0)
+            error += float(np.abs(decode_image(jpeg.getvalue()).astype(int) - pixels).mean())
+            (images / f"{item.id}.jpg").write_bytes(jpeg.getvalue())
+            ids = np.where(item.categories == VOID, UNLABELLED, item.categories).astype(np.uint8)
+            mask = Image.fromarray(ids)
+            mask.putpalette(palette)  # makes it a palette's indices
+            mask.save(masks / f"{item.id}.png")
+            train.write(f"{item.id}\n")
+    (folder / ROOT / "labels.txt").write_text("".join(f"{n}\n" for n in source.names), encoding="utf-8")
+    off = error / max(1, report.images)
+    report.losses.append(f"images are JPEG of quality {QUALITY}: {off:.2f} of 255 off on average")
+    return report
+
+
+def _palette() -> bytes:
+    """VOC's 256 colours: the bits of an index, dealt in turn to red, green and blue, the highest first."""
+    colours = np.zeros((256, 3), np.uint8)
+    for bit in range(8):
+        for channel in range(3):
+            if 3 * bit + channel < 8:
+                colours[:, channel] |= (np.arange(256) >> (3 * bit + channel) & 1).astype(np.uint8) << (
+                    7 - bit
+                )
+    return colours.tobytes()

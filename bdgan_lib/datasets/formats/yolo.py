@@ -1,0 +1,85 @@
+"""YOLO segmentation: a text of polygons per image. It cannot hold a mask as it is; the loss is measured."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from bdgan_lib.datasets.formats.set_items import VOID, ExportReport, SetItems
+
+Points = NDArray[np.int32]  # [N, 2] (x, y), each the centre of a pixel of the region
+
+
+def write(source: SetItems, folder: Path) -> ExportReport:
+    """Write `images/train/`, `labels/train/` and `data.yaml`; the YOLO class is category - 1.
+
+    A line is one piece of a region, its holes cut open along a seam; pieces of fewer than three corners are
+    left out. Unlabelled pixels become background. The report's mean IoU, over regions, is that of the text
+    filled again as readers do (cv2.fillPoly) with the region.
+    """
+    report, ious = ExportReport(), list[float]()
+    split = dropped = unlabelled = 0
+    images, labels = folder / "images" / "train", folder / "labels" / "train"
+    images.mkdir(parents=True)
+    labels.mkdir(parents=True)
+    for item in source:
+        report.images += 1
+        (images / item.stored.image_name).write_bytes(item.stored.image)
+        size, lines = np.array(item.mask.shape[::-1]), list[str]()
+        for category, pixels in item.regions():
+            if category == VOID:
+                unlabelled += int(pixels.sum())
+                continue
+            report.regions += 1
+            pieces = _pieces(pixels)
+            kept = [_text(piece, size) for piece in pieces if len(piece) >= 3]
+            dropped += len(pieces) - len(kept)
+            split += len(kept) > 1
+            lines += [f"{category - 1} {text}" for text in kept]
+            found = _filled(kept, size)
+            ious.append(float((found & pixels).sum() / (found | pixels).sum()))
+        (labels / f"{item.id}.txt").write_text("".join(f"{line}\n" for line in lines), encoding="ascii")
+    names = "".join(f"  {id}: {json.dumps(name)}\n" for id, name in enumerate(source.names[1:]))
+    text = f"train: images/train\nval: images/train  # there is no split: name your own\nnames:\n{names}"
+    (folder / "data.yaml").write_text(text, encoding="utf-8")
+    report.mean_iou = float(np.mean(ious)) if ious else 1.0
+    for count, what in (
+        (split, "regions in several pieces became as many objects"),
+        (dropped, "pieces of fewer than three corners were left out"),
+        (unlabelled, "unlabelled pixels became background"),
+    ):
+        report.losses += [f"{count:,} {what}"] * (count > 0)
+    return report
+
+
+def _pieces(pixels: NDArray[np.bool_]) -> list[Points]:
+    """A polygon for each connected piece, whose holes hang on it by seams."""
+    contours, tree = cv2.findContours(pixels.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    rings: dict[int, Points] = {}
+    parents = tree[0, :, 3].tolist()
+    for i in sorted(range(len(contours)), key=lambda i: parents[i] >= 0):  # outlines before holes
+        ring = contours[i][:, 0]
+        if parents[i] < 0:
+            rings[i] = ring
+            continue
+        outer = rings[parents[i]]
+        a, b = np.unravel_index(
+            np.square(outer[:, None] - ring[None]).sum(-1).argmin(), (len(outer), len(ring))
+        )
+        rings[parents[i]] = np.concatenate([outer[: a + 1], ring[b:], ring[: b + 1], outer[a:]])
+    return list(rings.values())
+
+
+def _text(piece: Points, size: NDArray[np.integer]) -> str:
+    # a quarter pixel on, so that readers who round and readers who cut off find the same pixel
+    return " ".join(f"{x:.6f}" for x in ((piece + 0.25) / size).ravel())
+
+
+def _filled(texts: list[str], size: NDArray[np.integer]) -> NDArray[np.bool_]:
+    canvas = np.zeros(size[::-1], np.uint8)
+    for text in texts:
+        points = np.array(text.split(), float).reshape(-1, 2) * size
+        cv2.fillPoly(canvas, [np.rint(points).astype(np.int32)], 1)
+    return canvas > 0

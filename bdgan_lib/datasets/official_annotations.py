@@ -1,0 +1,136 @@
+"""Labels of others, brought into our annotation store."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from bdgan_lib.core.ids import sample_id
+from bdgan_lib.core.sampling import Sampling
+from bdgan_lib.core.types import BdganError
+from bdgan_lib.datasets.annotation_store import Annotation, AnnotationStore
+
+SET = "biggan512"  # the release's folder of masks and latents
+ANNOTATOR = "BigDatasetGAN release"
+
+
+@dataclass
+class OfficialImport:
+    """What became of the release's files, and every one that has no partner or is bad."""
+
+    added: int = 0
+    without_latent: list[str] = field(default_factory=list)  # masks, as "synset/stem"
+    without_mask: list[str] = field(default_factory=list)  # latents
+    refused: list[str] = field(default_factory=list)  # "synset/stem: why"
+    real: dict[str, str] = field(default_factory=dict)  # mask of a real image -> ImageNet's file
+    real_without_mask: list[str] = field(default_factory=list)  # entries of the list
+
+    def __str__(self) -> str:
+        lines = [f"{self.added} annotations; {len(self.real)} masks of real images listed"]
+        for kind in ("without_latent", "without_mask", "refused", "real_without_mask"):
+            lines += [f"  {kind.replace('_', ' ')}: {name}" for name in getattr(self, kind)]
+        return "\n".join(lines)
+
+
+def import_official_annotations(
+    root: Path,
+    store: AnnotationStore,
+    generator_sha256: str,
+    classes: tuple[str, ...],
+    synsets: tuple[str, ...],
+    side: int = 512,
+    z_dim: int = 128,
+) -> OfficialImport:
+    """Add the release's annotated BigGAN samples to a store, each mask paired with its latent by name.
+
+    Its layout: `annotations/biggan512/<synset>/..._<class>_<n>.png`, a pixel that is not 0 being foreground;
+    `latents/biggan512/<synset>/<same name>.npy`, [1, 128]; `annotations/real-random-list.txt`, lines
+    `<synset>/..._<image id>`. A file without partner or that does not fit is listed, and the others come in.
+
+    BdganError when there is no such folder.
+    """
+    masks, latents = (_files(root / kind / SET, end) for kind, end in
+                      (("annotations", ".png"), ("latents", ".npy")))  # fmt: skip
+    if not masks and not latents:
+        raise BdganError(
+            f"{root} holds no annotations/{SET} and latents/{SET}; unpack the release's two archives"
+        )
+    found = OfficialImport(
+        without_latent=sorted(masks.keys() - latents.keys()),
+        without_mask=sorted(latents.keys() - masks.keys()),
+    )
+    for name in sorted(masks.keys() & latents.keys()):
+        try:
+            class_id, number = _numbers(name, synsets)
+            store.add(
+                Annotation(
+                    id=sample_id(classes[class_id], number),
+                    class_name=classes[class_id],
+                    class_id=class_id,
+                    seed=number,
+                    sampling=Sampling(z_std=0.9),
+                    generator_sha256=generator_sha256,
+                    mask=_mask(masks[name], side),
+                    annotator=ANNOTATOR,
+                    extra={"file": name},
+                    latent=_latent(latents[name], z_dim),
+                )
+            )
+            found.added += 1
+        except BdganError as error:
+            found.refused.append(f"{name}: {error}")
+    found.real, found.real_without_mask = _real(root / "annotations")
+    return found
+
+
+def _files(folder: Path, end: str) -> dict[str, Path]:
+    return {f"{path.parent.name}/{path.stem}": path for path in folder.glob(f"*/*{end}")}
+
+
+def _numbers(name: str, synsets: tuple[str, ...]) -> tuple[int, int]:
+    synset, _, stem = name.partition("/")
+    *_, class_id, number = "", *stem.split("_")
+    if not (class_id.isdecimal() and number.isdecimal() and int(class_id) < len(synsets)):
+        raise BdganError("its name does not end in _<class>_<n>")
+    if synsets[int(class_id)] != synset:
+        raise BdganError(f"class {int(class_id)} is {synsets[int(class_id)]}, its folder says {synset}")
+    return int(class_id), int(number)
+
+
+def _mask(path: Path, side: int) -> NDArray[np.uint8]:
+    try:
+        with Image.open(path) as image:
+            if image.size != (side, side):
+                raise BdganError(f"the mask is {image.width} x {image.height}, wanted {side} x {side}")
+            pixels = np.asarray(image)
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise BdganError(f"the mask is no readable image ({error})") from error
+    coloured = pixels[..., :3] if pixels.ndim == 3 else pixels[..., None]
+    return np.any(coloured != 0, axis=-1).astype(np.uint8)
+
+
+def _latent(path: Path, z_dim: int) -> tuple[float, ...]:
+    try:
+        latent = np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise BdganError(f"the latent is no plain array ({error})") from error
+    if latent.shape != (1, z_dim) or latent.dtype.kind != "f" or not np.isfinite(latent).all():
+        raise BdganError(
+            f"the latent is {latent.dtype} {list(latent.shape)}, wanted finite floats [1, {z_dim}]"
+        )
+    return tuple(latent[0].astype(np.float32).tolist())
+
+
+def _real(annotations: Path) -> tuple[dict[str, str], list[str]]:
+    """Of the list of annotated real images: {mask: ImageNet's file}, and entries without a mask."""
+    path, paired, orphans = annotations / "real-random-list.txt", {}, []
+    for entry in path.read_text("utf-8").split() if path.exists() else []:
+        synset, _, stem = entry.partition("/")
+        mask = annotations / "real-random" / synset / f"{stem}.png"
+        if ".." not in entry and mask.exists():
+            paired[f"{synset}/{stem}.png"] = f"{synset}/{synset}_{stem.split('_')[-1]}.JPEG"
+        else:
+            orphans.append(entry)
+    return paired, orphans

@@ -1,0 +1,142 @@
+"""Members: a shard's samples as bytes, from headers that are plain to the last byte; nothing is unpacked."""
+
+import json
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bdgan_lib.core.ids import checked_id
+from bdgan_lib.core.image_codecs import decode_image, decode_png
+from bdgan_lib.core.types import BdganError
+
+IMAGE, JPEG = ".png", ".jpg"  # suffixes of the members of a sample: the image is one of these
+MASK, RECORD = ".mask.png", ".json"
+_LARGEST = {IMAGE: 1 << 28, JPEG: 1 << 28, MASK: 1 << 28, RECORD: 1 << 20}  # bytes
+_KINDS = {
+    tarfile.LNKTYPE: "a hard link", tarfile.SYMTYPE: "a symbolic link", tarfile.CHRTYPE: "a device",
+    tarfile.BLKTYPE: "a device", tarfile.DIRTYPE: "a folder", tarfile.FIFOTYPE: "a pipe",
+    tarfile.GNUTYPE_SPARSE: "a sparse file", tarfile.XHDTYPE: "an extended header",
+    tarfile.XGLTYPE: "an extended header", tarfile.SOLARIS_XHDTYPE: "an extended header",
+    tarfile.GNUTYPE_LONGNAME: "a long name", tarfile.GNUTYPE_LONGLINK: "a long link",
+}  # fmt: skip
+_PLAIN = tarfile.TarInfo("")
+_PLAIN.mode = 0o644
+_BLANK = _PLAIN.tobuf(tarfile.USTAR_FORMAT)
+
+
+@dataclass(frozen=True)
+class StoredSample:
+    """One sample as it lies in a shard."""
+
+    id: str
+    image: bytes  # `<id>.png`, or `<id>.jpg`
+    mask: bytes  # `<id>.mask.png`
+    record: bytes  # `<id>.json`
+    suffix: str = IMAGE  # of the image
+
+    @property
+    def image_name(self) -> str:
+        return self.id + self.suffix
+
+    def pixels(self) -> NDArray[np.uint8]:
+        """Its image [H, W, 3]; BdganError when that is damaged."""
+        return decode_png(self.image) if self.suffix == IMAGE else decode_image(self.image)
+
+    def labels(self) -> tuple[NDArray[np.uint8], dict[str, Any]]:
+        """Its mask [H, W] of label ids and its provenance; BdganError when they are no such thing."""
+        try:
+            mask, record = decode_png(self.mask), json.loads(self.record)
+            if mask.ndim != 2 or type(record["class_id"]) is not int:
+                raise BdganError(f"mask {list(mask.shape)}, class_id {record['class_id']!r:.20}")
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            raise BdganError(f"sample {self.id} is damaged ({error}); `bdgan validate` says more") from error
+        return mask, record
+
+
+def how_to_remake(path: Path) -> str:
+    """How to mend a shard."""
+    return f"remove {path.name} and run the same command: only it is made again"
+
+
+def plain_header(name: str, size: int) -> bytes:
+    """The tar header of a member without time or owner, as tarfile has it, in a quarter of its time.
+
+    name: of a sample's member, ASCII, at most 100 characters; size: bytes, below 8 GiB.
+    """
+    header = bytearray(_BLANK)
+    header[: len(name)] = name.encode("ascii")
+    header[124:135] = b"%011o" % size
+    header[148:156] = b"%06o\0 " % (sum(header) - sum(header[148:156]) + 8 * ord(" "))  # sum, blank itself
+    return bytes(header)
+
+
+def stored_samples(path: Path) -> Iterator[StoredSample]:
+    """The samples of a shard, undecoded, one in memory at a time.
+
+    A header must be the very one that `write_shard` makes of its name and size. BdganError naming the file
+    and the member for anything else: links, devices, sparse files, paths, members that are huge, missing or
+    surplus, and bytes that lie between or behind them.
+    """
+    if not path.is_file():
+        raise BdganError(f"{path} is missing; run the same command: only it is made again")
+    with path.open("rb") as file:
+        members = _members(path, file)
+        for name, data in members:
+            id, dot, rest = name.partition(".")
+            try:
+                if dot + rest not in (IMAGE, JPEG):
+                    raise BdganError("no image")
+                checked_id(id)
+            except BdganError as error:
+                raise _bad(path, name, "came where `<id>.png` was wanted") from error
+            others = []
+            for suffix in (MASK, RECORD):
+                came, other = next(members, ("the end", b""))
+                if came != id + suffix:
+                    raise _bad(path, id + suffix, f"is missing, {came} came instead")
+                others.append(other)
+            yield StoredSample(id, data, others[0], others[1], dot + rest)
+
+
+def _members(path: Path, file: BinaryIO) -> Iterator[tuple[str, bytes]]:
+    size, block = path.stat().st_size, tarfile.BLOCKSIZE
+    while (header := file.read(block)).strip(b"\0"):
+        name, length = _named(path, header, f"at byte {file.tell() - len(header)}")
+        padding = -length % block
+        if file.tell() + length + padding > size:
+            raise _bad(path, name, "is cut off")
+        data = file.read(length)
+        if any(file.read(padding)):
+            raise _bad(path, name, "is followed by strange bytes")
+        yield name, data
+    content = file.tell() - len(header)
+    end = -(-(content + 2 * block) // tarfile.RECORDSIZE) * tarfile.RECORDSIZE
+    if size != end or any(file.read()):
+        raise BdganError(f"{path} does not end as it should behind byte {content}; {how_to_remake(path)}")
+
+
+def _named(path: Path, header: bytes, place: str) -> tuple[str, int]:
+    """Name and size of a member; BdganError says what is wrong with a header that is no `plain_header`."""
+    try:
+        member = tarfile.TarInfo.frombuf(header, "ascii", "strict")
+    except (tarfile.TarError, ValueError) as error:
+        raise _bad(path, place, f"has a damaged header ({error})") from error
+    name, suffix = member.name, member.name[member.name.find(".") :]
+    if member.type in _KINDS:
+        raise _bad(path, name, f"is {_KINDS[member.type]}, refused")
+    if suffix not in _LARGEST or "/" in name or "\\" in name:
+        raise _bad(path, name, "is surplus or unsafe, refused")
+    if not 0 <= member.size <= _LARGEST[suffix]:
+        raise _bad(path, name, f"claims {member.size:,} bytes, above {_LARGEST[suffix]:,}, refused")
+    if len(name) > 100 or header != plain_header(name, member.size):
+        raise _bad(path, name, "has a header that is not plain, refused")
+    return name, member.size
+
+
+def _bad(path: Path, member: str, why: str) -> BdganError:
+    return BdganError(f"{path}: member {member[:120]!r} {why}; {how_to_remake(path)}")

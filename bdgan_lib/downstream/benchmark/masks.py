@@ -1,0 +1,131 @@
+"""Folders of label PNGs that came from elsewhere: every file is checked, and all that is wrong is named."""
+
+import io
+import os
+import struct
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from bdgan_lib.core.ids import checked_id
+from bdgan_lib.core.image_codecs import MOST_PIXELS, decode_labels
+from bdgan_lib.core.types import UNLABELLED, BdganError
+from bdgan_lib.downstream.tasks import Task
+
+_SHOWN = 3  # of each kind of finding
+_MOST_BYTES = 2 * MOST_PIXELS  # of a file: 16-bit pixels, not compressed at all
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_COLOURS = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGB with alpha"}
+
+
+class Findings:
+    """What is wrong with a folder, by kind."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, list[str]] = {}
+
+    def add(self, kind: str, name: str, detail: str = "") -> None:
+        """One more of a kind; the name may be hostile, it is shown quoted and cut."""
+        self._names.setdefault(kind, []).append(f"{name!r:.80}" + (f" ({detail})" if detail else ""))
+
+    def refuse(self, folder: Path, wanted: str) -> None:
+        """BdganError that counts each kind and names the first few; nothing if nothing was found."""
+        if self._names:
+            kinds = (
+                f"{len(names)} {kind}: {', '.join(names[:_SHOWN])}{', ...' * (len(names) > _SHOWN)}"
+                for kind, names in self._names.items()
+            )
+            raise BdganError(f"{folder}: {'; '.join(kinds)}. Wanted {wanted}")
+
+
+def wanted_files(task: Task) -> str:
+    """What a folder of the task's labels looks like, in words."""
+    last, skipped = len(task.labels) - 1, ", not 255" if len(task.labels) > UNLABELLED else ""
+    return f"one <image id>.png per image: {_bits(task)}-bit grey, label ids 0 to {last}{skipped}"
+
+
+def listed(folder: Path, findings: Findings) -> tuple[dict[str, Path], set[str]]:
+    """The plain PNG files of a folder by image id, and the ids of whatever is named like one.
+
+    Nothing is followed or opened: links, folders, pipes and names that are no id become findings.
+    """
+    if not folder.is_dir():
+        raise BdganError(f"{folder} is no folder; give one of <image id>.png")
+    files, seen = {}, set()
+    with os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            id, _, suffix = entry.name.rpartition(".")
+            seen.add(id)
+            if entry.is_symlink():
+                findings.add("linked", entry.name)
+            elif not entry.is_file(follow_symlinks=False):
+                findings.add("not a file", entry.name)
+            elif suffix != "png" or not _is_id(id):
+                findings.add("not named <image id>.png", entry.name)
+            else:
+                files[id] = Path(entry.path)
+    return files, seen
+
+
+def read_mask(
+    path: Path, task: Task, findings: Findings, size: tuple[int, int] | None = None, truth: bool = False
+) -> NDArray[np.unsignedinteger] | None:
+    """Label ids [H, W] of one file; None, and a finding, if it is no mask of the task.
+
+    size: the (height, width) it must have. truth: the value 255, unlabelled, may come.
+    """
+    try:
+        return _mask(path, task, size, truth)
+    except _Refused as error:
+        findings.add(error.kind, path.name, error.detail)
+        return None
+
+
+class _Refused(Exception):
+    def __init__(self, kind: str, detail: str) -> None:
+        self.kind, self.detail = kind, detail
+
+
+def _mask(path: Path, task: Task, size: tuple[int, int] | None, truth: bool) -> NDArray[np.unsignedinteger]:
+    try:
+        if (length := path.stat().st_size) > _MOST_BYTES:
+            raise _Refused("too large", f"{length:,} bytes")
+        data = path.read_bytes()
+    except OSError as error:
+        raise _Refused("not readable", error.strerror or "") from error
+    # the header is judged before any pixel is unpacked
+    if len(data) < 26 or data[:8] != _SIGNATURE or data[12:16] != b"IHDR":
+        raise _Refused("damaged", "no PNG")
+    width, height, bits, colour = struct.unpack(">IIBB", data[16:26])
+    if (bits, colour) != (_bits(task), 0):
+        kind = _COLOURS.get(colour, "unknown colours")
+        raise _Refused(f"not {_bits(task)}-bit grey", f"{bits}-bit {kind}")
+    if size and (height, width) != size:
+        raise _Refused("of another size", f"{width} x {height} pixels, wanted {size[1]} x {size[0]}")
+    if width * height > MOST_PIXELS:
+        raise _Refused("too large", f"{width} x {height} pixels")
+    try:
+        with Image.open(io.BytesIO(data), formats=("PNG",)) as png:
+            png.verify()  # the checksums, which decoding leaves alone
+        mask = decode_labels(data, 2 ** _bits(task) - 1)
+    except Exception as error:  # damaged bytes make Pillow raise many kinds, some of them not its own
+        raise _Refused("damaged", f"{str(error)!r:.100}") from error
+    strange = (mask >= len(task.labels)) | (mask == UNLABELLED)
+    if truth:
+        strange &= mask != UNLABELLED
+    if strange.any():
+        raise _Refused("with a value that is no label", f"{mask[strange][0]}")
+    return mask
+
+
+def _bits(task: Task) -> int:
+    return 8 if len(task.labels) <= 256 else 16
+
+
+def _is_id(name: str) -> bool:
+    try:
+        return bool(checked_id(name))
+    except BdganError:
+        return False

@@ -1,0 +1,158 @@
+"""A score as a file: whatever is in it has been checked, and its figures follow from its counts."""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bdgan_lib.core.ids import checked_id
+from bdgan_lib.core.io import write_atomic
+from bdgan_lib.core.types import BdganError
+from bdgan_lib.core.validation import checked_label, load_json
+from bdgan_lib.datasets.formats.shapes import BACKGROUND
+from bdgan_lib.metrics.segmentation import iou_of_areas
+
+FORMAT = "bdgan benchmark result 1"
+SHOWN = 5  # best and worst images
+_MOST_BYTES = 2**22  # of a file; a thousand labels take a fortieth
+_MOST_PIXELS = 2**53  # of one label; a JSON number holds them exactly
+
+
+@dataclass(frozen=True)
+class Result:
+    """How well one set of predictions fits a task's labels. BdganError for anything that cannot be."""
+
+    world: str
+    task: str
+    name: str  # of what predicted
+    labels: tuple[str, ...]  # 0 is the ground
+    both: tuple[int, ...]  # pixels of each label: where predictions and truth agree
+    predicted: tuple[int, ...]
+    wanted: tuple[int, ...]
+    interval: tuple[float, float]  # of the mIoU: 95%, bootstrap over images
+    images: int  # that have a labelled pixel
+    best: tuple[str, ...]  # ids of up to five images, by their own mIoU, the best first
+    worst: tuple[str, ...]  # the worst first
+    predictions_sha256: str  # over all label ids, see `Fingerprint`
+    labels_sha256: str  # results of one task compare where this is equal
+    version: str  # of the library that scored
+    date: str  # YYYY-MM-DD
+
+    def __post_init__(self) -> None:
+        for field in ("world", "task", "name", "version"):
+            checked_label(getattr(self, field))
+        for label in _sequence(self.labels, "labels", 2, 65_535):
+            checked_label(label)
+        if self.labels[0] != BACKGROUND or len(set(self.labels)) < len(self.labels):
+            raise BdganError(f"labels {self.labels!r:.100} came; wanted {BACKGROUND!r} first and each once")
+        count = len(self.labels)
+        counts = [_sequence(getattr(self, k), k, count, count) for k in ("both", "predicted", "wanted")]
+        if not all(type(n) is int and 0 <= n <= _MOST_PIXELS for row in counts for n in row):
+            raise BdganError("pixel counts came that are no whole numbers from 0; was the file edited?")
+        if (
+            any(b > min(p, w) for b, p, w in zip(*counts))
+            or sum(self.predicted) != sum(self.wanted)
+            or not sum(self.wanted)
+        ):
+            raise BdganError("the pixel counts contradict each other; was the file edited?")
+        low_high = _sequence(self.interval, "interval", 2, 2)
+        if not (all(type(x) is float for x in low_high) and 0 <= low_high[0] <= low_high[1] <= 1):
+            raise BdganError(f"interval {self.interval!r:.60} came; wanted two numbers from 0 to 1, in order")
+        if type(self.images) is not int or not 1 <= self.images <= _MOST_PIXELS:
+            raise BdganError(f"images {self.images!r:.40} came; wanted 1 or more")
+        for ids in (self.best, self.worst):
+            for id in _sequence(ids, "best and worst", 1, min(SHOWN, self.images)):
+                if not isinstance(id, str):
+                    raise BdganError(f"image id {id!r:.40} came; wanted a text")
+                checked_id(id)
+            if len(set(ids)) < len(ids):
+                raise BdganError(f"best or worst {ids!r:.100} came; wanted each image once")
+        for digest in (self.predictions_sha256, self.labels_sha256):
+            if not (isinstance(digest, str) and re.fullmatch("[0-9a-f]{64}", digest)):
+                raise BdganError(f"sha256 {digest!r:.80} came; wanted 64 of 0-9 a-f")
+        checked_date(self.date)
+
+    @property
+    def iou(self) -> tuple[float | None, ...]:
+        """Of each label, in [0, 1]; None where neither side has it."""
+        found = iou_of_areas(np.array([self.both, self.predicted, self.wanted]))
+        return tuple(None if math.isnan(x) else x for x in found.tolist())
+
+    @property
+    def miou(self) -> float:
+        """The mean over the labels that occur, in [0, 1]."""
+        found = [x for x in self.iou if x is not None]
+        return sum(found) / len(found)
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON object; `from_json` reads it back."""
+        own = {field.name: getattr(self, field.name) for field in fields(self)}
+        plain = {key: list(value) if isinstance(value, tuple) else value for key, value in own.items()}
+        return {"format": FORMAT, "miou": self.miou, "iou": list(self.iou), **plain}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> "Result":
+        """Read what `to_json` gave; BdganError for anything else, a mIoU that the counts do not give too."""
+        names = {field.name for field in fields(cls)}
+        if not isinstance(record, Mapping) or record.get("format") != FORMAT:
+            raise BdganError(f"no result: `format` is not {FORMAT!r}; `bdgan benchmark score` writes them")
+        if odd := sorted(map(repr, record.keys() ^ (names | {"format", "miou", "iou"}))):
+            raise BdganError(f"keys {', '.join(odd)[:200]} are missing or not known; was the file edited?")
+        own: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in record.items() if k in names
+        }
+        found = cls(**own)
+        shown = record["iou"] if isinstance(record["iou"], list) else []
+        if len(shown) != len(found.iou) or not all(
+            map(_agrees, [record["miou"], *shown], [found.miou, *found.iou])
+        ):
+            raise BdganError(
+                f"its IoU are not those of its counts (mIoU {found.miou:.6f}); was the file edited?"
+            )
+        return found
+
+    def save(self, path: Path) -> None:
+        """Write the JSON, whole or not at all."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, (json.dumps(self.to_json(), indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def load_result(path: Path) -> Result:
+    """The result in a file; BdganError, with the file's name, if it is none."""
+    if path.is_file() and path.stat().st_size > _MOST_BYTES:
+        raise BdganError(f"{path} has {path.stat().st_size:,} bytes; no result is that large")
+    record = load_json(path)
+    try:
+        return Result.from_json(record)
+    except BdganError as error:
+        raise BdganError(f"{path}: {error}") from error
+
+
+def checked_date(text: object) -> str:
+    """The date itself if it is a YYYY-MM-DD of the calendar; BdganError if not."""
+    try:
+        if isinstance(text, str) and re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+            return date.fromisoformat(text).isoformat()
+    except ValueError:
+        pass
+    raise BdganError(f"date {text!r:.40} came; wanted YYYY-MM-DD")
+
+
+def _sequence(value: object, what: str, least: int, most: int) -> tuple[Any, ...]:
+    if not isinstance(value, tuple) or not least <= len(value) <= most:
+        length = len(value) if isinstance(value, tuple) else type(value).__name__
+        wanted = f"{least}" if least == most else f"{least} to {most}"
+        raise BdganError(f"{what} came with {length} entries; wanted {wanted}")
+    return value
+
+
+def _agrees(shown: object, computed: float | None) -> bool:
+    if computed is None or type(shown) is not float:
+        return shown is computed
+    return abs(shown - computed) < 1e-9

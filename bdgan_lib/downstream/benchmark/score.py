@@ -1,0 +1,59 @@
+"""Predictions and true labels -> a result: pixels are counted first, divided last."""
+
+from datetime import datetime, timezone
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array, vstack
+
+from bdgan_lib import __version__
+from bdgan_lib.core.types import BdganError
+from bdgan_lib.core.validation import checked_label
+from bdgan_lib.downstream.benchmark.result import SHOWN, Result, checked_date
+from bdgan_lib.downstream.benchmark.truth import Fingerprint, Truth, predictions
+from bdgan_lib.downstream.tasks import Task
+from bdgan_lib.metrics.segmentation import areas, confusion, iou_of_areas
+from bdgan_lib.metrics.statistics import bootstrap_interval
+
+
+def score(
+    task: Task, truth: Truth, folder: Path, name: str, date: str | None = None, draws: int = 1_000
+) -> Result:
+    """Score a folder of `<image id>.png` on a task.
+
+    name: of what predicted. date: YYYY-MM-DD; today (UTC) if None. draws: of the bootstrap over images.
+
+    mIoU: the pixels of all images are counted together; the mean is over the labels that occur, the ground
+    among them. An image's own, by which the best and the worst are chosen, is the same over that image alone;
+    ties go by id. Images without a labelled pixel count nowhere. One image is in memory at a time, and of
+    each the areas of the labels it has. BdganError names all that is wrong with the folder at once.
+    """
+    checked_label(name)
+    today = datetime.now(timezone.utc).date().isoformat()
+    date = checked_date(today if date is None else date)
+    found, given = Fingerprint(), Fingerprint()
+    rows, own_miou, count = [], {}, len(task.labels)
+    for id, predicted, wanted in predictions(folder, task, truth):
+        found.add(id, predicted)
+        given.add(id, wanted)
+        own = areas(confusion(predicted, wanted, count))
+        if own.any():  # else no pixel of it is labelled
+            rows.append(csr_array(own.reshape(1, -1)))  # an image has a few of a thousand labels
+            own_miou[id] = float(np.nanmean(iou_of_areas(own)))
+    if not rows:
+        raise BdganError(f"no pixel of the {len(truth.ids)} images is labelled; there is nothing to score")
+    table = vstack(rows).tocsr()  # [N, 3 * count]
+
+    def miou(chosen: NDArray[np.int64]) -> float:
+        weights = np.bincount(chosen, minlength=len(rows))
+        return float(np.nanmean(iou_of_areas((weights @ table).reshape(3, count))))
+
+    both, predicted, wanted = table.sum(0).reshape(3, count).tolist()
+    return Result(
+        task.world, task.name, name, task.labels, tuple(both), tuple(predicted), tuple(wanted),
+        bootstrap_interval(miou, len(rows), draws), len(rows),
+        tuple(sorted(own_miou, key=lambda id: (-own_miou[id], id))[:SHOWN]),
+        tuple(sorted(own_miou, key=lambda id: (own_miou[id], id))[:SHOWN]),
+        found.hexdigest(), given.hexdigest(), __version__, date,
+    )  # fmt: skip

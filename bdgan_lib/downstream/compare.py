@@ -1,0 +1,100 @@
+"""What a labelled set is worth: networks trained on it, scored on images they never saw (paper section 4)."""
+
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from statistics import mean, stdev
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from tqdm import tqdm
+
+from bdgan_lib.core.labelled_arrays import LabelledSet
+from bdgan_lib.core.types import UNLABELLED
+from bdgan_lib.metrics.segmentation import mean_iou
+from bdgan_lib.training.supervised import FitConfig, fit, predict, seeded
+
+
+@dataclass(frozen=True)
+class TrainingSetScore:
+    """Scores of one training set over several seeds."""
+
+    name: str
+    images: int
+    all_class: tuple[float, ...]  # mean IoU over ground and all classes, one per seed
+    fgbg: tuple[float, ...]  # mean IoU of foreground and ground, one per seed
+    network: nn.Module  # as trained with the first seed
+
+    def row(self) -> dict[str, str | int]:
+        """For a table: mean +- standard deviation over the seeds."""
+        return {
+            "training set": self.name,
+            "images": self.images,
+            "all-class mIoU": f"{mean(self.all_class):.3f} ± {_spread(self.all_class):.3f}",
+            "FG/BG mIoU": f"{mean(self.fgbg):.3f} ± {_spread(self.fgbg):.3f}",
+        }
+
+
+def compare_training_sets(
+    sets: Mapping[str, LabelledSet],
+    test: LabelledSet,
+    network: Callable[[], nn.Module],
+    num_labels: int,
+    config: FitConfig = FitConfig(),  # noqa: B008 (frozen)
+    seeds: tuple[int, ...] = (0, 1, 2),
+    workers: int | None = None,
+    progress: bool = True,
+    device: str = "cpu",
+) -> list[TrainingSetScore]:
+    """Train a fresh `network()` on each set with each seed, always as many steps; score it on `test`.
+
+    Trainings run side by side in `workers` processes (default: one per core, on another device one), one
+    thread each, so the scores do not depend on how many there are. `network` must be picklable: a class or
+    functools.partial, no lambda.
+    """
+    jobs = [
+        (examples, test, network, num_labels, replace(config, seed=seed), device)
+        for examples in sets.values()
+        for seed in seeds
+    ]
+    alone = os.cpu_count() or 1 if device == "cpu" else 1
+    workers = min(workers or alone, len(jobs))
+    with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+        scores = list(
+            tqdm(pool.map(_train_and_score, jobs), total=len(jobs), desc="trainings", disable=not progress)
+        )
+    results = []
+    for i, (name, examples) in enumerate(sets.items()):
+        all_class, fgbg, states = zip(*scores[i * len(seeds) : (i + 1) * len(seeds)], strict=True)
+        trained = network()
+        trained.load_state_dict({key: torch.from_numpy(value) for key, value in states[0].items()})
+        results.append(TrainingSetScore(name, len(examples.images), all_class, fgbg, trained.eval()))
+    return results
+
+
+def _train_and_score(
+    job: tuple[LabelledSet, LabelledSet, Callable[[], nn.Module], int, FitConfig, str],
+) -> tuple[float, float, dict[str, NDArray[np.generic]]]:
+    examples, test, network, num_labels, config, device = job
+    model = seeded(network, config.seed)
+    fit(
+        model,
+        examples.images,
+        examples.masks,
+        replace(config, batch_size=min(config.batch_size, len(examples.images))),
+        device,
+    )
+    found = predict(model, test.images, device=device).argmax(1).numpy()
+    foreground = np.where(test.masks == UNLABELLED, UNLABELLED, test.masks > 0)
+    scores = mean_iou(found, test.masks, num_labels), mean_iou((found > 0).astype(np.uint8), foreground, 2)
+    return *scores, {
+        key: value.cpu().numpy() for key, value in model.state_dict().items()
+    }  # arrays travel by value
+
+
+def _spread(scores: tuple[float, ...]) -> float:
+    return stdev(scores) if len(scores) > 1 else 0.0

@@ -1,0 +1,179 @@
+"""Published checkpoints of ResNets, as their authors store them -> the names of `Backbone` (torchvision's).
+
+Facts about each layout, from the code that writes or converts it; no code of any. Files come converted to
+safetensors by `bdgan weights convert`, which runs nothing that a pickle asks for.
+
+- supervised: torchvision's plain names, `fc` the classifier
+- supcon: SupContrast's `encoder` and `head`, within DataParallel
+- simclr: sthalles/SimCLR, `backbone` with the projection as its `fc`; Spijkervet/SimCLR, `encoder`,
+  `projector`; the authors' TensorFlow weights by simclr-converter, plain names
+- moco-v2: facebookresearch/moco, `encoder_q`, in training files also `encoder_k` and the queue
+- moco-v3: facebookresearch/moco-v3, `base_encoder`, `momentum_encoder`, `predictor`
+- byol: the authors' JAX weights by byol-convert, plain names. Its network pads strided layers at one side
+  only; read as torchvision's, maps are shifted by half a pixel of the first layers
+- densecl: WXinlong/DenseCL, the backbone alone, or `encoder_q.0` of a training file
+- dino: facebookresearch/dino, the backbone alone, or `backbone` of a full file's teacher
+- resim: Tete-Xiao/ReSim, as MoCo, in its FPN variant with `fpn` layers in the encoder; its files for
+  detectron2 have other names and are not read
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from bdgan_lib.checkpoints.state_dict import mismatches
+from bdgan_lib.core.types import BdganError
+from bdgan_lib.downstream.backbones import BACKBONES, Backbone, build_backbone
+
+State = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where a backbone lies in a state dict, and what beside it is left out on purpose."""
+
+    prefix: str
+    dropped: tuple[str, ...] = ()  # starts of keys: heads, momentum encoders, queues
+    standardised: bool = True  # whether its images were, by ImageNet's mean and deviation; else in [0, 1]
+
+
+_MOCO = "module.encoder_k.", "module.queue"
+_PLAIN = Layout("", ("fc.",))
+LAYOUTS: dict[str, tuple[Layout, ...]] = {
+    "supervised": (_PLAIN,),
+    "supcon": (
+        Layout("module.encoder.", ("module.head.",)),
+        Layout("encoder.module.", ("head.",)),
+        Layout("encoder.", ("head.",)),
+    ),
+    "simclr": (
+        Layout("backbone.", ("backbone.fc.",), standardised=False),
+        Layout("encoder.", ("encoder.fc.", "projector."), standardised=False),
+        Layout("", ("fc.",), standardised=False),
+    ),
+    "moco-v2": (Layout("module.encoder_q.", ("module.encoder_q.fc.", *_MOCO)),),
+    "moco-v3": (
+        Layout(
+            "module.base_encoder.",
+            ("module.base_encoder.fc.", "module.momentum_encoder.", "module.predictor."),
+        ),
+    ),
+    "byol": (_PLAIN,),
+    "densecl": (
+        Layout("encoder_q.0.", ("encoder_q.1.", "encoder_k.", "backbone.", "queue")),
+        Layout("backbone.", ("neck.", "head.")),
+        Layout(""),
+    ),
+    "dino": (
+        Layout("module.backbone.", ("module.head.",)),
+        Layout("backbone.", ("head.",)),
+        _PLAIN,
+    ),
+    "resim": (
+        Layout(
+            "module.encoder_q.",
+            ("module.encoder_q.fc.", "module.encoder_q.fpn", *_MOCO),
+        ),
+    ),
+}
+
+
+def load_published(path: str | Path, method: str, backbone: str = "resnet50") -> Backbone:
+    """A backbone with the weights of a published checkpoint, converted to safetensors beforehand.
+
+    BdganError for a method without a layout, for a file that is missing or unreadable, for another
+    architecture, and naming every key that is missing, surplus or of another shape.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise BdganError(f"{path} is missing; download the {method} checkpoint from its authors' page")
+    try:
+        state = load_file(path)
+    except SafetensorError as error:
+        raise BdganError(
+            f"{path} is no readable safetensors file ({error}); first: bdgan weights convert CHECKPOINT OUT"
+        ) from error
+    network = build_backbone(backbone)
+    layout = _layout(state, method, str(path))
+    network.load_state_dict(backbone_state(state, method, backbone, str(path)))
+    if not layout.standardised:
+        network.standardise_by((0.0,) * 3, (1.0,) * 3)
+    return network
+
+
+def backbone_state(
+    state: State, method: str, backbone: str = "resnet50", name: str = "the state dict"
+) -> dict[str, Tensor]:
+    """The backbone's tensors of a state dict in the layout of a method, float32, under torchvision's names.
+
+    Counters of batch norm may be absent (older files lack them). BdganError as of `load_published`.
+    """
+    layout = _layout(state, method, name)
+    named = {_renamed(key): x for key, x in state.items()}
+    start = len(layout.prefix)
+    came = architecture({key[start:]: x for key, x in named.items() if key.startswith(layout.prefix)})
+    if came != backbone:
+        raise BdganError(f"{name} holds {came}; wanted {backbone}: give the file of that, or name the other")
+    with torch.device("meta"):
+        own = build_backbone(backbone).state_dict()
+    wanted = {layout.prefix + key: x.shape for key, x in own.items()}
+    kept = {key: torch.tensor(0) for key in wanted if key.endswith(".num_batches_tracked")}
+    kept |= {key: x for key, x in named.items() if key in wanted or not _dropped(key, layout)}
+    wrong = mismatches(wanted, {key: x.shape for key, x in kept.items()})
+    if wrong:
+        raise BdganError(f"{name}, read as {method}, does not fit {backbone}: {wrong}")
+    return {key: kept[layout.prefix + key].to(x.dtype) for key, x in own.items()}
+
+
+def architecture(state: State) -> str:
+    """Which network a state dict with torchvision's names is of: "resnet50", or in words what else."""
+    if any(key.startswith(("patch_embed.", "cls_token", "blocks.")) for key in state):
+        return "a vision transformer"
+    if "conv1.weight" not in state:
+        return f"no ResNet ({', '.join(sorted(state)[:3]) or 'nothing'} ...)"
+    blocks = tuple(len({k.split(".")[1] for k in state if k.startswith(f"layer{n}.")}) for n in (1, 2, 3, 4))
+    kind = "bottleneck" if "layer1.0.conv3.weight" in state else "basic"
+    stem, inner = state["conv1.weight"].shape, state.get("layer1.0.conv2.weight")
+    if inner is None or len(stem) != 4:
+        return f"a ResNet-like network with blocks {blocks}"
+    if stem[2] != 7 or stem[1] != 3:
+        return f"a ResNet with a {stem[2]}x{stem[3]} first convolution on {stem[1]} channels"
+    if inner.shape[0] != 64 or inner.shape[1] != 64:
+        return f"a wider ResNet ({inner.shape[0]} channels in its first block, 64 in a plain one)"
+    for name in ("resnet50", "resnet101", "resnet152"):
+        if kind == "bottleneck" and blocks == BACKBONES[name]:
+            return name
+    return f"a ResNet of {kind} blocks {blocks}"
+
+
+def _layout(state: State, method: str, name: str) -> Layout:
+    """The variant of a method's layout that a state dict has."""
+    if method not in LAYOUTS:
+        raise BdganError(f"method {method!r} came; layouts are known of {', '.join(LAYOUTS)}")
+    for layout in LAYOUTS[method]:
+        if _lies_at(layout.prefix, state):
+            return layout
+    others = [m for m, layouts in LAYOUTS.items() if any(_lies_at(x.prefix, state) for x in layouts)]
+    hint = f"; it may be of {' or '.join(others)}" if others else ""
+    prefixes = ", ".join(repr(layout.prefix) for layout in LAYOUTS[method])
+    raise BdganError(
+        f"{name} has no backbone of {method} (at {prefixes}); its keys start {sorted(state)[:3]}{hint}"
+    )
+
+
+def _lies_at(prefix: str, state: State) -> bool:
+    return any(f"{prefix}{key}" in state for key in ("conv1.weight", "patch_embed.proj.weight"))
+
+
+def _renamed(key: str) -> str:
+    """SupContrast's own ResNet calls `downsample` a shortcut."""
+    return key.replace(".shortcut.", ".downsample.")
+
+
+def _dropped(key: str, layout: Layout) -> bool:
+    return bool(layout.dropped) and key.startswith(layout.dropped)

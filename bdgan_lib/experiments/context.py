@@ -1,0 +1,254 @@
+"""One trained and scored segmentation network: the cell of every downstream experiment (paper section 4)."""
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bdgan_lib.core.labelled_arrays import LabelledSet, class_masks
+from bdgan_lib.core.types import UNLABELLED
+from bdgan_lib.downstream.backbones import Backbone, build_backbone
+from bdgan_lib.downstream.pretraining.branch import Branch, BranchConfig
+from bdgan_lib.downstream.pretraining.files import load_pretrained
+from bdgan_lib.downstream.pretraining.training import PretrainConfig, pretrain
+from bdgan_lib.downstream.segmentation import segmenter
+from bdgan_lib.downstream.tasks import Task
+from bdgan_lib.experiments.pools import PoolConfig, annotated, make_pool, read_pool, sampling_of
+from bdgan_lib.experiments.runner import Row, run_cells
+from bdgan_lib.heads.files import load_head
+from bdgan_lib.metrics.segmentation import confusion, iou
+from bdgan_lib.profiles import Profile, load_profile
+from bdgan_lib.synthesis.online import OnlineSynthesis
+from bdgan_lib.training.supervised import FitConfig, fit, fit_batches, predict
+from bdgan_lib.worlds.pocket import render_set
+
+PRETRAINING_SEED, PRETRAINING_IMAGES = 21_000_000, 6_000  # rendered scenes, unlabelled
+RENDERED_SEED = 31_000_000  # rendered scenes with exact labels, to compare with
+ANNOTATED = {"kind": "annotated"}
+
+
+def sim(images: int, profile: str = "pocket", **settings: Any) -> dict[str, Any]:
+    """BigGAN-sim or VQGAN-sim as a source: less the paper's shares of each class, or as said otherwise."""
+    shares = {"confident": 0.9, "agreed": 0.9, "by_class": True}
+    return {"kind": "pool", "profile": profile, "images": images, **shares, **settings}
+
+
+def rendered(images: int) -> dict[str, Any]:
+    """Scenes with exact labels as a source: what no one has, for comparison."""
+    return {"kind": "rendered", "images": images}
+
+
+def pool_of(source: Mapping[str, Any]) -> PoolConfig:
+    given = {key: source[key] for key in ("profile", "labels_per_class", "truncation") if key in source}
+    return PoolConfig(images=source.get("drawn", PoolConfig.images), **given)
+
+
+@dataclass(frozen=True)
+class Initialisation:
+    """What a backbone begins with."""
+
+    method: str = "random"
+    branch: bool = False  # pre-trained with a segmentation branch on BigGAN-sim beside (paper section 4.3)
+    backbone: str = "pocket-10"
+
+    @property
+    def fresh(self) -> bool:
+        """Whether nothing was learnt before."""
+        return self.method == "random" and not self.branch
+
+    @property
+    def name(self) -> str:
+        return self.method + " + branch" * self.branch
+
+    @property
+    def file(self) -> str:
+        return f"backbone-{self.method}{'-branch' * self.branch}-{self.backbone}"
+
+
+@dataclass(frozen=True)
+class ExperimentContext:
+    """Where the experiments keep what they share."""
+
+    profile: str
+    folder: Path
+
+    @property
+    def about(self) -> dict[str, str]:
+        """What every cell depends on."""
+        return {"profile": self.profile, "generator_sha256": profile_of(self.profile).generator().sha256}
+
+    def prepare(self, cells: Iterable[Mapping[str, Any]]) -> None:
+        """Make what the cells need and is not there: pools, and pre-trained backbones."""
+        cells = list(cells)
+        sources = [source for cell in cells for source in cell["train"]]
+        for pool in {pool_of(s): None for s in sources if s["kind"] in ("pool", "online")}:
+            make_pool(pool, self.folder)
+        starts = {Initialisation(cell["init"], backbone=cell["backbone"]): None for cell in cells}
+        if any(not start.fresh for start in starts):
+            self.pretrained(starts)
+
+    def pretrained(self, wanted: Iterable[Initialisation]) -> Row:
+        """Pre-train backbones that are not there yet, and what their features are worth."""
+        starts = [start for start in wanted if not start.fresh]
+        if any(start.branch for start in starts):
+            make_pool(PoolConfig(), self.folder)
+        cells = {start.file: {**asdict(start), "steps": PretrainConfig().steps} for start in starts}
+        for start in starts:
+            if start.branch:
+                cells[start.file]["labelled"] = sim(PoolConfig.images)
+        return run_cells("pretraining", cells, partial(_pretrain, self), self.folder, self.about, workers())
+
+    def run(self, name: str, cells: Mapping[str, Mapping[str, Any]]) -> Row:
+        """Measure cells of one experiment, on all cores; see `run_cells`."""
+        self.prepare(cells.values())
+        return run_cells(name, cells, partial(measure, self), self.folder, self.about, workers())
+
+
+def cell(task: str, train: list[dict[str, Any]], seed: int, **settings: Any) -> dict[str, Any]:
+    """Settings of one training; the defaults are those of table 2."""
+    return {
+        "task": task, "train": train, "seed": seed, "init": "random", "backbone": "pocket-10",
+        "steps": 240, "batch_size": 16, "learning_rate": 6e-3, **settings,
+    }  # fmt: skip
+
+
+def measure(bench: ExperimentContext, settings: Mapping[str, Any]) -> Row:
+    """Train a network on its sources' images of a task, and score it on the task's real test images."""
+    task, seed = profile_of(bench.profile).task(settings["task"]), settings["seed"]
+    start = Initialisation(settings["init"], backbone=settings["backbone"])
+    network = segmenter(backbone_of(bench, start, seed), len(task.labels))
+    config = FitConfig(settings["steps"], settings["batch_size"], settings["learning_rate"], seed=seed)
+    if settings["train"][0]["kind"] == "online":
+        fit_batches(network, _online(bench, settings["train"][0], task, config), config)
+        images = config.steps * config.batch_size
+    else:
+        examples = training_set(bench, settings["train"], task)
+        images = len(examples.images)
+        config = replace(config, batch_size=min(config.batch_size, images))
+        fit(network, examples.images, examples.masks, config)
+    test = test_set(bench.profile, task)
+    found = predict(network, test.images).argmax(1).numpy()
+    scores = iou(confusion(found, test.masks, len(task.labels)))
+    return {
+        "images": images,
+        "miou": float(np.nanmean(scores)),
+        "iou": [round(s, 4) for s in scores.tolist()],
+    }
+
+
+def backbone_of(bench: ExperimentContext, start: Initialisation, seed: int) -> Backbone:
+    """A backbone as it starts; the seed decides what is random, and torch goes on from it."""
+    torch.manual_seed(seed)
+    if start.fresh:
+        return build_backbone(start.backbone)
+    return load_pretrained(bench.folder / start.file).backbone()
+
+
+def training_set(bench: ExperimentContext, sources: Iterable[Mapping[str, Any]], task: Task) -> LabelledSet:
+    """The task's images of all sources, one after the other, with the task's labels."""
+    images, masks = [], []
+    for source in sources:
+        found, ids = labelled(bench, source)
+        mine = np.flatnonzero(task.holds(ids))
+        if source["kind"] != "annotated":  # so many of all classes: of the task's its share
+            share = len(task.classes) / len(task.of_class)
+            mine = mine[: max(1, round(source["images"] * share))]
+        images.append(found.images[mine])
+        masks.append(task.masks(found.masks[mine]))
+    return LabelledSet(np.concatenate(images), np.concatenate(masks))
+
+
+def labelled(bench: ExperimentContext, source: Mapping[str, Any]) -> tuple[LabelledSet, NDArray[np.int64]]:
+    """What a source has, with class masks, and the images' class ids."""
+    if source["kind"] == "annotated":
+        return _annotated(bench.profile)
+    if source["kind"] == "rendered":
+        scenes = scenes_of(bench.profile, source["images"], RENDERED_SEED)
+        return LabelledSet(scenes.images, scenes.class_masks), scenes.class_ids
+    drawn = read_pool(pool_of(source), bench.folder)
+    kept = drawn.chosen(len(drawn.class_ids), source["confident"], source["agreed"], source["by_class"])
+    return LabelledSet(drawn.labelled.images[kept], drawn.labelled.masks[kept]), drawn.class_ids[kept]
+
+
+@cache
+def test_set(profile: str, task: Task, device: str = "cpu") -> LabelledSet:
+    """Real-annotated, test: rendered scenes of the task's classes with exact masks.
+
+    Of ImageNet's, which nobody published, the held-out annotated samples stand in their place.
+    """
+    world = profile_of(profile)
+    if not world.exact:
+        held_out = world.test_annotations(world.generator(device), len(world.held_out))
+        found, ids = annotated(world, held_out, device)
+        mine = task.holds(ids)
+        return LabelledSet(found.images[mine], task.masks(found.masks[mine]))
+    truth = world.truth(task)
+    images = [truth.images[id] for id in truth.ids]
+    return LabelledSet(np.stack(images), np.stack([truth.label(id) for id in truth.ids]))
+
+
+@cache
+def profile_of(name: str) -> Profile:
+    """Loaded once in each process."""
+    return load_profile(name)
+
+
+@cache
+def _annotated(profile: str) -> tuple[LabelledSet, NDArray[np.int64]]:
+    return annotated(profile_of(profile))
+
+
+@cache
+def scenes_of(profile: str, count: int, first_seed: int) -> Any:
+    """Rendered scenes, once in each process."""
+    return render_set(count, first_seed, profile_of(profile).image_size)
+
+
+def _online(bench: ExperimentContext, source: Mapping[str, Any], task: Task, config: FitConfig) -> Any:
+    """Batches (images, masks) of fresh samples of the task's classes."""
+    pool, profile = pool_of(source), profile_of(bench.profile)
+    head = load_head(bench.folder / pool.head)
+    stream = OnlineSynthesis(
+        profile.generator(), head, task.classes, sampling_of(pool, profile), config.batch_size,
+        first_seed=100_000_000 + 10_000_000 * config.seed,
+    )  # fmt: skip
+    for batch in stream.batches():
+        yield batch.images, task.masks(class_masks(batch.masks, batch.class_ids))
+
+
+def _pretrain(bench: ExperimentContext, settings: Mapping[str, Any]) -> Row:
+    """A backbone on disk, and what its features are worth on scenes it has not seen."""
+    from bdgan_lib.downstream.pretraining.quality import knn_accuracy, linear_accuracy, pooled_features
+
+    start = Initialisation(settings["method"], settings["branch"], settings["backbone"])
+    scenes = scenes_of(bench.profile, PRETRAINING_IMAGES, PRETRAINING_SEED)
+    branch = None
+    if start.branch:  # foreground against ground: nothing that names a class
+        found, _ = labelled(bench, settings["labelled"])
+        foreground = np.where(found.masks == UNLABELLED, UNLABELLED, found.masks > 0).astype(np.uint8)
+        branch = Branch(LabelledSet(found.images, foreground), BranchConfig(2))
+    learnt = pretrain(
+        start.method, scenes.images, scenes.class_ids, PretrainConfig(start.backbone, settings["steps"]),
+        branch, checkpoint=bench.folder / f"{start.file}.pt",
+    )  # fmt: skip
+    learnt.save(bench.folder / start.file)
+    fresh = scenes_of(bench.profile, 1_200, PRETRAINING_SEED + 100_000)
+    seen, ids = scenes.images[:1_200], scenes.class_ids[:1_200]
+    train, test = (pooled_features(learnt.backbone(), images) for images in (seen, fresh.images))
+    return {
+        "knn": knn_accuracy(train, ids, test, fresh.class_ids),
+        "linear": linear_accuracy(train, ids, test, fresh.class_ids),
+        "rank": learnt.record["rank"],
+        "images_per_second": learnt.record["images_per_second"],
+    }
+
+
+def workers() -> int:
+    """Cells measured side by side: one per core."""
+    return os.cpu_count() or 1

@@ -1,1 +1,0 @@
-"""One function per figure; each takes data and returns a matplotlib figure."""

@@ -1,0 +1,85 @@
+"""What the BigGANs have in common: seeds to latents, images with the outputs of the blocks on the way."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from bdgan_lib.core.sampling import Sample, Sampling
+from bdgan_lib.core.types import BdganError
+from bdgan_lib.generators.hooks import capture_features, module_of
+from bdgan_lib.generators.latents import latents
+
+
+class FeatureGenerator(ABC):
+    """A frozen network behind the `Generator` protocol; its features are the outputs of chosen modules."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        name: str,
+        classes: Sequence[str],
+        sha256: str,
+        device: str,
+        z_dim: int,
+        blocks: Mapping[str, tuple[str, int, int]],  # block -> (path of its module, channels, side)
+    ) -> None:
+        self.name, self.classes, self.sha256, self.device = name, tuple(classes), sha256, device
+        self.blocks = {block: (channels, side) for block, (_, channels, side) in blocks.items()}
+        self.image_size = max(side for _, side in self.blocks.values())
+        self._paths = {block: path for block, (path, _, _) in blocks.items()}
+        self.z_dim = z_dim
+        self._model = model.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @property
+    def weight_bytes(self) -> int:
+        """Of the weights as they lie in memory."""
+        return sum(x.numel() * x.element_size() for x in self._model.state_dict().values())
+
+    def module(self, block: str) -> nn.Module:
+        """The module whose output is that block's feature, for hooks; BdganError for a block there is not."""
+        return module_of(self._model, self._paths, block)
+
+    @abstractmethod
+    def _images(self, z: Tensor, class_ids: Tensor, sampling: Sampling) -> Tensor:
+        """Latents [B, z_dim] and classes [B] on the device -> images [B, 3, H, W] in [-1, 1]."""
+
+    @torch.inference_mode()
+    def sample(
+        self,
+        class_ids: Tensor,
+        seeds: Tensor,
+        sampling: Sampling = Sampling(),  # noqa: B008 (frozen, so one default can be shared)
+        features: bool = True,
+        z: Tensor | None = None,
+    ) -> Sample:
+        """Images of classes [B] int64 from seeds [B] int64; with `features`, every block's output, float32.
+
+        z: latents [B, z_dim] that stand in place of those the seeds give (imported annotations have them).
+        BdganError for a class the generator does not have and latents of another shape.
+        """
+        if len(class_ids) != len(seeds):
+            raise BdganError(f"{len(class_ids)} classes and {len(seeds)} seeds came; wanted as many of both")
+        if class_ids.numel() and not 0 <= int(class_ids.min()) <= int(class_ids.max()) < len(self.classes):
+            raise BdganError(
+                f"class ids {class_ids.unique().tolist()} came; {self.name} has 0 to {len(self.classes) - 1}"
+            )
+        if z is None:
+            z = latents(seeds, self.z_dim, sampling)
+        elif z.shape != (len(seeds), self.z_dim):
+            raise BdganError(f"latents came as {list(z.shape)}; wanted {[len(seeds), self.z_dim]}")
+        with capture_features(self._model, list(self._paths.values()) if features else []) as found:
+            images = self._images(z.to(self.device), class_ids.to(self.device), sampling)
+        return Sample(
+            images=images.float().contiguous(),
+            features={block: found[path].float() for block, path in self._paths.items()} if features else {},
+            class_ids=class_ids,
+            seeds=seeds,
+            sampling=sampling,
+        )
+
+
+def float32_copy(x: Tensor) -> Tensor:
+    """A float32 copy in memory of its own: in a mapped file its place would decide how sums are rounded."""
+    return x.to(torch.float32, copy=True, memory_format=torch.contiguous_format)

@@ -1,0 +1,130 @@
+"""The label head of the official release: its state dict becomes a `PaperHead` with the same logits.
+
+Facts about the layout (nv-tlabs/bigdatasetgan_code, models.py; BigGAN-PyTorch, layers.py), no code of
+either: convolutions and the conditional norms' linear maps are divided by a spectral norm, estimated by half
+a power iteration from a stored vector `u0`; the norms' input is the generator's shared class embedding; the
+file holds the whole model, the generator under `biggan_model.`; there is one output, the foreground's logit.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from bdgan_lib.checkpoints.spectral_norm import spectrally_normalized
+from bdgan_lib.core.types import BdganError
+from bdgan_lib.heads.base import Architecture, HeadConfig
+from bdgan_lib.heads.label_head import PaperHead
+
+GENERATOR = "biggan_model."
+PROJECTIONS = {"low": "low_feature_conv.0", "mid": "mid_feature_conv.0", "high": "high_feature_conv.0"}
+_SHARED = f"{GENERATOR}shared.weight"
+
+
+def load_official_head(path: str | Path, blocks: Mapping[str, tuple[int, int]]) -> PaperHead:
+    """Read a checkpoint file of the release (`checkpoint_latest.pth`); see `convert_release`.
+
+    Nothing but tensors is unpickled. BdganError for a file that is missing, holds anything else or does not
+    fit.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise BdganError(f"{path} is missing; give a checkpoint of the release") from error
+    except Exception as error:  # pickle, zipfile and torch each raise their own
+        raise BdganError(f"{path} is no readable state dict ({error}); nothing of it was run") from error
+    return convert_official_head(state, blocks, str(path))
+
+
+def convert_official_head(
+    state: Mapping[str, Tensor], blocks: Mapping[str, tuple[int, int]], name: str = "state dict"
+) -> PaperHead:
+    """A release's state dict -> a head of two labels whose logit difference is the release's logit.
+
+    blocks: the generator's, coarse to fine, {name: (channels, side)}. BdganError names every key that is
+    missing, surplus or of another shape; keys of the generator other than its class embedding are left alone.
+    """
+    sizes = {
+        group: len(state[f"{key}.weight"]) for group, key in PROJECTIONS.items() if f"{key}.weight" in state
+    }
+    classes = len(state[_SHARED]) if _SHARED in state else 1
+    config = HeadConfig(
+        tuple((block, channels, side) for block, (channels, side) in blocks.items()),
+        classes,
+        architecture=Architecture("paper", tuple(sizes.get(g, 1) for g in PROJECTIONS)),
+    )
+    head = PaperHead(config).eval()
+    _refuse_misfits(state, _layout(head, state), name)
+    new = head.state_dict()
+    for group, key in PROJECTIONS.items():
+        names = head.groups[group]
+        pieces = state[f"{key}.weight"].split([blocks[block][0] for block in names], 1)
+        for block, piece in zip(names, pieces, strict=True):
+            new[f"projections.{block}.weight"] = piece
+            new[f"projections.{block}.bias"] = torch.zeros(len(piece))
+    for group in ("mid", "high"):
+        theirs, ours = f"{group}_feature_mix_conv.", f"mixes.{group}."
+        for n in ("1", "2"):
+            new[f"{ours}conv{n}.weight"] = _normalised(state, f"{theirs}conv{n}")
+            new[f"{ours}conv{n}.bias"] = state[f"{theirs}conv{n}.bias"]
+            norm = f"{theirs}bn{n}."
+            new[f"{ours}norm{n}.norm.running_mean"] = state[f"{norm}stored_mean"]
+            new[f"{ours}norm{n}.norm.running_var"] = state[f"{norm}stored_var"]
+            for what, start in (("gain", 1.0), ("bias", 0.0)):
+                table = state[_SHARED] @ _normalised(state, f"{norm}{what}").T + state[f"{norm}{what}.bias"]
+                new[f"{ours}norm{n}.{what}.weight"] = start + table
+    for theirs, ours in (("gain", "weight"), ("bias", "bias"), ("stored_mean", "running_mean"),
+                         ("stored_var", "running_var")):  # fmt: skip
+        new[f"norm.{ours}"] = state[f"out_layer.0.{theirs}"]
+    weight = _normalised(state, "out_layer.2")
+    new["out.weight"] = torch.cat([torch.zeros_like(weight), weight])  # background's logit is 0
+    new["out.bias"] = torch.cat([torch.zeros(1), state["out_layer.2.bias"]])
+    head.load_state_dict(new)
+    return head
+
+
+def _layout(head: PaperHead, state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    """Key -> shape of the release's own layout, for a head of these widths and blocks."""
+    channels = {name: c for name, c, _ in head.config.blocks}
+    low, mid, high = head.config.architecture.widths
+    embedding = tuple(state[_SHARED].shape) if _SHARED in state else (head.config.num_classes, 128)
+    layout: dict[str, tuple[int, ...]] = {_SHARED: embedding}
+    for (group, key), width in zip(PROJECTIONS.items(), (low, mid, high), strict=True):
+        layout[f"{key}.weight"] = (width, sum(channels[block] for block in head.groups[group]), 1, 1)
+
+    def spectral(key: str, *shape: int) -> None:
+        layout.update({f"{key}.weight": shape, f"{key}.bias": shape[:1], f"{key}.u0": (1, shape[0]),
+                       f"{key}.sv0": (1,)})  # fmt: skip
+
+    for group, width in (("mid", low + mid), ("high", low + mid + high)):
+        for n in ("1", "2"):
+            spectral(f"{group}_feature_mix_conv.conv{n}", width, width, 3, 3)
+            for what in ("gain", "bias"):
+                spectral(f"{group}_feature_mix_conv.bn{n}.{what}", width, embedding[1])
+            for what in ("stored_mean", "stored_var"):
+                layout[f"{group}_feature_mix_conv.bn{n}.{what}"] = (width,)
+    for what in ("gain", "bias", "stored_mean", "stored_var"):
+        layout[f"out_layer.0.{what}"] = (low + mid + high,)
+    spectral("out_layer.2", 1, low + mid + high, 3, 3)
+    return layout
+
+
+def _refuse_misfits(state: Mapping[str, Tensor], layout: Mapping[str, tuple[int, ...]], name: str) -> None:
+    came = {key for key in state if not key.startswith(GENERATOR) or key == _SHARED}
+    kinds = {
+        "missing": sorted(layout.keys() - came),
+        "surplus": sorted(came - layout.keys()),
+        "of another shape": [
+            f"{key} {list(state[key].shape)} instead of {list(layout[key])}"
+            for key in sorted(came & layout.keys())
+            if tuple(state[key].shape) != layout[key]
+        ],
+    }
+    wrong = "; ".join(f"{kind}: {', '.join(keys)}" for kind, keys in kinds.items() if keys)
+    if wrong:
+        raise BdganError(f"{name} is no label head of the release for these blocks: {wrong}")
+
+
+def _normalised(state: Mapping[str, Tensor], key: str) -> Tensor:
+    return spectrally_normalized(state[f"{key}.weight"], state[f"{key}.u0"])

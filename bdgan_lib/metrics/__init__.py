@@ -1,0 +1,1 @@
+"""Scores of masks, boxes and images, and how sure they are."""

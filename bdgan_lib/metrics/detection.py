@@ -1,0 +1,106 @@
+"""COCO's average precision of boxes and masks, computed by pycocotools from objects in memory."""
+
+import contextlib
+import io
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bdgan_lib.core.labelled_arrays import Detected
+from bdgan_lib.core.types import BdganError
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """What a detector found in one image."""
+
+    boxes: NDArray[np.float32]  # [N, 4] left, top, right, bottom in pixels
+    class_ids: NDArray[np.int64]  # [N], from 0
+    scores: NDArray[np.float32]  # [N], larger = surer
+    masks: NDArray[np.bool_] | None = None  # [N, H, W]
+
+
+class AveragePrecision:
+    """Collects images and says how precise they are; masks are kept as run lengths, pictures not at all.
+
+    Objects that are `ignored` are COCO's crowds: a finding that lies in one counts neither way. That is a
+    little milder than VOC's rule for difficult objects, which asks for the overlap of the whole.
+    """
+
+    def __init__(self, num_classes: int, masks: bool) -> None:
+        self.num_classes, self.masks = num_classes, masks
+        self._images: list[dict[str, int]] = []
+        self._wanted: list[dict[str, Any]] = []
+        self._found: list[dict[str, Any]] = []
+
+    def add(self, wanted: Detected, found: Detections) -> None:
+        """One image; BdganError for a class there is not or findings of unlike number."""
+        image_id = len(self._images) + 1
+        height, width = wanted.image.shape[:2]
+        self._images.append({"id": image_id, "height": height, "width": width})
+        wanted_notes = self._notes(image_id, wanted)
+        for note, ignored in zip(wanted_notes, wanted.ignored.tolist(), strict=True):
+            note["iscrowd"] = int(ignored)
+        self._wanted += wanted_notes
+        found_notes = self._notes(image_id, found)
+        if len(found.scores) != len(found_notes):
+            raise BdganError(f"{len(found_notes)} boxes and {len(found.scores)} scores came; wanted as many")
+        for note, score in zip(found_notes, found.scores.tolist(), strict=True):
+            note |= {"score": score, "iscrowd": 0}
+        self._found += found_notes
+
+    def scores(self) -> dict[str, float]:
+        """Means over classes: "ap_box" (IoU 0.5, 0.55, ... 0.95), "ap50_box", "ap75_box"; "ap_mask" ...
+
+        In [0, 1]; NaN where there is nothing to find.
+        """
+        from pycocotools.cocoeval import COCOeval
+
+        found: dict[str, float] = {}
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress
+            wanted, predicted = self._coco(self._wanted), self._coco(self._found)
+            for kind, name in (("bbox", "box"), ("segm", "mask"))[: 1 + self.masks]:
+                judge = COCOeval(wanted, predicted, kind)
+                judge.evaluate()
+                judge.accumulate()
+                # [IoU, recall, class]: of all sizes, at most 100 findings an image
+                precision = judge.eval["precision"][..., 0, -1]
+                for key, rows in (("ap", slice(None)), ("ap50", slice(0, 1)), ("ap75", slice(5, 6))):
+                    known = precision[rows][precision[rows] > -1]  # -1: nothing of that class is wanted
+                    found[f"{key}_{name}"] = float(known.mean()) if len(known) else float("nan")
+        return found
+
+    def _notes(self, image_id: int, objects: Detected | Detections) -> list[dict[str, Any]]:
+        boxes, class_ids, masks = objects.boxes, objects.class_ids, objects.masks
+        strangers = class_ids[(class_ids < 0) | (class_ids >= self.num_classes)]
+        if len(strangers):
+            raise BdganError(f"class {strangers[0]} came; wanted 0 to {self.num_classes - 1}")
+        if self.masks and masks is None:
+            raise BdganError(f"image {image_id} has no masks; score its boxes alone (masks=False)")
+        notes = []
+        for i, (left, top, right, bottom) in enumerate(boxes.tolist()):
+            box = [left, top, right - left, bottom - top]
+            note: dict[str, Any] = {"image_id": image_id, "category_id": int(class_ids[i]), "bbox": box}
+            note["area"] = box[2] * box[3]
+            if self.masks and masks is not None:
+                note |= {"segmentation": _packed(masks[i]), "area": int(masks[i].sum())}
+            notes.append(note)
+        return notes
+
+    def _coco(self, notes: list[dict[str, Any]]) -> Any:
+        from pycocotools.coco import COCO
+
+        coco = COCO()
+        numbered = [{**note, "id": id} for id, note in enumerate(notes, 1)]  # 0 would mean "no match"
+        categories = [{"id": k, "name": str(k)} for k in range(self.num_classes)]
+        coco.dataset = {"images": self._images, "annotations": numbered, "categories": categories}
+        coco.createIndex()
+        return coco
+
+
+def _packed(mask: NDArray[np.bool_]) -> dict[str, Any]:
+    from pycocotools import mask as coco_mask
+
+    return dict(coco_mask.encode(np.asfortranarray(mask, np.uint8)))

@@ -1,0 +1,44 @@
+"""Intersection over union from counts: count first, divide last."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bdgan_lib.core.types import UNLABELLED, BdganError
+
+
+def confusion(
+    predicted: NDArray[np.integer], wanted: NDArray[np.integer], num_labels: int
+) -> NDArray[np.int64]:
+    """Pixel counts [num_labels, num_labels]: rows are wanted labels, columns predicted; 255 is left out."""
+    if predicted.shape != wanted.shape:
+        raise BdganError(f"predictions {predicted.shape} and labels {wanted.shape} differ in shape")
+    used = wanted != UNLABELLED
+    p, w = predicted[used].astype(np.int64), wanted[used].astype(np.int64)
+    for what, labels in (("predicted", p), ("wanted", w)):
+        strangers = labels[(labels < 0) | (labels >= num_labels)]
+        if len(strangers):
+            raise BdganError(f"{what} label {strangers[0]} came; wanted 0 to {num_labels - 1}")
+    return np.bincount(w * num_labels + p, minlength=num_labels**2).reshape(num_labels, num_labels)
+
+
+def areas(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Pixels of each label, [3, num_labels]: that both sides give it, the predictions do, the labels do."""
+    return np.stack([np.diag(counts), counts.sum(0), counts.sum(1)])
+
+
+def iou_of_areas(areas: NDArray[np.number]) -> NDArray[np.float64]:
+    """Intersection over union of each label, in [0, 1], from its areas; NaN for one that neither side has."""
+    both, predicted, wanted = areas.astype(float)
+    either = predicted + wanted - both
+    return np.divide(both, either, out=np.full(len(both), np.nan), where=either > 0)
+
+
+def iou(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """As `iou_of_areas`, from confusion counts."""
+    return iou_of_areas(areas(counts))
+
+
+def mean_iou(predicted: NDArray[np.integer], wanted: NDArray[np.integer], num_labels: int) -> float:
+    """Mean IoU over the labels that occur, in [0, 1]; NaN if no pixel is labelled."""
+    scores = iou(confusion(predicted, wanted, num_labels))
+    return float(np.nanmean(scores)) if not np.isnan(scores).all() else float("nan")

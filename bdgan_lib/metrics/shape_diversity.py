@@ -1,0 +1,90 @@
+"""Shapes of masks: how varied they are, and which are typical."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.cluster.vq import kmeans2
+
+from bdgan_lib.core.types import BdganError
+from bdgan_lib.metrics.mask_geometry import Labels, boxes, foreground
+
+CANVAS = 64  # pixels of the square that shapes are compared in
+
+
+def shape_diversity(masks: Labels, class_ids: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Mean 1 - IoU over all pairs of one class's foreground masks, [number of classes], in [0, 1].
+
+    masks: [N, H, W], foreground where > 0; two empty masks are the same shape. Classes are those that occur,
+    in order; BdganError for one with a single mask.
+    """
+    found = []
+    for class_id in np.unique(class_ids):
+        own = masks[class_ids == class_id] > 0
+        if len(own) < 2:
+            raise BdganError(f"class {class_id} has a single mask; give two or more of each class")
+        flat = own.reshape(len(own), -1).astype(np.float32)
+        both = flat @ flat.T
+        either = flat.sum(1)[:, None] + flat.sum(1)[None] - both
+        same = np.divide(both, either, out=np.ones_like(both), where=either > 0)
+        pairs = np.triu_indices(len(flat), 1)
+        found.append(float(1 - same[pairs].mean(dtype=np.float64)))
+    return np.array(found)
+
+
+def aligned(masks: Labels) -> NDArray[np.bool_]:
+    """Each mask's foreground cut out, its longer side made CANVAS, centred: [M, CANVAS, CANVAS], M ≤ N.
+
+    What is left is shape, without place and size. Masks without foreground are left out.
+    """
+    shown = foreground(masks)
+    found = []
+    for mask, (left, top, right, bottom) in zip(shown, boxes(shown), strict=True):
+        if right > left:
+            cut = mask[top:bottom, left:right].astype(np.uint8)
+            height, width = (max(1, round(CANVAS * n / max(cut.shape))) for n in cut.shape)
+            canvas = np.zeros((CANVAS, CANVAS), bool)
+            y, x = (CANVAS - height) // 2, (CANVAS - width) // 2
+            canvas[y : y + height, x : x + width] = cv2.resize(
+                cut, (width, height), interpolation=cv2.INTER_NEAREST
+            )
+            found.append(canvas)
+    return np.array(found, bool).reshape(-1, CANVAS, CANVAS)
+
+
+def chamfer_diversity(masks: Labels, class_ids: NDArray[np.integer]) -> NDArray[np.float64]:
+    """SD of Table 1: mean Chamfer distance over all pairs of a class's shapes, [number of classes].
+
+    Of two `aligned` shapes: the mean distance from a border pixel of one to the nearest of the other,
+    averaged over both directions, in lengths of the object's longer side. A sum over pairs of (border of a) ·
+    (distance to the border of b) is the product of two sums, so time and memory grow with N, not with N².
+    Classes are those that occur, in order; BdganError for one with fewer than two shapes.
+    """
+    found = []
+    for class_id in np.unique(class_ids):
+        shapes = aligned(masks[class_ids == class_id]).astype(np.uint8)
+        if len(shapes) < 2:
+            raise BdganError(f"class {class_id} has {len(shapes)} shapes; give two or more of each class")
+        border, distance = np.zeros((2, CANVAS, CANVAS))
+        for shape in shapes:
+            edge = shape - cv2.erode(shape, np.ones((3, 3), np.uint8), borderValue=0)
+            border += edge / edge.sum()
+            distance += cv2.distanceTransform(1 - edge, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        pairs = len(shapes) * (len(shapes) - 1)  # a shape is at distance 0 from itself
+        found.append(float((border * distance).sum() / pairs / CANVAS))
+    return np.array(found)
+
+
+def mean_shapes(
+    masks: Labels, clusters: int = 5, seed: int = 0
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """k-means of one class's `aligned` shapes: means [clusters, CANVAS, CANVAS] in [0, 1], and their sizes.
+
+    The largest comes first (the paper's figure of mean shapes). BdganError for fewer shapes than clusters.
+    """
+    shapes = aligned(masks).reshape(-1, CANVAS * CANVAS).astype(np.float64)
+    if len(shapes) < clusters:
+        raise BdganError(f"{len(shapes)} shapes came for {clusters} clusters; give as many or more")
+    means, labels = kmeans2(shapes, clusters, iter=20, minit="++", rng=seed, missing="warn")
+    sizes = np.bincount(labels, minlength=clusters)
+    order = np.argsort(-sizes, kind="stable")
+    return means[order].reshape(-1, CANVAS, CANVAS), sizes[order]

@@ -1,0 +1,1 @@
+"""What notebook cells need: recorded figures, inline pictures, sliders."""

@@ -1,0 +1,48 @@
+"""Photographs of a profile's classes: a folder for each class, as ImageNet is unpacked."""
+
+from itertools import chain, islice, zip_longest
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bdgan_lib.core.image_codecs import decode_image
+from bdgan_lib.core.types import BdganError
+from bdgan_lib.profiles.profile import Profile
+from bdgan_lib.synthesis.label_real import center_square
+
+
+class LabelledPhotographs(NamedTuple):
+    """N pictures of known classes, a class after the other in turn."""
+
+    images: NDArray[np.uint8]  # [N, S, S, 3]
+    class_ids: NDArray[np.int64]  # [N]
+
+    def halves(self) -> "tuple[LabelledPhotographs, LabelledPhotographs]":
+        """The first half and the second, to hold against each other."""
+        middle = len(self.images) // 2
+        return tuple(LabelledPhotographs(self.images[p], self.class_ids[p])
+                     for p in (slice(middle), slice(middle, 2 * middle)))  # type: ignore[return-value]  # fmt: skip
+
+
+def load_photographs(folder: str | Path, profile: Profile, count: int) -> LabelledPhotographs:
+    """Up to `count` pictures of the folder: their centre squares, at the profile's side.
+
+    The folder holds one for each class, named as the class or as its WordNet id ("robin", "n01558993").
+    BdganError for a folder of another name, and where there are less than two pictures.
+    """
+    ids = {name: k for names in (profile.classes, profile.synsets) for k, name in enumerate(names)}
+    inside = sorted(path for path in Path(folder).glob("*") if path.is_dir())
+    if strange := [path.name for path in inside if path.name not in ids]:
+        raise BdganError(f"{folder} holds {strange[0]!r}, which is no class of profile {profile.name}")
+    of_class = [[(path, ids[p.name]) for path in sorted(p.iterdir()) if path.is_file()] for p in inside]
+    dealt = [pair for pair in chain.from_iterable(zip_longest(*of_class)) if pair is not None]
+    found = [(center_square(decode_image(path.read_bytes()), profile.image_size), k)
+             for path, k in islice(dealt, count)]  # fmt: skip
+    if len(found) < 2:
+        raise BdganError(
+            f"{folder} holds {len(found)} pictures; give a folder with one for each class, say robin/1.jpg"
+        )
+    images, class_ids = zip(*found, strict=True)
+    return LabelledPhotographs(np.stack(images), np.array(class_ids))

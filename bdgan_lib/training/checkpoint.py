@@ -1,0 +1,55 @@
+"""A training on disk: its parts and its losses, written whole or not at all."""
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from bdgan_lib.core.io import write_atomic
+from bdgan_lib.core.types import BdganError
+
+
+class Stateful(Protocol):
+    """A network, an optimizer, a schedule."""
+
+    def state_dict(self) -> Any: ...
+
+    def load_state_dict(self, state_dict: Any) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One file for the parts of a training and the losses of its steps so far."""
+
+    path: Path
+    training: str  # fingerprint of everything the training depends on
+    parts: Mapping[str, Stateful]
+
+    def save(self, losses: list[float]) -> None:
+        data = io.BytesIO()
+        state = {name: part.state_dict() for name, part in self.parts.items()}
+        torch.save({"training": self.training, "losses": losses, **state}, data)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(self.path, data.getvalue())
+
+    def resume(self) -> list[float]:
+        """Bring the parts to where the file left them; the losses so far, none without a file."""
+        if not self.path.exists():
+            return []
+        try:
+            state = torch.load(self.path, map_location="cpu", weights_only=True)
+            training = state["training"]
+        except Exception as error:  # torch, zipfile and pickle each raise their own
+            raise BdganError(
+                f"checkpoint {self.path} is unreadable ({error}); remove it to start anew"
+            ) from error
+        if training != self.training:
+            raise BdganError(
+                f"checkpoint {self.path} is of another training; remove it, or use that one's settings"
+            )
+        for name, part in self.parts.items():
+            part.load_state_dict(state[name])
+        return list(state["losses"])

@@ -1,0 +1,151 @@
+"""One loop that trains a classifier or a segmentation network, on one device or several."""
+
+from __future__ import annotations  # Fabric is named in types alone: it takes seconds to import
+
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from bdgan_lib.core.image_tensors import from_uint8
+from bdgan_lib.core.precision import autocast
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """How a network is trained; a step is one batch."""
+
+    steps: int = 450
+    batch_size: int = 32
+    learning_rate: float = 3e-3  # peak of a one-cycle schedule
+    weight_decay: float = 1e-4
+    flip: bool = True
+    brightness: float = 0.15  # contrast +-15%, offset +-0.1
+    seed: int = 0
+
+
+def fit(
+    network: nn.Module,
+    images: NDArray[np.uint8],
+    targets: NDArray[np.integer],
+    config: FitConfig = FitConfig(),
+    device: str = "cpu",
+    progress: str | None = None,
+    fabric: Fabric | None = None,
+) -> float:
+    """Train `network` with cross-entropy, in place; returns the mean loss (nats) of the last 20 steps.
+
+    Args:
+        images: [N, H, W, 3] uint8.
+        targets: [N] class ids or [N, H, W] labels; 255 is ignored.
+        progress: name shown on a progress bar; none if None.
+        fabric: several devices that share each batch, and their precision, launched; in place of `device`.
+
+    The same seed, data and device give the same weights.
+    """
+    batches = (
+        (images[chosen], targets[chosen])
+        for chosen in (_batch(len(images), step, config) for step in range(config.steps))
+    )
+    return fit_batches(network, batches, config, device, progress, fabric)
+
+
+def fit_batches(
+    network: nn.Module,
+    batches: Iterable[tuple[NDArray[np.uint8], NDArray[np.integer]]],
+    config: FitConfig = FitConfig(),
+    device: str = "cpu",
+    progress: str | None = None,
+    fabric: Fabric | None = None,
+) -> float:
+    """As `fit`, on batches (images [B, H, W, 3], targets) that come when asked for: fresh samples, say.
+
+    Takes config.steps of them; their size is theirs, not the config's.
+    """
+    stream = torch.Generator().manual_seed(config.seed)
+    target = fabric.device if fabric else torch.device(device)
+    network.to(target).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    optimizer = torch.optim.AdamW(
+        network.parameters(), config.learning_rate, weight_decay=config.weight_decay, fused=True
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, config.learning_rate, config.steps, pct_start=0.15
+    )
+    model: nn.Module = network
+    if fabric:
+        model, optimizer = fabric.setup(network, optimizer)  # type: ignore[assignment]
+    mine = slice(fabric.global_rank, None, fabric.world_size) if fabric else slice(None)
+    losses = []
+    taken = islice(batches, config.steps)
+    quiet = progress is None or (fabric is not None and not fabric.is_global_zero)
+    for images, targets in tqdm(taken, total=config.steps, desc=progress, disable=quiet, leave=False):
+        x, y = _augment(from_uint8(images), torch.from_numpy(targets.astype(np.int64)), config, stream)
+        with nullcontext() if fabric else autocast(target):
+            logits = model(x[mine].to(target, memory_format=torch.channels_last))
+        loss = F.cross_entropy(logits.float(), y[mine].to(target), ignore_index=255)
+        optimizer.zero_grad(set_to_none=True)
+        if fabric:
+            fabric.backward(loss)
+        else:
+            loss.backward()
+        optimizer.step()
+        schedule.step()
+        losses.append(loss.item())  # a kept tensor would pin the heap around it
+    network.eval()
+    return sum(losses[-20:]) / len(losses[-20:])
+
+
+@torch.inference_mode()
+def predict(
+    network: nn.Module, images: NDArray[np.uint8], batch_size: int = 100, device: str = "cpu"
+) -> Tensor:
+    """Logits of images [N, H, W, 3] uint8, float32 on the CPU; the largest is the label."""
+    network.to(device).to(memory_format=torch.channels_last).eval()
+    found = []
+    for first in range(0, len(images), batch_size):
+        x = from_uint8(images[first : first + batch_size]).to(device, memory_format=torch.channels_last)
+        with autocast(device):
+            found.append(network(x).float().cpu())
+    return torch.cat(found)
+
+
+def seeded(network: Callable[[], Network], seed: int) -> Network:
+    """A fresh network whose initial weights depend on the seed."""
+    torch.manual_seed(seed)
+    return network()
+
+
+def _batch(count: int, step: int, config: FitConfig) -> NDArray[np.int64]:
+    """Indices of a batch: each epoch is a fresh permutation that depends on the seed and the epoch alone."""
+    positions = np.arange(step * config.batch_size, (step + 1) * config.batch_size)
+    order = {
+        epoch: np.random.default_rng([config.seed, epoch]).permutation(count)
+        for epoch in np.unique(positions // count).tolist()
+    }
+    return np.array([order[p // count][p % count] for p in positions.tolist()])
+
+
+def _augment(x: Tensor, y: Tensor, config: FitConfig, stream: torch.Generator) -> tuple[Tensor, Tensor]:
+    contrast, offset, flips = torch.rand(3, len(x), generator=stream)
+    amount = config.brightness
+    x = x * (1 + amount * (2 * contrast - 1))[:, None, None, None]
+    x = x + (amount * (2 * offset - 1) * 2 / 3)[:, None, None, None]
+    if config.flip:
+        flip = flips < 0.5
+        x[flip] = x[flip].flip(3)
+        if y.dim() > 1:
+            y[flip] = y[flip].flip(2)
+    return x, y

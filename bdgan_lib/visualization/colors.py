@@ -1,0 +1,69 @@
+"""Colours of labels: a palette for colour-blind readers, coloured masks, overlays."""
+
+import colorsys
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bdgan_lib.core.types import UNLABELLED, BdganError
+
+# Okabe & Ito, "Color Universal Design" (2008): distinct for all common kinds of colour vision.
+_OKABE_ITO = ((0, 0, 0), (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178),
+              (213, 94, 0), (204, 121, 167))  # fmt: skip
+_GREY = (128, 128, 128)  # unlabelled
+
+
+def palette(n: int) -> NDArray[np.uint8]:
+    """n colours, [n, 3] uint8: 0 is black ground; palette(m) is the start of palette(n) for every m < n.
+
+    The first eight stay apart for colour-blind readers; later ones differ in lightness as well as in hue.
+    """
+    if n < 1:
+        raise BdganError(f"a palette of {n} colours was asked for; ask for at least 1")
+    colours = list(_OKABE_ITO[:n])
+    for k in range(len(colours), n):
+        hue = (k * 0.6180339887) % 1.0  # golden-ratio steps never come back to the same hue
+        colour = colorsys.hls_to_rgb(hue, (0.3, 0.7, 0.5, 0.8, 0.4)[k % 5], (0.95, 0.65, 0.8)[k % 3])
+        red, green, blue = (round(255 * c) for c in colour)
+        colours.append((red, green, blue))
+    return np.array(colours, dtype=np.uint8)
+
+
+def colour_mask(mask: NDArray[np.uint8], n: int | None = None) -> NDArray[np.uint8]:
+    """uint8 [H, W] label ids -> uint8 [H, W, 3] colours; 255 (unlabelled) is grey.
+
+    n: how many labels there are; a larger one in the mask is then a BdganError.
+    """
+    mask = checked_mask(mask)
+    if n is not None and np.any((mask >= n) & (mask != UNLABELLED)):
+        raise BdganError(
+            f"the mask holds label {mask[mask != UNLABELLED].max()}, but n is {n}; wanted 0..{n - 1} or 255"
+        )
+    table = palette(256)
+    table[UNLABELLED] = _GREY
+    return table[mask]
+
+
+def overlay(image: NDArray[np.uint8], mask: NDArray[np.uint8], alpha: float = 0.5) -> NDArray[np.uint8]:
+    """The image [H, W, 3] with its labelled pixels tinted by alpha (0 image, 1 colour); label 0 is clear."""
+    image, mask = checked_image(image), checked_mask(mask)
+    if image.shape[:2] != mask.shape:
+        raise BdganError(f"image {list(image.shape)} and mask {list(mask.shape)} differ; wanted one size")
+    if not 0.0 <= alpha <= 1.0:
+        raise BdganError(f"alpha is {alpha}; give a number from 0 to 1")
+    tint = alpha * (mask > 0)[..., None]
+    return np.rint((1 - tint) * image + tint * colour_mask(mask)).astype(np.uint8)
+
+
+def checked_image(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    image = np.asarray(image)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise BdganError(f"an image came as {image.dtype} {list(image.shape)}; wanted uint8 [H, W, 3]")
+    return image
+
+
+def checked_mask(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    mask = np.asarray(mask)
+    if mask.dtype != np.uint8 or mask.ndim != 2:
+        raise BdganError(f"a mask came as {mask.dtype} {list(mask.shape)}; wanted uint8 [H, W]")
+    return mask

@@ -1,0 +1,33 @@
+"""Pictures of one size side by side."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bdgan_lib.core.types import BdganError
+from bdgan_lib.visualization.colors import checked_image
+
+
+def grid(
+    images: Sequence[NDArray[np.uint8]], columns: int, pad: int = 2, scale: int = 1
+) -> NDArray[np.uint8]:
+    """Pictures of one size, row by row, on white: uint8 [rows * (scale * H + pad) + pad, ..., 3].
+
+    scale: whole-number enlargement, pixels stay square and sharp. An unfinished last row ends white.
+    """
+    pictures = [checked_image(image) for image in images]
+    sizes = {picture.shape for picture in pictures}
+    if len(sizes) != 1 or columns < 1 or pad < 0 or scale < 1:
+        raise BdganError(
+            f"grid got {len(pictures)} images of sizes {sorted(sizes)}, columns {columns}, pad {pad}, "
+            f"scale {scale}; wanted one image or more, all of one size, columns and scale from 1, pad from 0"
+        )
+    height, width = (scale * side + pad for side in pictures[0].shape[:2])  # one cell
+    columns = min(columns, len(pictures))
+    rows = -(-len(pictures) // columns)
+    sheet = np.full((rows * height + pad, columns * width + pad, 3), 255, np.uint8)
+    for i, picture in enumerate(pictures):
+        y, x = (i // columns) * height + pad, (i % columns) * width + pad
+        sheet[y : y + height - pad, x : x + width - pad] = picture.repeat(scale, 0).repeat(scale, 1)
+    return sheet

@@ -1,0 +1,202 @@
+"""The pocket world: twelve classes on varied grounds; picture and mask are a function of (class, seed)."""
+
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri
+from tqdm import tqdm
+
+from bdgan_lib.core.types import BdganError
+from bdgan_lib.worlds import animals, backgrounds, objects
+from bdgan_lib.worlds.canvas import SIDE, Canvas, Draws
+
+LATENT_DIM = 64
+_OBJECT_DIM = 36  # entries of the latent that decide the object; the others decide the ground
+_BELOW = ndtr(-2.0)  # share of a standard normal below -2
+
+_BIRD, _FISH = animals.BIRD_PARTS, animals.FISH_PARTS
+_WORLD: dict[str, tuple[Callable[[Canvas, Draws], None], tuple[str, ...]]] = {
+    "robin": (animals.robin, _BIRD),
+    "blue jay": (animals.blue_jay, _BIRD),
+    "goldfinch": (animals.goldfinch, _BIRD),
+    "clownfish": (animals.clownfish, _FISH),
+    "angelfish": (animals.angelfish, _FISH),
+    "trout": (animals.trout, _FISH),
+    "mushroom": (objects.mushroom, objects.MUSHROOM_PARTS),
+    "apple": (objects.apple, objects.APPLE_PARTS),
+    "car": (objects.car, objects.CAR_PARTS),
+    "mug": (objects.mug, objects.MUG_PARTS),
+    "house": (objects.house, objects.HOUSE_PARTS),
+    "flower": (objects.flower, objects.FLOWER_PARTS),
+}
+CLASSES = tuple(_WORLD)
+DRAWN_BY = {name: draw for name, (draw, _) in _WORLD.items()}
+PARTS = {name: parts for name, (_, parts) in _WORLD.items()}  # part k of a class has label k + 1
+MAX_PARTS = max(map(len, PARTS.values()))
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One rendered picture with its exact labels."""
+
+    image: NDArray[np.uint8]  # [size, size, 3]
+    parts: NDArray[np.uint8]  # [size, size]; 0 = ground, k = PARTS[class][k - 1]
+
+    @property
+    def mask(self) -> NDArray[np.uint8]:
+        """[size, size]; 1 = foreground."""
+        return (self.parts > 0).astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class SceneSet:
+    """Many scenes as arrays."""
+
+    images: NDArray[np.uint8]  # [N, size, size, 3]
+    parts: NDArray[np.uint8]  # [N, size, size]
+    class_ids: NDArray[np.int64]  # [N]
+    latents: NDArray[np.float32]  # [N, LATENT_DIM]
+
+    @property
+    def masks(self) -> NDArray[np.uint8]:
+        """[N, size, size]; 1 = foreground."""
+        return (self.parts > 0).astype(np.uint8)
+
+    @property
+    def class_masks(self) -> NDArray[np.uint8]:
+        """[N, size, size]; 0 = ground, class id + 1 elsewhere."""
+        return (self.masks * (self.class_ids[:, None, None] + 1)).astype(np.uint8)
+
+
+def latent_of(seed: int) -> NDArray[np.float32]:
+    """The latent that `render` uses for a seed: standard normal, truncated at +-2, [LATENT_DIM]."""
+    uniforms = np.random.default_rng([seed, 0]).random(LATENT_DIM)
+    return ndtri(_BELOW + uniforms * (1 - 2 * _BELOW)).astype(np.float32)
+
+
+def render(class_id: int, seed: int, size: int = 64, latent: NDArray[np.float32] | None = None) -> Scene:
+    """Draw one picture.
+
+    Args:
+        class_id: index into CLASSES.
+        seed: decides everything that the latent does not (grain, textures); and the latent, if none is given.
+        size: side in pixels; 64 is the pocket profile's, larger ones are for figures.
+        latent: [LATENT_DIM] in [-2, 2]; what it decides is the class's own business.
+
+    BdganError for a class there is not.
+    """
+    if not 0 <= class_id < len(CLASSES):
+        raise BdganError(
+            f"class {class_id} came; the pocket world has 0 to {len(CLASSES) - 1}: {', '.join(CLASSES)}"
+        )
+    latent = latent_of(seed) if latent is None else latent
+    uniforms, noise = (
+        (ndtr(latent.astype(np.float64)) - _BELOW) / (1 - 2 * _BELOW),
+        np.random.default_rng([seed, 1]),
+    )
+    of_object, of_ground = Draws(uniforms[:_OBJECT_DIM], noise), Draws(uniforms[_OBJECT_DIM:], noise)
+    over = max(1, round(SIDE / size)) if size < SIDE else 2
+    name = CLASSES[class_id]
+
+    weeds = of_ground.chance(0.4 if name in _WEEDY else 0)
+    ground = _ground(name, size * over, of_ground)
+    canvas = Canvas(np.ascontiguousarray(ground, np.float32) * np.float32(255), of_object)
+    DRAWN_BY[name](canvas, of_object)
+    if weeds:
+        backgrounds.blades(
+            canvas, of_ground, SIDE, 110 if PARTS[name] is _FISH else 95, tall=PARTS[name] is _FISH
+        )
+
+    image = cv2.resize(np.clip(canvas.image, 0, 255), (size, size), interpolation=cv2.INTER_AREA)
+    image += 1.5 * noise.standard_normal(image.shape, dtype=np.float32)  # grain
+    centre = over // 2
+    return Scene(
+        np.clip(image + 0.5, 0, 255).astype(np.uint8), canvas.labels[centre::over, centre::over].copy()
+    )
+
+
+def render_set(
+    count: int, first_seed: int, size: int = 64, workers: int = 1, progress: bool = False
+) -> SceneSet:
+    """Scenes of seeds first_seed, first_seed + 1, ...; scene i shows class i % 12, whatever the workers."""
+    seeds = range(first_seed, first_seed + count)
+    jobs = [(seeds[i : i + 240], i, size) for i in range(0, count, 240)]
+    bar = tqdm(total=count, desc="rendering", unit="image", disable=not progress)
+    chunks = []
+    # not multiprocessing.Pool: where the caller's script cannot be imported, that one starts workers for ever
+    with ProcessPoolExecutor(workers, get_context("spawn")) if workers > 1 else _NoPool() as pool:
+        for chunk in pool.map(_render_chunk, jobs):
+            chunks.append(chunk)
+            bar.update(len(chunk.class_ids))
+    bar.close()
+    fields = ("images", "parts", "class_ids", "latents")
+    return SceneSet(*(np.concatenate([getattr(chunk, field) for chunk in chunks]) for field in fields))
+
+
+def _render_chunk(job: tuple[range, int, int]) -> SceneSet:
+    seeds, start, size = job
+    cv2.setNumThreads(0)
+    class_ids = (np.arange(len(seeds)) + start) % len(CLASSES)
+    scenes = [render(int(c), seed, size) for c, seed in zip(class_ids, seeds, strict=True)]
+    return SceneSet(
+        np.stack([scene.image for scene in scenes]),
+        np.stack([scene.parts for scene in scenes]),
+        class_ids.astype(np.int64),
+        np.stack([latent_of(seed) for seed in seeds]),
+    )
+
+
+class _NoPool:
+    """ProcessPoolExecutor's part of the interface that we use, in this process."""
+
+    map = staticmethod(map)
+
+    def __enter__(self) -> "_NoPool":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+_WEEDY = ("clownfish", "angelfish", "trout", "mushroom", "house", "flower")
+_foliage, _sky, _land, _water, _room, _backdrop = (
+    backgrounds.foliage, backgrounds.sky, backgrounds.land, backgrounds.water, backgrounds.room, backgrounds.backdrop
+)  # fmt: skip
+
+
+def _ground(name: str, side: int, draws: Draws) -> NDArray[np.float32]:
+    """A ground that suits the class: one of a few kinds, by share."""
+    kinds: dict[Callable[..., NDArray[np.floating]], float]
+    if PARTS[name] is _BIRD:
+        kinds = {_foliage: 0.5, _sky: 0.2, _land: 0.2, _backdrop: 0.1}
+    elif PARTS[name] is _FISH:
+        kinds = {_water: 0.8, _backdrop: 0.2}
+    else:
+        own: dict[str, dict[Callable[..., NDArray[np.floating]], float]] = {
+            "mushroom": {_land: 0.4, _foliage: 0.5, _backdrop: 0.1},
+            "apple": {_room: 0.7, _backdrop: 0.15, _land: 0.15},
+            "mug": {_room: 0.7, _backdrop: 0.15, _land: 0.15},
+            "car": {_land: 1.0},
+            "house": {_land: 1.0},
+            "flower": {_foliage: 0.55, _sky: 0.15, _land: 0.15, _backdrop: 0.15},
+        }
+        kinds = own[name]
+    soils = {
+        "mushroom": "grass earth",
+        "car": "road road sand grass earth",
+        "house": "grass grass earth sand",
+    }
+    levels = {"mushroom": (0.4, 0.7), "car": (0.5, 0.66), "house": (0.6, 0.78)}
+    pick = draws.unit()
+    for kind, share in kinds.items():  # noqa: B007 (the kind it stops at is the answer)
+        pick -= share
+        if pick < 0:
+            break
+    if kind is _land:
+        return _land(side, draws, soils.get(name, "grass sand earth road"), *levels.get(name, (0.5, 0.75)))
+    return kind(side, draws)

@@ -1,0 +1,169 @@
+"""Laws of drawing: what each stroke covers, and undo as the exact inverse."""
+
+import os
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from bdgan_lib.annotation.strokes import brush, regions
+from bdgan_lib.annotation.undo_history import UndoHistory
+from bdgan_lib.core import rle
+from bdgan_lib.core.types import BdganError
+
+SIDE, LABELS = 12, 3
+COORDINATE = st.floats(-4, SIDE + 4, width=32) | st.integers(0, SIDE)
+POINT = st.lists(COORDINATE, min_size=2, max_size=2)
+TARGET = {"label": st.sampled_from([0, 1, 2, 255]), "instance": st.integers(0, 3)}
+INSIDE = st.lists(st.floats(0, SIDE - 0.01), min_size=2, max_size=2)
+MASK = st.integers(0, 2**31).map(lambda s: rle.encode(np.random.default_rng(s).random((SIDE, SIDE)) < 0.3))
+STROKES = st.one_of(
+    st.fixed_dictionaries(
+        {
+            "op": st.just("polygon"),
+            "rings": st.lists(st.lists(POINT, min_size=3, max_size=6), min_size=1, max_size=2),
+            "replace": st.booleans(),
+            **TARGET,
+        }
+    ),
+    st.fixed_dictionaries(
+        {
+            "op": st.just("brush"),
+            "points": st.lists(POINT, min_size=1, max_size=4),
+            "radius": st.floats(0.1, SIDE),
+            **TARGET,
+        }
+    ),
+    st.fixed_dictionaries({"op": st.just("fill"), "point": INSIDE, **TARGET}),
+    st.fixed_dictionaries(
+        {
+            "op": st.just("mask"),
+            "whole": st.booleans(),
+            "tool": st.just("proposal"),
+            "regions": st.lists(st.fixed_dictionaries({"rle": MASK, **TARGET}), max_size=2),
+        }
+    ),
+)
+
+
+def empty(side: int = SIDE) -> UndoHistory:
+    return UndoHistory(np.zeros((2, side, side), np.uint8), LABELS)
+
+
+class Annotator(RuleBasedStateMachine):
+    """Any strokes, undos and redos beside a model that keeps whole copies."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drawing = empty()
+        self.past = [self.drawing.maps.copy()]
+        self.future: list[np.ndarray] = []
+
+    @rule(stroke=STROKES)
+    def draw(self, stroke):
+        self.drawing.draw(stroke)
+        self.past.append(self.drawing.maps.copy())
+        self.future.clear()
+
+    @rule(
+        stroke=STROKES,
+        spoilt=st.sampled_from(["label", "op", "rings", "points", "radius", "point", "regions"]),
+    )
+    def refuse(self, stroke, spoilt):
+        if spoilt in stroke:
+            with pytest.raises(BdganError):
+                self.drawing.draw({**stroke, spoilt: None})
+
+    @rule()
+    def undo(self):
+        assert self.drawing.undo() == (len(self.past) > 1)
+        if len(self.past) > 1:
+            self.future.append(self.past.pop())
+
+    @rule()
+    def redo(self):
+        assert self.drawing.redo() == bool(self.future)
+        if self.future:
+            self.past.append(self.future.pop())
+
+    @rule()
+    def there_and_back(self):
+        if self.drawing.undo():
+            assert self.drawing.redo()
+
+    @invariant()
+    def as_the_model(self):
+        assert np.array_equal(self.drawing.maps, self.past[-1])
+        labels, instances = self.drawing.maps
+        assert np.isin(labels, [0, 1, 2, 255]).all() and instances.max() <= 3
+        assert not instances[(labels == 0) | (labels == 255)].any()
+
+
+# 100,000 sequences: BDGAN_EXAMPLES=100000 pytest tests/annotation/test_drawing.py -k Annotator
+Annotator.TestCase.settings = settings(
+    max_examples=int(os.environ.get("BDGAN_EXAMPLES", "300")),
+    stateful_step_count=12,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
+TestAnnotator = Annotator.TestCase
+
+
+@given(st.lists(POINT, min_size=1, max_size=5), st.floats(0.3, 8))
+def test_a_brush_covers_the_centres_within_its_radius(points, radius):
+    path = np.array(points, float)
+    y, x = np.mgrid[:SIDE, :SIDE] + 0.5
+    steps = np.linspace(0, 1, 400)[:, None]
+    dense = [a + steps * (b - a) for a, b in pairwise(path)] or [path]
+    nearest = np.min([np.hypot(x[..., None] - d[:, 0], y[..., None] - d[:, 1]).min(-1) for d in dense], 0)
+    found, sure = brush(points, radius, SIDE, SIDE), np.abs(nearest - radius) > 0.1
+    assert np.array_equal(found[sure], (nearest < radius)[sure])
+
+
+def test_a_polygon_can_have_holes_and_stand_for_what_it_was():
+    drawing = empty()
+    ring, hole = [[1, 1], [9, 1], [9, 9], [1, 9]], [[3, 3], [6, 3], [6, 6], [3, 6]]
+    drawing.draw({"op": "polygon", "rings": [ring, hole], "label": 1, "instance": 2})
+    assert (drawing.labels == 1).sum() == 64 - 9 and drawing.labels[4, 4] == 0
+    drawing.draw({"op": "polygon", "rings": [hole], "label": 1, "instance": 2, "replace": True})
+    assert (drawing.labels == 1).sum() == 9 and drawing.labels[4, 4] == 1
+
+
+def test_a_fill_takes_what_touches_side_by_side():
+    drawing = empty(4)
+    for x, y in ((0, 0), (1, 1)):
+        drawing.draw({"op": "brush", "points": [[x + 0.5, y + 0.5]], "radius": 0.4, "label": 1})
+    drawing.draw({"op": "fill", "point": [1.2, 1.2], "label": 2})
+    assert drawing.labels[:2, :2].tolist() == [[1, 0], [0, 2]]
+
+
+HOSTILE = [
+    {}, {"op": "exec"}, {"op": ["fill"]}, {"op": "fill", "point": [99, 0], "label": 1},
+    {"op": "fill", "point": "ab", "label": 1},
+    {"op": "brush", "points": [[float("nan"), 1]], "radius": 1, "label": 1},
+    {"op": "brush", "points": [[1e300, 1]], "radius": 1, "label": 1},
+    {"op": "brush", "points": [[1, 1]] * 30_000, "radius": 1, "label": 1},
+    {"op": "brush", "points": [[1, 1]], "radius": float("inf"), "label": 1},
+    {"op": "brush", "points": [[1, 1]], "radius": 2, "label": 3},
+    {"op": "brush", "points": [[1, 1]], "radius": 2, "label": True},
+    {"op": "brush", "points": [[1, 1]], "radius": 2, "label": 1, "instance": 256},
+    {"op": "brush", "points": [[1, 1]], "radius": 2, "label": 1, "__class__": 1},
+    {"op": "polygon", "rings": [[[1, 1], [2, 2]]], "label": 1},
+    {"op": "mask", "regions": [{"label": 1, "rle": "zzzz"}]},
+    {"op": "mask", "regions": [{"label": 1, "rle": "o" * 4096}]},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("stroke", HOSTILE, ids=lambda s: str(s)[:50])
+def test_a_malformed_stroke_changes_nothing(stroke):
+    drawing = empty()
+    drawing.draw({"op": "brush", "points": [[5, 5]], "radius": 2, "label": 1})
+    before = drawing.maps.copy()
+    with pytest.raises(BdganError):
+        drawing.draw(stroke)
+    with pytest.raises(BdganError):
+        list(regions(stroke, drawing.labels, drawing.instances, LABELS))
+    assert np.array_equal(drawing.maps, before) and drawing.undo() and not drawing.undo()

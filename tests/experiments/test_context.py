@@ -1,0 +1,140 @@
+"""The cell of the downstream experiments: which images it takes, and that it repeats itself."""
+
+import numpy as np
+import pytest
+
+from bdgan_lib.core.labelled_arrays import LabelledSet, class_masks
+from bdgan_lib.core.seeds import REAL_ANNOTATED
+from bdgan_lib.experiments import context, downstream, transfer
+from bdgan_lib.experiments.catalogue import EXPERIMENTS
+from bdgan_lib.experiments.context import (
+    ANNOTATED,
+    ExperimentContext,
+    Initialisation,
+    cell,
+    measure,
+    rendered,
+    sim,
+    training_set,
+)
+from bdgan_lib.experiments.pools import PoolConfig, SyntheticPool
+from bdgan_lib.profiles import load_profile
+from bdgan_lib.worlds.pocket import render_set
+
+
+@pytest.fixture
+def drawn(monkeypatch) -> SyntheticPool:
+    """A pool of 120 tiny images, one pixel of which is the object, in place of one that takes minutes."""
+    noise, ids = np.random.default_rng(0), np.arange(120) % 12
+    masks = np.zeros((120, 4, 4), np.uint8)
+    masks[:, 0, 0] = 1
+    images = noise.integers(0, 256, (120, 4, 4, 3), np.uint8)
+    found = SyntheticPool(
+        LabelledSet(images, class_masks(masks, ids)), ids, noise.random(120), noise.random(120)
+    )
+    monkeypatch.setattr(context, "read_pool", lambda pool, folder: found)
+    return found
+
+
+def test_filters_keep_the_surest_and_of_them_the_least_disputed(drawn):
+    kept = drawn.chosen(120, 0.5, 0.5)
+    assert len(kept) == 30 and np.all(np.diff(kept) > 0)
+    assert drawn.confidence[kept].min() >= np.median(drawn.confidence)
+    sure = np.flatnonzero(drawn.confidence >= np.median(drawn.confidence))
+    others = np.setdiff1d(sure, kept)
+    assert drawn.divergence[kept].max() <= drawn.divergence[others].min()
+    assert drawn.chosen(7, 0.5, 0.5).tolist() == kept[:7].tolist(), "a small set is part of a larger one"
+    assert len(drawn.chosen(1_000)) == 120
+
+
+def test_thresholds_of_its_own_take_from_each_class_alike(drawn):
+    hard = SyntheticPool(
+        drawn.labelled, drawn.class_ids, drawn.confidence, drawn.divergence + (drawn.class_ids == 3)
+    )
+    assert 3 not in hard.class_ids[hard.chosen(120, 1.0, 0.9)], "one threshold drops the hard class whole"
+    assert np.bincount(hard.class_ids[hard.chosen(120, 1.0, 0.9, by_class=True)]).tolist() == [9] * 12
+    everything = np.arange(120).tolist()
+    assert hard.chosen(120).tolist() == hard.chosen(120, by_class=True).tolist() == everything
+
+
+def test_a_task_gets_its_share_of_a_set_and_its_own_labels(drawn, tmp_path):
+    bench = ExperimentContext("pocket", tmp_path)
+    for name, images, labels in (("Bird", 10, {0, 1, 2, 3}), ("FG/BG", 40, {0, 1}), ("MC-all", 40, None)):
+        task = load_profile("pocket").task(name)
+        found = training_set(bench, [sim(40, confident=1.0, agreed=1.0)], task)
+        assert len(found.images) == images
+        assert set(np.unique(found.masks)) == (labels or set(range(13)))
+
+
+def test_a_mix_is_one_set_after_the_other(drawn, tmp_path, monkeypatch):
+    labelled = LabelledSet(np.ones((12, 4, 4, 3), np.uint8), class_masks(np.ones((12, 4, 4)), np.arange(12)))
+    monkeypatch.setattr(context, "_annotated", lambda profile: (labelled, np.arange(12)))
+    task = load_profile("pocket").task("MC-all")
+    found = training_set(ExperimentContext("pocket", tmp_path), [ANNOTATED, sim(24)], task)
+    assert np.array_equal(found.images[:12], labelled.images) and len(found.images) == 36
+
+
+def test_a_cell_repeats_itself(tmp_path, monkeypatch):
+    scenes = render_set(24, 0, 64)
+    few = lambda profile, task: LabelledSet(scenes.images, task.masks(scenes.class_masks))
+    monkeypatch.setattr(context, "test_set", few)
+    bench, settings = ExperimentContext("pocket", tmp_path), cell("Bird", [ANNOTATED], 0, steps=2)
+    found = measure(bench, settings)
+    assert found == measure(bench, settings) != measure(bench, {**settings, "seed": 1})
+    assert found["images"] == 15 and len(found["iou"]) == 4 and 0 <= found["miou"] <= 1
+
+
+def test_rendered_scenes_train_too_and_none_of_them_is_tested(tmp_path):
+    task = load_profile("pocket").task("Bird")
+    found = training_set(ExperimentContext("pocket", tmp_path), [rendered(48)], task)
+    assert len(found.images) == 12 and set(np.unique(found.masks)) == {0, 1, 2, 3}
+    seeds = [range(s.first, s.first + s.count) for s in REAL_ANNOTATED.values()]
+    ours = range(context.RENDERED_SEED, context.RENDERED_SEED + 100_000)
+    assert all(ours.start >= s.stop or ours.stop <= s.start for s in seeds)
+
+
+def test_a_pre_trained_start_is_made_once_and_used(tmp_path, monkeypatch):
+    monkeypatch.setattr(context, "scenes_of", lambda profile, count, first: render_set(24, first, 64))
+    bench, start = ExperimentContext("pocket", tmp_path), Initialisation("simclr")
+    settings = {"method": "simclr", "branch": False, "backbone": "pocket-10", "steps": 2}
+    assert 0 <= context._pretrain(bench, settings)["knn"] <= 1
+    one, two = (context.backbone_of(bench, start, seed) for seed in (0, 1))
+    assert all(np.array_equal(a, b) for a, b in zip(one.state_dict().values(), two.state_dict().values()))
+
+
+@pytest.mark.parametrize("world", ["street", "chest 5%"])
+def test_a_start_is_scored_elsewhere(tmp_path, monkeypatch, world):
+    monkeypatch.setattr(transfer, "TEST", 4)
+    name = world.split()[0]
+    monkeypatch.setitem(transfer.WORLDS, name, (*transfer.WORLDS[name][:2], 20))
+    transfer.pictures.cache_clear()
+    settings = {"method": "random", "branch": False, "world": world, "seed": 0}
+    assert 0 <= transfer.measure(ExperimentContext("pocket", tmp_path), settings)["miou"] <= 1
+    transfer.pictures.cache_clear()
+
+
+def test_other_settings_are_another_pool():
+    pools = [
+        PoolConfig(),
+        PoolConfig(images=24),
+        PoolConfig(labels_per_class=1),
+        PoolConfig(truncation=0.5),
+        PoolConfig("pocket-vqgan"),
+    ]
+    assert len({pool.name for pool in pools}) == len(pools)
+
+
+def test_every_experiment_of_the_paper_is_there():
+    wanted = {
+        "table2",
+        "set-size",
+        "backbone",
+        "labels-per-class",
+        "filter",
+        "online",
+        "transfer",
+        "label-head",
+    }
+    assert wanted <= EXPERIMENTS.keys()
+    assert len(downstream.METHODS) >= 9 and len(downstream.SIZES) >= 5
+    assert {start.branch for start in transfer.STARTS} == {False, True}

@@ -1,0 +1,118 @@
+"""Checkpoints and configurations as taming-transformers leaves them."""
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from bdgan_lib.checkpoints.unpickle import convert_checkpoint
+from bdgan_lib.core.types import BdganError
+from bdgan_lib.generators.taming_checkpoint import IMAGENET, read_config, read_vqgan
+
+CLASSES = ("robin", "mug", "saw")
+YAML = """
+model:
+  base_learning_rate: 0.0625
+  target: taming.models.cond_transformer.Net2NetTransformer
+  params:
+    cond_stage_key: class_label
+    transformer_config:
+      target: taming.modules.transformer.mingpt.GPT
+      params: {vocab_size: 40, block_size: 16, n_layer: 4, n_head: 2, n_embd: 16}
+    first_stage_config:
+      target: taming.models.vqgan.VQModel
+      params:
+        embed_dim: 6
+        n_embed: 40
+        ddconfig:
+          double_z: false
+          z_channels: 32
+          resolution: 32
+          in_channels: 3
+          out_ch: 3
+          ch: 32
+          ch_mult: [1, 1, 1, 1]
+          num_res_blocks: 1
+          attn_resolutions: [4]
+          dropout: 0.0
+        lossconfig: {target: os.system}
+    cond_stage_config:
+      target: taming.modules.util.Labelator
+      params: {n_classes: 3}
+"""
+
+
+def as_tamings(vqgan):
+    """The state dict of a Net2NetTransformer with this network in it, its training losses too."""
+    state = vqgan._network.state_dict()
+    first = {f"first_stage_model.{k}": v for k, v in state.items() if not k.startswith("transformer.")}
+    gpt = {k: v for k, v in state.items() if k.startswith("transformer.")}
+    return {**first, **gpt, "first_stage_model.loss.discriminator.main.0.weight": torch.zeros(2)}
+
+
+def test_a_lightning_checkpoint_and_its_yaml_give_the_same_generator(vqgan, tmp_path):
+    (tmp_path / "project.yaml").write_text(YAML)
+    torch.save({"epoch": 3, "state_dict": as_tamings(vqgan)}, tmp_path / "last.ckpt")
+    convert_checkpoint(tmp_path / "last.ckpt", tmp_path / "last.safetensors")
+    config = read_config(tmp_path / "project.yaml")
+    assert config == vqgan.config
+    found = read_vqgan(tmp_path / "last.safetensors", config, "read", CLASSES)
+    ids, seeds = torch.tensor([0, 2]), torch.arange(2)
+    assert torch.equal(found.sample(ids, seeds).images, vqgan.sample(ids, seeds).images)
+    torch.testing.assert_close(
+        found.features(found.encode(torch.zeros(2, 3, 32, 32)), ids)["transformer4"],
+        vqgan.features(vqgan.encode(torch.zeros(2, 3, 32, 32)), ids)["transformer4"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("n_embd: 16", "n_embd: 32", "of another shape"),
+        ("n_layer: 4", "n_layer: 5", "missing: transformer.blocks.4"),
+        ("n_layer: 4", "n_layer: 3", "surplus: transformer.blocks.3"),
+        ("embed_dim: 6", "embed_dim: 7", r"instead of \[40, 7\]"),
+    ],
+)
+def test_a_checkpoint_and_a_configuration_that_do_not_match_are_named(vqgan, tmp_path, old, new, said):
+    (tmp_path / "project.yaml").write_text(YAML.replace(old, new))
+    save_file(as_tamings(vqgan), tmp_path / "last.safetensors")
+    with pytest.raises(BdganError, match=said):
+        read_vqgan(tmp_path / "last.safetensors", read_config(tmp_path / "project.yaml"), "read", CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("n_layer: 4", "n_layer: ${oc.env:HOME}", "interpolation"),
+        ("n_layer: 4", "n_layer: !!python/object/apply:os.getcwd []", "no readable configuration"),
+        ("n_layer: 4", "n_layer: many", "n_layer came as 'many'; wanted a whole number"),
+        ("n_layer: 4", "layers: 4", "transformer_config.params.n_layer is missing"),
+        ("vocab_size: 40", "vocab_size: 41", "vocab_size is 41; its VQGAN asks for 40"),
+        ("block_size: 16", "block_size: 64", "block_size is 64; its VQGAN asks for 16"),
+        ("[1, 1, 1, 1]", "1", "ch_mult came as 1; wanted a list"),
+        ("model:", "model: [", "no readable configuration"),
+        (YAML, "[]", "model.params.* is missing"),
+    ],
+)
+def test_a_configuration_that_is_odd_or_could_run_is_refused(tmp_path, old, new, said):
+    (tmp_path / "project.yaml").write_text(YAML.replace(old, new))
+    with pytest.raises(BdganError, match=said):
+        read_config(tmp_path / "project.yaml")
+
+
+def test_a_file_that_is_missing_or_no_safetensors_is_named(tmp_path):
+    with pytest.raises(BdganError, match="is missing"):
+        read_vqgan(tmp_path / "a.safetensors", IMAGENET, "read", CLASSES)
+    (tmp_path / "a.safetensors").write_bytes(b"<html>")
+    with pytest.raises(BdganError, match="no readable safetensors"):
+        read_vqgan(tmp_path / "a.safetensors", IMAGENET, "read", CLASSES)
+
+
+def test_the_published_size_is_the_papers():
+    """VQGAN f16 with 16 x 16 codes of 16384, and 1.4 billion parameters in its transformer."""
+    from bdgan_lib.profiles import load_profile
+
+    generator = load_profile("imagenet-vqgan").generator("meta")
+    gpt = sum(x.numel() for x in generator._network.transformer.parameters())
+    assert (generator.image_size, generator.config.side, generator.config.codes) == (256, 16, 16384)
+    assert 1.38e9 < gpt < 1.42e9

@@ -1,0 +1,98 @@
+"""A head of the release comes through the converter with its logits, or is refused by its keys' names."""
+
+import pickle
+
+import pytest
+import torch
+
+from bdgan_lib.core.types import BdganError
+from bdgan_lib.heads.official_checkpoint import convert_official_head, load_official_head
+from benchmarks.published_head import PublishedHead
+
+BLOCKS = {"b1": (12, 4), "b2": (10, 8), "b3": (8, 16), "att": (8, 16), "b4": (6, 32), "b5": (4, 64)}
+GROUPS = (["b1", "b2"], ["b3", "att"], ["b4", "b5"])
+
+
+@pytest.fixture
+def published():
+    torch.manual_seed(0)
+    model = PublishedHead([[(b, *BLOCKS[b]) for b in group] for group in GROUPS], 16, (12, 8, 6))
+    for name, buffer in model.named_buffers():
+        if name.endswith("stored_mean"):
+            buffer.normal_()
+        if name.endswith("stored_var"):
+            buffer.uniform_(0.5, 2)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return model.eval()
+
+
+@pytest.fixture
+def state(published):
+    """As the release saves it: the whole model, the generator with it."""
+    generator = {
+        "biggan_model.shared.weight": torch.randn(9, 16),
+        "biggan_model.linear.weight": torch.randn(3),
+    }
+    return {**published.state_dict(), **generator}
+
+
+def features():
+    noise = torch.Generator().manual_seed(1)
+    return {b: torch.randn(3, c, side, side, generator=noise) for b, (c, side) in BLOCKS.items()}
+
+
+@torch.no_grad()
+def assert_same_logits(head, published, state):
+    class_ids = torch.tensor([0, 8, 3])
+    logits = head(features(), class_ids)
+    wanted = published(features(), state["biggan_model.shared.weight"][class_ids])
+    torch.testing.assert_close(logits[:, 0, 1:] - logits[:, 0, :1], wanted, atol=1e-5, rtol=0)
+
+
+def test_the_converted_head_gives_the_release_s_logits(published, state):
+    assert_same_logits(convert_official_head(state, BLOCKS), published, state)
+
+
+def test_it_comes_from_a_file_and_nothing_in_a_file_is_run(published, state, tmp_path):
+    path = tmp_path / "checkpoint_latest.pth"
+    torch.save(state, path)
+    assert_same_logits(load_official_head(path, BLOCKS), published, state)
+
+    class Evil:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "ran"), "w"))
+
+    path.write_bytes(pickle.dumps({"low_feature_conv.0.weight": Evil()}, protocol=2))
+    with pytest.raises(BdganError, match=r"checkpoint_latest\.pth"):
+        load_official_head(path, BLOCKS)
+    assert not (tmp_path / "ran").exists()
+    with pytest.raises(BdganError, match="missing"):
+        load_official_head(tmp_path / "none.pth", BLOCKS)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "low_feature_conv.0.weight",
+        "mid_feature_mix_conv.conv1.u0",
+        "high_feature_mix_conv.bn2.gain.bias",
+        "out_layer.0.stored_var",
+        "biggan_model.shared.weight",
+    ],
+)
+def test_a_missing_a_surplus_and_a_misshapen_key_are_named(state, key):
+    lacking = {k: v for k, v in state.items() if k != key}
+    with pytest.raises(BdganError, match=rf"missing: .*{key.replace('.', '[.]')}"):
+        convert_official_head(lacking, BLOCKS)
+    with pytest.raises(BdganError, match=r"surplus: extra_layer\.weight"):
+        convert_official_head({**state, "extra_layer.weight": torch.zeros(1)}, BLOCKS)
+    if key != "biggan_model.shared.weight":
+        with pytest.raises(BdganError, match=r"of another shape|is no label head"):
+            convert_official_head({**state, key: torch.zeros(7, 7)}, BLOCKS)
+
+
+def test_a_head_for_another_generator_does_not_fit(state):
+    with pytest.raises(BdganError, match=r"low_feature_conv\.0\.weight \[12, 22, 1, 1\] instead of"):
+        convert_official_head(state, {**BLOCKS, "b2": (11, 8)})

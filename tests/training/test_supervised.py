@@ -1,0 +1,146 @@
+"""The training loop repeats itself and sees every image; prediction does not depend on the batch."""
+
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from bdgan_lib.core.labelled_arrays import LabelledSet, class_masks
+from bdgan_lib.core.precision import bf16_is_fast
+from bdgan_lib.downstream import compare
+from bdgan_lib.downstream.compare import TrainingSetScore, _train_and_score, compare_training_sets
+from bdgan_lib.heads.training import launched
+from bdgan_lib.metrics.segmentation import mean_iou
+from bdgan_lib.training.supervised import FitConfig, _batch, fit, predict, seeded
+
+QUICK = FitConfig(steps=6, batch_size=4)
+
+
+def network():
+    return nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(), nn.Conv2d(6, 3, 1))
+
+
+def data(count=10):
+    images = np.random.default_rng(0).integers(0, 256, (count, 8, 8, 3), np.uint8)
+    return images, (images[..., 0] > 127).astype(np.uint8)
+
+
+def weights(model):
+    return torch.cat([p.detach().flatten() for p in model.state_dict().values()])
+
+
+def fitted(config, seed=0):
+    model = seeded(network, seed)
+    loss = fit(model, *data(), config)
+    return weights(model), loss
+
+
+def test_the_same_seed_gives_the_same_weights():
+    (one, loss), (again, loss_again) = fitted(QUICK), fitted(QUICK)
+    assert torch.equal(one, again) and loss == loss_again
+    assert not torch.equal(one, fitted(replace(QUICK, seed=1))[0])
+    assert torch.equal(weights(seeded(network, 3)), weights(seeded(network, 3)))
+
+
+def test_fabric_trains_the_same_network():
+    model = seeded(network, 0)
+    precision = "bf16-mixed" if bf16_is_fast("cpu") else "32-true"
+    loss = fit(model, *data(), QUICK, fabric=launched(precision=precision))
+    wanted, wanted_loss = fitted(QUICK)
+    torch.testing.assert_close(weights(model), wanted, atol=1e-3, rtol=1e-3)
+    assert loss == pytest.approx(wanted_loss, abs=1e-3)
+
+
+def test_the_loss_falls():
+    assert fitted(replace(QUICK, steps=60, learning_rate=0.02))[1] < 0.8 * fitted(QUICK)[1]
+
+
+@pytest.mark.parametrize(("count", "batch"), [(10, 4), (7, 7), (5, 8), (3, 7)])
+def test_an_epoch_shows_every_image_once(count, batch):
+    config = replace(QUICK, batch_size=batch)
+    seen = np.concatenate([_batch(count, step, config) for step in range(2 * count)])
+    epochs = seen[: len(seen) // count * count].reshape(-1, count)
+    assert all(sorted(epoch) == list(range(count)) for epoch in epochs.tolist())
+    assert len({tuple(epoch) for epoch in epochs.tolist()}) > 1, "each in its own order"
+
+
+def test_unlabelled_pixels_teach_nothing():
+    images, masks = data()
+    results = []
+    for hidden in (0, 200):  # the pictures differ only where nobody labelled
+        model = seeded(lambda: nn.Conv2d(3, 3, 1), 0)
+        shown, wanted = images.copy(), masks.copy()
+        shown[:, 4:] = hidden
+        wanted[:, 4:] = 255
+        fit(model, shown, wanted, QUICK)
+        results.append(weights(model))
+    torch.testing.assert_close(*results)
+
+
+def test_prediction_does_not_depend_on_the_batch_size():
+    model, (images, _) = seeded(network, 0), data()
+    whole = predict(model, images)
+    assert whole.shape == (10, 3, 8, 8) and whole.dtype == torch.float32
+    torch.testing.assert_close(predict(model, images, batch_size=3), whole, atol=2e-2, rtol=0)
+    assert not model.training
+
+
+class InThisProcess:
+    """concurrent.futures' part of the interface that `compare` uses; starting processes takes seconds."""
+
+    def __init__(self, *_):
+        pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    map = staticmethod(map)
+
+
+def test_worth_scores_every_set_with_every_seed(monkeypatch):
+    monkeypatch.setattr(compare, "ProcessPoolExecutor", InThisProcess)
+    images, masks = data()
+    sets = {"all": LabelledSet(images, masks), "two": LabelledSet(images[:2], masks[:2])}
+    found = compare_training_sets(
+        sets, LabelledSet(images, masks), network, 3, QUICK, seeds=(0, 1), progress=False
+    )
+    assert [(w.name, w.images) for w in found] == [("all", 10), ("two", 2)]
+    assert all(len(w.all_class) == len(w.fgbg) == 2 for w in found)
+    for result in found:
+        for seed, *scores in zip((0, 1), result.all_class, result.fgbg, strict=True):
+            config = replace(QUICK, seed=seed)
+            alone = _train_and_score(
+                (sets[result.name], LabelledSet(images, masks), network, 3, config, "cpu")
+            )
+            assert tuple(scores) == alone[:2], "each pair of set and seed by itself"
+        labels = predict(result.network, images).argmax(1).numpy()
+        assert mean_iou(labels, masks, 3) == result.all_class[0], "the network is the first seed's"
+
+
+def test_unlabelled_test_pixels_do_not_score():
+    images, masks = data()
+    hidden = masks.copy()
+    hidden[:, 4:] = 255
+    examples, one_pixel = LabelledSet(images, masks), partial(nn.Conv2d, 3, 3, 1)
+    cut = _train_and_score((examples, LabelledSet(images[:, :4], masks[:, :4]), one_pixel, 3, QUICK, "cpu"))[
+        :2
+    ]
+    masked = _train_and_score((examples, LabelledSet(images, hidden), one_pixel, 3, QUICK, "cpu"))[:2]
+    assert cut == pytest.approx(masked, abs=0.02)
+
+
+def test_class_masks_name_the_class_where_there_is_foreground():
+    masks = np.array([[[0, 1]], [[3, 255]]], np.uint8)
+    assert class_masks(masks, np.array([0, 11])).tolist() == [[[0, 1]], [[12, 255]]]
+
+
+def test_a_row_says_mean_and_deviation_over_the_seeds():
+    row = TrainingSetScore("sim", 600, (0.5, 0.7), (0.8,), nn.Identity()).row()
+    assert row["all-class mIoU"] == "0.600 ± 0.141"
+    assert row["FG/BG mIoU"] == "0.800 ± 0.000"
