@@ -5,6 +5,8 @@ from hashlib import sha256
 
 import torch
 
+from bdgan_lib.core.types import BdganError
+
 
 def weights_sha256(network: torch.nn.Module, about: str = "") -> str:
     """Of weights and buffers with their names, after a text; wherever they lie and in whichever layout."""
@@ -30,3 +32,23 @@ def mismatches(wanted: Mapping[str, Sequence[int]], came: Mapping[str, Sequence[
 
 def _some(keys: Sequence[str], most: int = 12) -> str:
     return ", ".join(keys[:most]) + (f" and {len(keys) - most} more" if len(keys) > most else "")
+
+
+def load_strict(network: torch.nn.Module, tensors: Mapping[str, torch.Tensor], what: str) -> None:
+    """Put float32 copies of tensors into a network, on whatever device they are; it may be on "meta".
+
+    Raises:
+        BdganError: keys are missing, surplus or of another shape; `what` (file and configuration) begins the line.
+    """
+    wrong = mismatches(
+        {key: value.shape for key, value in network.state_dict().items()},
+        {key: value.shape for key, value in tensors.items()},
+    )
+    if wrong:
+        raise BdganError(f"{what} does not fit: {wrong}")
+    network.load_state_dict({key: float32_copy(value) for key, value in tensors.items()}, assign=True)
+
+
+def float32_copy(x: torch.Tensor) -> torch.Tensor:
+    """A float32 copy in memory of its own: in a mapped file its place would decide how sums are rounded."""
+    return x.to(torch.float32, copy=True, memory_format=torch.contiguous_format)

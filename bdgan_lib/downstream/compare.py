@@ -2,10 +2,9 @@
 
 import os
 from collections.abc import Callable, Mapping
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
 from statistics import mean, stdev
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +13,7 @@ from torch import nn
 from tqdm import tqdm
 
 from bdgan_lib.core.labelled_arrays import LabelledSet
+from bdgan_lib.core.parallel import run_in_processes
 from bdgan_lib.core.types import UNLABELLED
 from bdgan_lib.metrics.segmentation import mean_iou
 from bdgan_lib.training.supervised import FitConfig, fit, predict, seeded
@@ -62,11 +62,12 @@ def compare_training_sets(
         for seed in seeds
     ]
     alone = os.cpu_count() or 1 if device == "cpu" else 1
-    workers = min(workers or alone, len(jobs))
-    with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
-        scores = list(
-            tqdm(pool.map(_train_and_score, jobs), total=len(jobs), desc="trainings", disable=not progress)
-        )
+    workers = workers or alone
+    scores: list[Any] = [None] * len(jobs)
+    with tqdm(total=len(jobs), desc="trainings", disable=not progress) as bar:
+        for i, score in run_in_processes(_train_and_score, jobs, workers):
+            scores[i] = score
+            bar.update()
     results = []
     for i, (name, examples) in enumerate(sets.items()):
         all_class, fgbg, states = zip(*scores[i * len(seeds) : (i + 1) * len(seeds)], strict=True)

@@ -82,10 +82,10 @@ def _sizes(set_size: Result) -> list[Row]:
     beats = _row(
         "a large synthetic set beats the labels it came from", f"{where}; at the end {gain}", gain.verdict
     )
-    marks = [sizes[len(sizes) // 3], sizes[2 * len(sizes) // 3], sizes[-1]]  # the paper's 22 to 220 per class
+    steps = [sizes[len(sizes) // 3], sizes[2 * len(sizes) // 3], sizes[-1]]  # the paper's 22 to 220 per class
     rises = {
         f"{low:,} → {high:,}": difference(found[str(high),], found[str(low),])
-        for low, high in pairwise(marks)
+        for low, high in pairwise(steps)
     }
     return [
         beats,

@@ -4,19 +4,18 @@ import json
 import subprocess
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
 from hashlib import sha256
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from bdgan_lib import __version__
 from bdgan_lib.core.io import write_atomic
+from bdgan_lib.core.parallel import run_in_processes
 from bdgan_lib.core.types import BdganError
 
 Row = dict[str, Any]
@@ -53,14 +52,9 @@ def run_cells(
             for key in missing:
                 keep(key, _measured(measure, cells[key]))
         else:
-            with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
-                jobs = {pool.submit(_measured, measure, cells[key]): key for key in missing}
-                try:
-                    for job in as_completed(jobs):
-                        keep(jobs[job], job.result())
-                except BaseException:
-                    pool.shutdown(wait=False, cancel_futures=True)
-                    raise
+            jobs = [cells[key] for key in missing]
+            for i, row in run_in_processes(partial(_measured, measure), jobs, workers):
+                keep(missing[i], row)
     rows = {key: {**cells[key], **json.loads(paths[key].read_text("utf-8"))} for key in cells}
     result = {
         "experiment": name,

@@ -71,7 +71,7 @@ def measure(bench: ExperimentContext, settings: Mapping[str, Any]) -> Row:
     seed: int = settings["seed"]
     if world == "scenes":
         config = replace(detect.DetectConfig(), seed=seed)
-        found = detect.train_and_score(backbone, train, test, config, marks=settings["marks"])
+        found = detect.train_and_score(backbone, train, test, config, evaluation_steps=settings["marks"])
     elif world == "street":
         recipe = segment.SegmentConfig(street.STREET_LABELS)
         recipe = replace(recipe, fit=replace(recipe.fit, seed=seed))

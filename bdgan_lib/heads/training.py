@@ -13,7 +13,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from tqdm import tqdm
 
 from bdgan_lib.core.types import UNLABELLED, BdganError
 from bdgan_lib.datasets.annotation_store import Annotation
@@ -23,6 +22,7 @@ from bdgan_lib.heads.cost import head_cost
 from bdgan_lib.heads.label_head import build_head
 from bdgan_lib.heads.training_data import TrainingData, collect_training_data, feature_bytes, place_features
 from bdgan_lib.training.checkpoint import Checkpoint
+from bdgan_lib.training.loop import train
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -93,33 +93,12 @@ def fit_head(
         _fingerprint(head, examples, config),
         {"head": head, "optimizer": optimizer, "schedule": schedule},
     )
-    model, optimizer = fabric.setup(head, optimizer)
-    losses = saved.resume() if saved else []  # onto the device, so after the setup
-    steps = tqdm(
-        range(len(losses), config.steps),
-        initial=len(losses),
-        total=config.steps,
-        desc=progress,
-        disable=progress is None or not fabric.is_global_zero,
-        leave=False,
-    )
-    for step in steps:
-        loss = _loss(model, examples, config, step, fabric, head.config.architecture.members)
-        value = float(torch.as_tensor(fabric.all_reduce(loss.detach())))
-        if not np.isfinite(value):
-            kept = f"; {checkpoint} is kept" if checkpoint and checkpoint.exists() else ""
-            raise BdganError(
-                f"the loss is {value} at step {step}; lower learning_rate ({config.learning_rate}){kept}"
-            )
-        optimizer.zero_grad(set_to_none=True)
-        fabric.backward(loss)
-        optimizer.step()
-        schedule.step()
-        losses.append(value)
-        if saved and fabric.is_global_zero and (step + 1) % config.save_every == 0:
-            saved.save(losses)
-    if checkpoint and fabric.is_global_zero:
-        checkpoint.unlink(missing_ok=True)
+    model, optimizer = fabric.setup(head, optimizer)  # a checkpoint is read after this, onto the device
+    losses = train(
+        lambda step: _loss(model, examples, config, step, fabric, head.config.architecture.members),
+        optimizer, config.steps, schedule,
+        checkpoint=saved, save_every=config.save_every, fabric=fabric, progress=progress,
+    )  # fmt: skip
     head.eval()
     return losses
 

@@ -5,7 +5,6 @@ from __future__ import annotations  # Fabric is named in types alone: it takes s
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -13,10 +12,11 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from bdgan_lib.core.image_tensors import from_uint8
 from bdgan_lib.core.precision import autocast
+from bdgan_lib.core.types import BdganError
+from bdgan_lib.training.loop import train
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -58,7 +58,7 @@ def fit(
     """
     batches = (
         (images[chosen], targets[chosen])
-        for chosen in (_batch(len(images), step, config) for step in range(config.steps))
+        for chosen in (epoch_batch(len(images), step, config) for step in range(config.steps))
     )
     return fit_batches(network, batches, config, device, progress, fabric)
 
@@ -88,22 +88,19 @@ def fit_batches(
     if fabric:
         model, optimizer = fabric.setup(network, optimizer)  # type: ignore[assignment]
     mine = slice(fabric.global_rank, None, fabric.world_size) if fabric else slice(None)
-    losses = []
-    taken = islice(batches, config.steps)
-    quiet = progress is None or (fabric is not None and not fabric.is_global_zero)
-    for images, targets in tqdm(taken, total=config.steps, desc=progress, disable=quiet, leave=False):
+    iterator = iter(batches)
+
+    def loss_of(step: int) -> Tensor:
+        batch = next(iterator, None)
+        if batch is None:
+            raise BdganError(f"the batches ended after {step}; expected {config.steps}, one for each step")
+        images, targets = batch
         x, y = _augment(from_uint8(images), torch.from_numpy(targets.astype(np.int64)), config, stream)
         with nullcontext() if fabric else autocast(target):
             logits = model(x[mine].to(target, memory_format=torch.channels_last))
-        loss = F.cross_entropy(logits.float(), y[mine].to(target), ignore_index=255)
-        optimizer.zero_grad(set_to_none=True)
-        if fabric:
-            fabric.backward(loss)
-        else:
-            loss.backward()
-        optimizer.step()
-        schedule.step()
-        losses.append(loss.item())  # a kept tensor would pin the heap around it
+        return F.cross_entropy(logits.float(), y[mine].to(target), ignore_index=255)
+
+    losses = train(loss_of, optimizer, config.steps, schedule, fabric=fabric, progress=progress)
     network.eval()
     return sum(losses[-20:]) / len(losses[-20:])
 
@@ -128,7 +125,7 @@ def seeded(network: Callable[[], Network], seed: int) -> Network:
     return network()
 
 
-def _batch(count: int, step: int, config: FitConfig) -> NDArray[np.int64]:
+def epoch_batch(count: int, step: int, config: FitConfig) -> NDArray[np.int64]:
     """Indices of a batch: each epoch is a fresh permutation that depends on the seed and the epoch alone."""
     positions = np.arange(step * config.batch_size, (step + 1) * config.batch_size)
     order = {

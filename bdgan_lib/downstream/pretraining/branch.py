@@ -67,8 +67,8 @@ class Joint(Learner):
         own = self.learner.loss(batch)  # first: it draws from the stream as it would alone
         return own + self.branch.config.weight * self._segmentation(batch)
 
-    def follow(self, progress: float) -> None:
-        self.learner.follow(progress)
+    def update_momentum(self, progress: float) -> None:
+        self.learner.update_momentum(progress)
 
     def _segmentation(self, batch: Batch) -> Tensor:
         images, masks = labelled_views(self.branch.examples, self.branch.config, batch.stream)

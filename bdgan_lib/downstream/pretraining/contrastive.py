@@ -95,7 +95,7 @@ class MoCoV2(Learner):
         (keys,) = shuffle_batch_norm(lambda views: (self.twin(views),), batch.stream, others)
         return self.criterion(queries, keys)  # both views at once: the queue must not hold a key's own image
 
-    def follow(self, progress: float) -> None:
+    def update_momentum(self, progress: float) -> None:
         update_momentum(self.encoder, self.twin, self.momentum)
 
 
@@ -117,7 +117,7 @@ class MoCoV3(Learner):
             keys = self.twin(batch.views.flatten(0, 1)).chunk(2)
         return in_batch(first, keys[1], self.temperature) + in_batch(second, keys[0], self.temperature)
 
-    def follow(self, progress: float) -> None:
+    def update_momentum(self, progress: float) -> None:
         update_momentum(self.encoder, self.twin, cosine_momentum(self.momentum, progress))
 
 

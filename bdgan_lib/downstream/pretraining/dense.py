@@ -70,7 +70,7 @@ class DenseCL(Learner):
         whole, local = encoder.head.children()
         return F.normalize(cells, dim=-1), F.normalize(whole(pooled(maps))), F.normalize(local(cells), dim=-1)
 
-    def follow(self, progress: float) -> None:
+    def update_momentum(self, progress: float) -> None:
         update_momentum(self.encoder, self.twin, self.momentum)
 
 
@@ -132,7 +132,7 @@ class VADeR(Learner):
         maps = feature_maps(encoder.backbone, images)
         return F.normalize(encoder.head(maps, points), dim=-1)
 
-    def follow(self, progress: float) -> None:
+    def update_momentum(self, progress: float) -> None:
         update_momentum(self.encoder, self.twin, self.momentum)
 
 

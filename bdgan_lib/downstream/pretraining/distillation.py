@@ -37,7 +37,7 @@ class BYOL(Learner):
             wanted = self.twin(batch.views.flip(0).flatten(0, 1))
         return 2 + 2 * self.criterion(found, wanted)
 
-    def follow(self, progress: float) -> None:
+    def update_momentum(self, progress: float) -> None:
         update_momentum(self.encoder, self.twin, cosine_momentum(self.momentum, progress))
 
 
@@ -61,5 +61,5 @@ class DINO(Learner):
             wanted = self.twin(batch.views.flatten(0, 1)).chunk(2)
         return self.criterion(list(wanted), list(found))
 
-    def follow(self, progress: float) -> None:
+    def update_momentum(self, progress: float) -> None:
         update_momentum(self.encoder, self.twin, cosine_momentum(self.momentum, progress))

@@ -35,7 +35,7 @@ class Learner(nn.Module):
         """A scalar to descend; here nothing is learned: a random initialisation."""
         return batch.views.new_zeros(())
 
-    def follow(self, progress: float) -> None:
+    def update_momentum(self, progress: float) -> None:
         """Move the twin towards the weights, after a step; progress in (0, 1] is the share of steps done."""
 
 

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
 from bdgan_lib.core.image_tensors import from_uint8
 from bdgan_lib.core.types import BdganError
@@ -22,6 +21,7 @@ from bdgan_lib.downstream.pretraining.learner import Batch, Learner
 from bdgan_lib.downstream.pretraining.quality import deviation, effective_rank, pooled_features
 from bdgan_lib.downstream.pretraining.views import ViewConfig, draw_views
 from bdgan_lib.training.checkpoint import Checkpoint
+from bdgan_lib.training.loop import train
 
 METHODS = (
     "random", "supervised", "supcon", "simclr", "moco-v2", "moco-v3", "byol", "densecl", "dino", "vader",
@@ -134,33 +134,20 @@ def _descend(
     saved = checkpoint and Checkpoint(
         checkpoint, training, {"learner": learner, "optimizer": optimizer, "schedule": schedule}
     )
-    losses = saved.resume() if saved else []
-    first, start = len(losses), time.monotonic()
-    steps = tqdm(
-        range(first, config.steps),
-        progress,
-        config.steps,
-        initial=first,
-        disable=progress is None,
-        leave=False,
-    )
-    for step in steps:
-        loss = learner.loss(_batch(images, class_ids, config, step, device))
-        value = loss.item()
-        if not np.isfinite(value):
-            raise BdganError(f"the loss is {value} at step {step}; lower learning_rate ({rate})")
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        learner.follow((step + 1) / config.steps)
-        losses.append(value)
-        if saved and (step + 1) % config.save_every == 0:
-            saved.save(losses)
-    if checkpoint:
-        checkpoint.unlink(missing_ok=True)
-    done = (len(losses) - first) * min(config.batch_size, len(images))
-    return losses, round(done / max(time.monotonic() - start, 1e-9), 1)
+    start, steps_taken = time.monotonic(), 0
+
+    def after_step(steps: int) -> None:
+        nonlocal steps_taken
+        steps_taken += 1
+        learner.update_momentum(steps / config.steps)
+
+    losses = train(
+        lambda step: learner.loss(_batch(images, class_ids, config, step, device)),
+        optimizer, config.steps, schedule,
+        after_step=after_step, checkpoint=saved, save_every=config.save_every, progress=progress,
+    )  # fmt: skip
+    seen = steps_taken * min(config.batch_size, len(images))
+    return losses, round(seen / max(time.monotonic() - start, 1e-9), 1)
 
 
 def _batch(

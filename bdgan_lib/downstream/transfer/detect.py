@@ -1,7 +1,7 @@
 """Detection and instance segmentation: a backbone fine-tuned in Faster or Mask R-CNN, scored by COCO's AP."""
 
 import copy
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,6 +18,7 @@ from bdgan_lib.downstream.backbones import Backbone
 from bdgan_lib.downstream.transfer.detectors import PAPER_DETECTOR, POCKET_DETECTOR, DetectorConfig, detector
 from bdgan_lib.downstream.transfer.samples import in_order, shuffled
 from bdgan_lib.metrics.detection import AveragePrecision, Detections
+from bdgan_lib.training.loop import train
 
 
 @dataclass(frozen=True)
@@ -49,62 +50,65 @@ _WARM_UP = 1_000  # steps over which SGD's rate rises
 
 def train_and_score(
     backbone: Backbone,
-    train: Sequence[Detected],
+    train_pictures: Sequence[Detected],
     test: Sequence[Detected],
     config: DetectConfig = DetectConfig(),
     device: str = "cpu",
     progress: str | None = None,
-    marks: Collection[int] = (),
+    evaluation_steps: Collection[int] = (),
 ) -> dict[str, float]:
     """Fine-tune a copy of the backbone on `train`; its AP on `test`: see `AveragePrecision.scores`.
 
     Also "loss", the mean of the last 20 steps. The same seed, backbone, data and device give the same scores.
-    marks: steps after which it is scored on the way as well, as "ap_box after 100".
+    evaluation_steps: steps after which it is scored on the way as well, as "ap_box after 100".
     progress: name shown on a progress bar; none if None. BdganError for samples without masks where masks are
     asked for, and for too few of them.
     """
-    if not (len(train) and len(test)):
+    if not (len(train_pictures) and len(test)):
         raise BdganError(
-            f"{len(train)} pictures to train on and {len(test)} to score came; wanted some of each"
+            f"{len(train_pictures)} pictures to train on and {len(test)} to score came; wanted some of each"
         )
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         network = detector(copy.deepcopy(backbone), config.detector).to(device)
-        losses: list[float] = []
-        on_the_way: dict[str, float] = {}
-        for loss in _train(network, train, config, device, progress):
-            losses.append(loss)
-            if len(losses) in marks:
-                found = _score(network, test, config, device, progress)
-                on_the_way |= {f"{key} after {len(losses)}": value for key, value in found.items()}
+        scores_after: dict[str, float] = {}
+
+        def after_step(steps: int) -> None:
+            if steps in evaluation_steps:
+                scores = _score(network, test, config, device, progress)
+                scores_after.update({f"{key} after {steps}": value for key, value in scores.items()})
                 network.train()
+
+        losses = _train(network, train_pictures, config, device, progress, after_step)
     scores = _score(network, test, config, device, progress)
-    return {**scores, **on_the_way, "loss": sum(losses[-20:]) / max(1, len(losses[-20:]))}
+    return {**scores, **scores_after, "loss": sum(losses[-20:]) / max(1, len(losses[-20:]))}
 
 
 def _train(
-    network: nn.Module, train: Sequence[Detected], config: DetectConfig, device: str, progress: str | None
-) -> Iterator[float]:
-    """The loss of every step, when it is taken."""
+    network: nn.Module,
+    pictures: Sequence[Detected],
+    config: DetectConfig,
+    device: str,
+    progress: str | None,
+    after_step: Callable[[int], object],
+) -> list[float]:
+    """Train in place; returns the loss of every step."""
     flips = np.random.default_rng([config.seed, 1])
-    batches = shuffled(train, config.steps, config.batch_size, config.seed, config.workers)
+    batches = iter(shuffled(pictures, config.steps, config.batch_size, config.seed, config.workers))
     optimizer, schedule = _optimizer(network, config)
     network.train()
-    bar = tqdm(batches, desc=progress, total=config.steps, disable=progress is None, leave=False)
-    for step, batch in enumerate(bar):
+
+    def loss_of(step: int) -> Tensor:
+        batch = next(batches)
         mirrored = flips.random(len(batch)) < (0.5 if config.flip else 0)
         pairs = [_target(item, m, config) for item, m in zip(batch, mirrored.tolist(), strict=True)]
         images = [x.to(device) for x, _ in pairs]
         parts = network(images, [{k: v.to(device) for k, v in target.items()} for _, target in pairs])
-        loss = torch.stack(list(parts.values())).sum()
-        if not torch.isfinite(loss):
-            raise BdganError(f"the loss is {loss.item()} at step {step}; lower the learning rate")
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), 10.0)
-        optimizer.step()
-        schedule.step()
-        yield loss.item()
+        return torch.stack(list(parts.values())).sum()
+
+    return train(
+        loss_of, optimizer, config.steps, schedule, max_norm=10.0, after_step=after_step, progress=progress
+    )
 
 
 def _target(item: Detected, mirrored: bool, config: DetectConfig) -> tuple[Tensor, dict[str, Tensor]]:

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from bdgan_lib.core.labelled_arrays import Segmented
 from bdgan_lib.core.types import UNLABELLED, BdganError
-from bdgan_lib.training.supervised import FitConfig, _batch
+from bdgan_lib.training.supervised import FitConfig, epoch_batch
 
 Item = TypeVar("Item")
 
@@ -74,7 +74,7 @@ def shuffled(
 ) -> Iterable[list[Item]]:
     """Batches of each epoch's own order, which depends on the seed alone; `workers` processes read ahead."""
     config = FitConfig(batch_size=batch_size, seed=seed)
-    order = (_batch(len(samples), step, config).tolist() for step in range(steps))
+    order = (epoch_batch(len(samples), step, config).tolist() for step in range(steps))
     return _loaded(samples, order, workers)
 
 

@@ -98,7 +98,7 @@ def test_a_few_steps_lower_the_loss_of_a_batch(method):
         optimizer.zero_grad()
         losses[-1].backward()
         optimizer.step()
-        learner.follow(0.5)
+        learner.update_momentum(0.5)
     if method in ("moco-v2", "densecl", "vader"):  # the queue fills with the batch's own keys: a moving goal
         losses = losses[2:]
         assert torch.stack(losses).isfinite().all()
@@ -118,7 +118,7 @@ def test_a_twin_starts_as_a_copy_and_is_the_moving_average_it_says(method):
             p.add_(torch.randn_like(p))
     learner.loss(batch()).backward()
     assert all(p.grad is None for p in learner.twin.parameters()), "no gradient reaches it"
-    learner.follow(0.25)
+    learner.update_momentum(0.25)
     constant = method in ("moco-v2", "densecl", "vader")
     start = learner.momentum
     m = start if constant else 1 - (1 - start) * (math.cos(math.pi / 4) + 1) / 2

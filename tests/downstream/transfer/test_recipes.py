@@ -92,7 +92,7 @@ def test_scores_are_of_boxes_and_masks_where_there_are_masks(backbone):
 def test_scores_on_the_way_are_those_of_shorter_trainings_and_change_nothing(backbone):
     plain = replace(QUICK, optimizer="sgd")  # its rate does not depend on the number of steps
     end = detect.train_and_score(backbone, SCENES[:6], SCENES[6:], plain)
-    marked = detect.train_and_score(backbone, SCENES[:6], SCENES[6:], plain, marks=[2])
+    marked = detect.train_and_score(backbone, SCENES[:6], SCENES[6:], plain, evaluation_steps=[2])
     short = detect.train_and_score(backbone, SCENES[:6], SCENES[6:], replace(plain, steps=2))
     assert {key: marked[key] for key in end} == pytest.approx(end, nan_ok=True, abs=0)
     assert all(marked[f"{key} after 2"] == short[key] for key in short if key != "loss")
@@ -155,7 +155,7 @@ def test_published_schedules_rise_hold_and_fall(backbone):
 
 
 def test_a_detector_that_diverges_says_so(backbone):
-    with pytest.raises(BdganError, match=r"the loss is nan at step .*lower the learning rate"):
+    with pytest.raises(BdganError, match=r"the loss is nan at step .*lower learning_rate"):
         backbone.conv1.weight.data.fill_(float("nan"))
         detect.train_and_score(backbone, SCENES[:6], SCENES[6:], QUICK)
 

@@ -1,0 +1,68 @@
+"""Models on disk: tensors as safetensors, and a JSON record beside them, each written whole or not at all."""
+
+from __future__ import annotations  # torch is named in types alone
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bdgan_lib.core.io import write_atomic
+from bdgan_lib.core.types import BdganError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def write_json(path: Path, record: Any, ascii_only: bool = True) -> None:
+    """Write a record as JSON with one entry a line."""
+    write_atomic(path, (json.dumps(record, indent=1, ensure_ascii=ascii_only) + "\n").encode())
+
+
+def read_json(path: Path, hint: str = "restore it") -> dict[str, Any]:
+    """The JSON object in a file.
+
+    Args:
+        hint: what to do where the file is missing or damaged.
+
+    Raises:
+        BdganError: the file is missing, no JSON, or no object.
+    """
+    try:
+        record = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise BdganError(f"{path} is missing; {hint}") from error
+    except (ValueError, RecursionError) as error:
+        raise BdganError(f"{path} is not JSON ({error}); {hint}") from error
+    if not isinstance(record, dict):
+        raise BdganError(f"{path}: expected a JSON object, got {type(record).__name__}; {hint}")
+    return record
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> bytes:
+    """Write tensors as safetensors and return the file's bytes, of which a caller may take the sha256."""
+    from safetensors.torch import save
+
+    data = save({name: tensor.contiguous().cpu() for name, tensor in tensors.items()})
+    write_atomic(path, data)
+    return data
+
+
+def read_tensors(path: Path, hint: str = "restore it") -> dict[str, Tensor]:
+    """The tensors of a safetensors file, by name.
+
+    Args:
+        hint: what to do where the file is missing or damaged.
+
+    Raises:
+        BdganError: the file is missing or no safetensors file.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not path.is_file():
+        raise BdganError(f"{path} is missing; {hint}")
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise BdganError(f"{path} is not a readable safetensors file ({error}); {hint}") from error

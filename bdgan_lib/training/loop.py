@@ -1,0 +1,82 @@
+"""The training loop of every network here: loss, check, step, schedule, progress, checkpoint."""
+
+from __future__ import annotations  # Fabric is named in types alone: it takes seconds to import
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from tqdm import tqdm
+
+from bdgan_lib.core.types import BdganError
+from bdgan_lib.training.checkpoint import Checkpoint
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+
+def train(
+    loss_of: Callable[[int], Tensor],
+    optimizer: Optimizer,
+    steps: int,
+    schedule: LRScheduler | None = None,
+    *,
+    max_norm: float | None = None,
+    after_step: Callable[[int], object] | None = None,
+    checkpoint: Checkpoint | None = None,
+    save_every: int = 100,
+    keep_checkpoint: bool = False,
+    fabric: Fabric | None = None,
+    progress: str | None = None,
+) -> list[float]:
+    """Take optimisation steps and return the loss of each.
+
+    Args:
+        loss_of: step, from 0 -> the loss of its batch, a scalar; with several devices, of this one's share.
+        schedule: moves the learning rate after every step.
+        max_norm: the gradient's norm is clipped at it.
+        after_step: told how many steps are taken, after each of them.
+        checkpoint: written every `save_every` steps. If its file is there, training goes on from it. It is
+            removed after the last step, or written once more if `keep_checkpoint`.
+        fabric: the devices and the precision, launched; None for one device without it.
+        progress: name on a progress bar; None for no bar.
+
+    Raises:
+        BdganError: the loss is not finite. The weights have not taken it, and the last checkpoint is kept.
+    """
+    losses = checkpoint.resume() if checkpoint else []
+    first = fabric is None or fabric.is_global_zero
+    bar = tqdm(
+        range(len(losses), steps), progress, steps, initial=len(losses),
+        disable=progress is None or not first, leave=False,
+    )  # fmt: skip
+    for step in bar:
+        loss = loss_of(step)
+        value = float(torch.as_tensor(fabric.all_reduce(loss.detach())) if fabric else loss.item())
+        if not math.isfinite(value):
+            kept = f"; {checkpoint.path} is kept" if checkpoint and checkpoint.path.exists() else ""
+            raise BdganError(f"the loss is {value} at step {step}; lower learning_rate{kept}")
+        optimizer.zero_grad(set_to_none=True)
+        if fabric:
+            fabric.backward(loss)
+        else:
+            loss.backward()
+        if max_norm is not None:
+            weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+            torch.nn.utils.clip_grad_norm_(weights, max_norm)
+        optimizer.step()
+        if schedule:
+            schedule.step()
+        losses.append(value)
+        if after_step:
+            after_step(step + 1)
+        last = keep_checkpoint and step + 1 == steps
+        if checkpoint and first and ((step + 1) % save_every == 0 or last):
+            checkpoint.save(losses)
+    if checkpoint and first and not keep_checkpoint:
+        checkpoint.path.unlink(missing_ok=True)
+    return losses
