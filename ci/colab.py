@@ -1,10 +1,11 @@
-"""On Colab: installs this project beside the packages that are there, and opens the door for widgets.
+"""On Colab: installs this project beside the packages that are there, and allows custom widgets.
 
     %run /content/bdgan_lib/ci/colab.py          in a notebook: the first cell of each does this
-    python ci/colab.py --repository ADDRESS      writes the address the cells clone from into all notebooks,
-                                                 and for one on GitHub a link that opens each on Colab
+    python ci/colab.py [--repository ADDRESS]    writes the repository's address into all files that name it,
+                                                 and for one on GitHub a badge and links that open Colab
 
-What Colab brings (torch, torchvision, numpy) is held at its version: one made for its GPU drivers stays.
+The address stands in pyproject.toml (`project.urls`); with --repository it is changed there first.
+Colab's own torch, torchvision and numpy keep their versions: they match its GPU drivers.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-HELD = ("torch", "torchvision", "torchaudio", "numpy")
+PINNED = ("torch", "torchvision", "torchaudio", "numpy")
 CELL = """\
 # Only on Colab: install the project beside the torch that is there.
 import sys
@@ -26,26 +27,39 @@ import sys
 if "google.colab" in sys.modules:
     !test -d /content/bdgan_lib || git clone -q --depth 1 {repository} /content/bdgan_lib
     %run /content/bdgan_lib/ci/colab.py"""
-REPOSITORY = "https://example.org/bdgan_lib.git"
 LINK = "[▶ Open in Colab](https://colab.research.google.com/github/{owner}/blob/main/notebooks/{name})"
+BADGE = "[![tests]({repository}/actions/workflows/tests.yml/badge.svg)]({repository}/actions)"
 
 
-def held() -> list[str]:
-    """Constraints for pip: the versions that are installed."""
-    found = []
-    for name in HELD:
+def repository_address(root: Path = ROOT) -> str:
+    """The repository's address: `Repository` under `project.urls` in pyproject.toml."""
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    return tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]["urls"]["Repository"]
+
+
+def pinned_versions() -> list[str]:
+    """Constraints for pip: the installed versions of `PINNED`."""
+    constraints = []
+    for name in PINNED:
         try:
-            found.append(f"{name}=={version(name)}")
+            constraints.append(f"{name}=={version(name)}")
         except PackageNotFoundError:
             continue
-    return found
+    return constraints
 
 
 def install(root: Path) -> None:
-    """The project (editable, so its assets are found) and its needs; RuntimeError with pip's own words."""
+    """Install the project (editable, so its assets are found) and its dependencies.
+
+    Raises:
+        RuntimeError: pip failed; the message quotes pip's last line.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        constraints = Path(folder) / "held.txt"
-        constraints.write_text("\n".join(held()) + "\n")
+        constraints = Path(folder) / "constraints.txt"
+        constraints.write_text("\n".join(pinned_versions()) + "\n")
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
                    "--constraint", str(constraints), "--editable", f"{root}[vqgan,widget]"]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True)
@@ -55,7 +69,7 @@ def install(root: Path) -> None:
 
 
 def prepare(root: Path) -> None:
-    """Install, make the package importable in this very kernel, allow widgets, go where notebooks live."""
+    """Install, make the package importable in this kernel, allow widgets, enter the notebooks' folder."""
     install(root)
     sys.path.insert(0, str(root))
     os.chdir(root / "notebooks")
@@ -64,27 +78,46 @@ def prepare(root: Path) -> None:
     output.enable_custom_widget_manager()
 
 
-def write_cells(notebooks: Path, repository: str) -> None:
-    """Put the cell, cloning from `repository`, first of every notebook's code, and a link below its title."""
+def write_address(root: Path, repository: str) -> None:
+    """Write the address into pyproject.toml, CITATION.cff, the Markdown pages and the notebooks' Colab cells.
+
+    The README gets a badge, and each notebook a link to Colab, if the address is on GitHub.
+    """
+    old = repository_address(root)
+    for path in (
+        root / "pyproject.toml",
+        root / "CITATION.cff",
+        *root.glob("*.md"),
+        *root.glob("docs/**/*.md"),
+    ):
+        path.write_text(path.read_text("utf-8").replace(old, repository), "utf-8")
     on_github = re.fullmatch(r"https://github\.com/([\w.-]+/[\w.-]+?)(\.git)?/?", repository)
-    for path in sorted(notebooks.glob("*.ipynb")):
+    readme = root / "README.md"
+    badge = BADGE.format(repository=f"https://github.com/{on_github[1]}") if on_github else ""
+    readme.write_text(_below_title(readme.read_text("utf-8"), "[![tests](", badge), "utf-8")
+    for path in sorted((root / "notebooks").glob("*.ipynb")):
         notebook = json.loads(path.read_text("utf-8"))
         for cell in notebook["cells"]:
             if "colab" in cell["metadata"].get("tags", []):
                 cell["source"] = CELL.format(repository=repository).splitlines(keepends=True)
-        head = "".join(notebook["cells"][0]["source"])
-        head = re.sub(r"\n\n\[▶ Open in Colab\]\S+", "", head)
-        if on_github:
-            link = LINK.format(owner=on_github[1], name=path.name)
-            head = re.sub(r"^# .*$", rf"\g<0>\n\n{link}", head, count=1, flags=re.MULTILINE)
+        link = LINK.format(owner=on_github[1], name=path.name) if on_github else ""
+        head = _below_title("".join(notebook["cells"][0]["source"]), "[▶ Open in Colab](", link)
         notebook["cells"][0]["source"] = head.splitlines(keepends=True)
         path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", "utf-8")
+
+
+def _below_title(text: str, start: str, line: str) -> str:
+    """The text with `line` below its title in place of the line that begins with `start`; "": without."""
+    text = re.sub(rf"\n\n{re.escape(start)}\S+", "", text, count=1)
+    return re.sub(r"^# .*$", rf"\g<0>\n\n{line}", text, count=1, flags=re.MULTILINE) if line else text
 
 
 if __name__ == "__main__":
     if "google.colab" in sys.modules:
         prepare(ROOT)
     else:
-        parser = argparse.ArgumentParser(description="Set the address that Colab clones from.")
-        parser.add_argument("--repository", required=True)
-        write_cells(ROOT / "notebooks", parser.parse_args().repository)
+        parser = argparse.ArgumentParser(
+            description="Write the repository's address into all files that name it."
+        )
+        parser.add_argument("--repository", default=repository_address(), help="a new address")
+        write_address(ROOT, parser.parse_args().repository)

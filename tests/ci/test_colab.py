@@ -1,4 +1,4 @@
-"""The first cell of every notebook installs on Colab, holds what Colab brings, and does nothing elsewhere."""
+"""The first cell of every notebook installs on Colab beside Colab's torch, and does nothing elsewhere."""
 
 import importlib.util
 import json
@@ -20,24 +20,29 @@ spec.loader.exec_module(colab)
 def test_the_first_code_cell_is_the_one_of_colab(path):
     first = next(c for c in json.loads(path.read_text("utf-8"))["cells"] if c["cell_type"] == "code")
     assert first["metadata"]["tags"] == ["colab"]
-    assert "".join(first["source"]) == colab.CELL.format(repository=colab.REPOSITORY)
+    assert "".join(first["source"]) == colab.CELL.format(repository=colab.repository_address())
 
 
-def test_the_address_is_written_into_every_notebook_and_changes_nothing_else(tmp_path):
+def test_the_address_is_written_into_every_file_and_changes_nothing_else(tmp_path):
+    names = ["pyproject.toml", "CITATION.cff", "README.md", "CONTRIBUTING.md", "docs/troubleshooting.md"]
+    before = {p: (ROOT / p).read_bytes() for p in [*names, *(f"notebooks/{n.name}" for n in NOTEBOOKS)]}
+    for name, content in before.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    read = lambda name: (tmp_path / name).read_text("utf-8")
+    colab.write_address(tmp_path, "https://host/x.git")
+    assert all("clone -q --depth 1 https://host/x.git" in read(f"notebooks/{n.name}") for n in NOTEBOOKS)
+    assert "https://host/x.git" in read("CITATION.cff") and "https://host/x.git" in read("CONTRIBUTING.md")
+    assert colab.repository_address(tmp_path) == "https://host/x.git"
+    colab.write_address(tmp_path, "https://github.com/some.one/x.git")
+    colab.write_address(tmp_path, "https://github.com/some.one/bdgan")
     for path in NOTEBOOKS:
-        (tmp_path / path.name).write_text(path.read_text("utf-8"), "utf-8")
-    colab.write_cells(tmp_path, "https://host/x.git")
-    assert all(
-        "clone -q --depth 1 https://host/x.git" in p.read_text("utf-8") for p in tmp_path.glob("*.ipynb")
-    )
-    colab.write_cells(tmp_path, "https://github.com/some.one/x.git")
-    colab.write_cells(tmp_path, "https://github.com/some.one/bdgan")
-    for path in tmp_path.glob("*.ipynb"):
-        head = "".join(json.loads(path.read_text("utf-8"))["cells"][0]["source"]).splitlines()
+        head = "".join(json.loads(read(f"notebooks/{path.name}"))["cells"][0]["source"]).splitlines()
         assert head[2] == colab.LINK.format(owner="some.one/bdgan", name=path.name) and not head[3]
-    colab.write_cells(tmp_path, colab.REPOSITORY)
-    for path in NOTEBOOKS:
-        assert (tmp_path / path.name).read_text("utf-8") == path.read_text("utf-8")
+    badge = colab.BADGE.format(repository="https://github.com/some.one/bdgan")
+    assert read("README.md").splitlines()[2] == badge and read("README.md").count("[![tests](") == 1
+    colab.write_address(tmp_path, colab.repository_address())
+    assert {name: (tmp_path / name).read_bytes() for name in before} == before
 
 
 @pytest.fixture
