@@ -8,9 +8,12 @@ from pytorch_pretrained_biggan.model import BigGANBatchNorm, SelfAttn
 
 from bdgan_lib.core.ids import sample_id
 from bdgan_lib.core.labelled_arrays import LabelledSample
+from bdgan_lib.core.malloc import keep_freed_memory
 from bdgan_lib.datasets.shards import MANIFEST, ShardedSet, write_manifest, write_shard
 from bdgan_lib.generators.vqgan import VQGAN
 from bdgan_lib.generators.vqgan_network import VQGANConfig, VQGANNetwork
+
+keep_freed_memory()  # as commands and notebooks do
 
 SETTINGS = {
     "output_dim": 32,
