@@ -15,7 +15,7 @@ from torch.nn.utils import spectral_norm
 def _batch_statistics(
     self: BigGANBatchNorm, x: Tensor, truncation: float, condition: Tensor | None = None
 ) -> Tensor:
-    """The package's batch norm reads stored tables only; while training, the batch's own statistics serve."""
+    """The package's batch norm reads stored tables only; while training, the statistics of the batch serve."""
     if self.sums is not None:
         variance, mean = torch.var_mean(x.float(), (0, 2, 3), correction=0)
         self.sums += len(x) * torch.stack([mean, variance + mean.square(), torch.ones_like(mean)])
@@ -30,7 +30,7 @@ def _batch_statistics(
 class TrainingForm(nn.Module):
     """A BigGAN of the package as it trains: batch statistics, three RGB channels, mostly in bfloat16.
 
-    Parameters and buffers are the package's own, under their own names.
+    Parameters and buffers are those of the package, under the same names.
     """
 
     def __init__(self, config: BigGANConfig) -> None:
@@ -120,6 +120,7 @@ class Discriminator(nn.Module):
                 nn.init.orthogonal_(cast(Tensor, module.weight_orig).data)
 
     def forward(self, images: Tensor, class_ids: Tensor) -> Tensor:
+        """Images [B, 3, 64, 64] in [-1, 1] and class ids [B] -> scores [B], higher for real ones."""
         with torch.autocast(images.device.type, torch.bfloat16):
             h = self.stem(F.pixel_unshuffle(images, 2).contiguous(memory_format=torch.channels_last))
             h = F.leaky_relu(self.last(F.leaky_relu(self.blocks(h), 0.2)), 0.2)

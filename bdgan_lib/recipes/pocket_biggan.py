@@ -14,13 +14,11 @@ Checkpoints are resumed: the same command goes on where it was. CPU or GPU.
 """
 
 import argparse
-import csv
 import json
 import math
-import os
-import time
 from copy import deepcopy
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,20 +26,23 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from pytorch_pretrained_biggan import BigGANConfig
-from safetensors.torch import save_file
 from torch import Tensor
 
 from bdgan_lib.core.image_codecs import encode_png
 from bdgan_lib.core.image_tensors import from_uint8, to_uint8
 from bdgan_lib.core.io import write_atomic
+from bdgan_lib.core.model_files import write_json
 from bdgan_lib.core.sampling import Sampling
 from bdgan_lib.generators.latents import latents
+from bdgan_lib.recipes.common import StepLog, cached_scenes, feature_network, write_half
 from bdgan_lib.recipes.discriminator import Discriminator, TrainingForm
-from bdgan_lib.training.supervised import FitConfig, fit, seeded
+from bdgan_lib.training.checkpoint import Checkpoint
+from bdgan_lib.training.loop import train
 from bdgan_lib.visualization.grids import grid
-from bdgan_lib.worlds.networks import Classifier
-from bdgan_lib.worlds.pocket import CLASSES, LATENT_DIM, render_set
+from bdgan_lib.worlds.pocket import CLASSES, LATENT_DIM
 
+FIGURES = ("l1", "perceptual", "discriminator", "generator")
+SAVE_EVERY = 500  # steps
 PAIRS = 96_000  # seeds 0 .. PAIRS - 1; the last 192 are held out
 HELD_OUT = 192
 CONFIG = BigGANConfig(
@@ -87,42 +88,47 @@ class Trainer:
 
     def __init__(self, recipe: Recipe, run: Path, device: str) -> None:
         torch.manual_seed(recipe.seed)
-        self.recipe, self.run, self.device, self.step = recipe, run, device, 0
+        self.recipe, self.run, self.device = recipe, run, device
         self.generator = TrainingForm(CONFIG).to(device).train()
         self.average = deepcopy(self.generator).eval().requires_grad_(False)
         self.discriminator = Discriminator(len(CLASSES)).to(device).to(memory_format=torch.channels_last)
-        self.optimizer = torch.optim.Adam(
-            self.generator.parameters(), 1e-3, (0.9, 0.99), eps=1e-6, foreach=True
-        )
-        self.adversary = torch.optim.Adam(
-            self.discriminator.parameters(), 1e-3, (0.0, 0.99), eps=1e-6, foreach=True
-        )
-        pairs = _pairs(run)
-        self.images, self.class_ids = pairs["images"], pairs["class_ids"]
-        self.latents = torch.from_numpy(pairs["latents"])
-        self.feature_network = _perceptual_classifier(run, self.images[:24_000], self.class_ids[:24_000]).to(
-            device
-        )
+        adam = partial(torch.optim.Adam, eps=1e-6, foreach=True)
+        self.optimizer = adam(self.generator.parameters(), 1e-3, (0.9, 0.99))
+        self.discriminator_optimizer = adam(self.discriminator.parameters(), 1e-3, (0.0, 0.99))
+        pairs = cached_scenes(run / "pairs.npz", PAIRS, 0)
+        self.images, self.class_ids = pairs.images, pairs.class_ids
+        self.latents = torch.from_numpy(pairs.latents)
+        features = feature_network(run / "perceptual.pt", self.images[:24_000], self.class_ids[:24_000])
+        self.feature_network = features.to(device)
+        header = ["step", "seconds_per_step", *FIGURES]
+        self.log, self.figures = StepLog(run / "log.csv", header=header), dict.fromkeys(FIGURES, 0.0)
 
     def train(self) -> None:
-        recipe, total = self.recipe, self.recipe.warm_steps + self.recipe.adversarial_steps
-        self._resume()
-        start, sums = time.time(), torch.zeros(4)
-        while self.step < total:
-            adversarial = self.step >= recipe.warm_steps
-            self._set_rates(adversarial)
-            sums += self._one_step(adversarial)
-            self.step += 1
-            self._update_average()
-            if self.step % 100 == 0:
-                self._log(sums / 100, time.time() - start)
-                start, sums = time.time(), torch.zeros(4)
-            if self.step % 500 == 0 or self.step in (recipe.warm_steps, total):
-                self.save()
-                write_atomic(self.run / f"samples_{self.step:06d}.png", encode_png(self.sample_grid()))
+        """Take all steps that are not taken yet."""
+        parts = ("generator", "average", "discriminator", "optimizer", "discriminator_optimizer")
+        checkpoint = Checkpoint(
+            self.run / "checkpoint.pt",
+            json.dumps(asdict(self.recipe)),
+            {part: getattr(self, part) for part in parts},
+        )
+        self.log.drop_after(len(checkpoint.resume()))
+        train(
+            self._loss, self.optimizer, self.recipe.warm_steps + self.recipe.adversarial_steps,
+            after_step=self._after_step, checkpoint=checkpoint, save_every=SAVE_EVERY, keep_checkpoint=True,
+        )  # fmt: skip
 
-    def _one_step(self, adversarial: bool) -> Tensor:
-        chosen = self._batch(adversarial)
+    def _after_step(self, step: int) -> None:
+        self._update_average(step)
+        self.log.add(step, self.figures)
+        if step % SAVE_EVERY == 0:
+            write_atomic(self.run / f"samples_{step:06d}.png", encode_png(self.sample_grid()))
+
+    def _loss(self, step: int) -> Tensor:
+        """The generator's loss; in the adversarial phase the discriminator has taken its step before."""
+        adversarial = step >= self.recipe.warm_steps
+        self._set_rates(step, adversarial)
+        self.discriminator.requires_grad_(True)
+        chosen = self._batch(step, adversarial)
         y = torch.from_numpy(self.class_ids[chosen]).to(self.device)
         z = self.latents[chosen].to(self.device)
         real = from_uint8(self.images[chosen]).to(self.device, memory_format=torch.channels_last)
@@ -132,115 +138,64 @@ class Trainer:
             scores = self.discriminator(torch.cat([real, fake.detach()]), torch.cat([y, y]))
             on_real, on_fake = scores.chunk(2)
             loss_d = F.relu(1 - on_real).mean() + F.relu(1 + on_fake).mean()
-            self.adversary.zero_grad(set_to_none=True)
+            self.discriminator_optimizer.zero_grad(set_to_none=True)
             loss_d.backward()
-            self.adversary.step()
+            self.discriminator_optimizer.step()
             self.discriminator.requires_grad_(False)
             loss_g = -self.discriminator(fake, y).mean()
         l1 = (fake - real).abs().mean()
         coarse = (F.avg_pool2d(fake, 4) - F.avg_pool2d(real, 4)).abs().mean()
         with torch.autocast(real.device.type, torch.bfloat16):
             with torch.no_grad():
-                wanted = self.feature_network.maps(real)[:3]
-            found = self.feature_network.maps(fake.contiguous(memory_format=torch.channels_last))[:3]
-        differences = [(f.float() - w.float()).abs().mean() for f, w in zip(found, wanted, strict=True)]
-        perceptual = torch.stack(differences).sum()
-        loss = l1 + coarse + self.recipe.feature_weight * perceptual + self.recipe.adversarial_weight * loss_g
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimizer.step()
-        self.discriminator.requires_grad_(True)
-        if not torch.isfinite(loss):
-            raise FloatingPointError(
-                f"step {self.step}: the loss is {loss.item()}; the last checkpoint is kept"
-            )
-        return torch.stack([l1, perceptual, loss_d, loss_g]).detach().cpu()
+                real_maps = self.feature_network.maps(real)[:3]
+            fake_maps = self.feature_network.maps(fake.contiguous(memory_format=torch.channels_last))[:3]
+        pairs = zip(fake_maps, real_maps, strict=True)
+        perceptual = torch.stack([(a.float() - b.float()).abs().mean() for a, b in pairs]).sum()
+        losses = torch.stack([l1, perceptual, loss_d, loss_g]).detach().tolist()
+        self.figures = dict(zip(FIGURES, losses, strict=True))
+        return l1 + coarse + self.recipe.feature_weight * perceptual + self.recipe.adversarial_weight * loss_g
 
-    def _batch(self, adversarial: bool) -> NDArray[np.int64]:
+    def _batch(self, step: int, adversarial: bool) -> NDArray[np.int64]:
         """Indices of pairs, a function of seed and step; the discriminator's in groups of four of a class."""
-        noise, count = np.random.default_rng([self.recipe.seed, self.step]), len(CLASSES)
+        noise, count = np.random.default_rng([self.recipe.seed, step]), len(CLASSES)
         group = 4 if adversarial else 1
         classes = np.repeat(noise.integers(count, size=self.recipe.batch_size // group), group)
         return classes + count * noise.integers((len(self.images) - HELD_OUT) // count, size=len(classes))
 
-    def _set_rates(self, adversarial: bool) -> None:
+    def _set_rates(self, step: int, adversarial: bool) -> None:
         recipe = self.recipe
         if adversarial:
-            share = (self.step - recipe.warm_steps) / recipe.adversarial_steps
+            share = (step - recipe.warm_steps) / recipe.adversarial_steps
             rate, momentum, floor = recipe.generator_rate, 0.0, 0.1
         else:
-            share, rate, momentum, floor = self.step / recipe.warm_steps, recipe.warm_rate, 0.9, 0.05
+            share, rate, momentum, floor = step / recipe.warm_steps, recipe.warm_rate, 0.9, 0.05
         fall = floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * share))
-        ramp = min(1.0, (self.step + 1 - recipe.warm_steps * adversarial) / 200)
+        ramp = min(1.0, (step + 1 - recipe.warm_steps * adversarial) / 200)
         for group in self.optimizer.param_groups:
             group["lr"], group["betas"] = rate * fall * ramp, (momentum, 0.99)
-        for group in self.adversary.param_groups:
+        for group in self.discriminator_optimizer.param_groups:
             group["lr"] = recipe.discriminator_rate * fall
 
     @torch.no_grad()
-    def _update_average(self) -> None:
-        keep = min(self.recipe.averaging, 1 - 1 / (1 + 0.1 * self.step))
+    def _update_average(self, step: int) -> None:
+        keep = min(self.recipe.averaging, 1 - 1 / (1 + 0.1 * step))
         torch._foreach_lerp_(list(self.average.parameters()), list(self.generator.parameters()), 1 - keep)
         for mine, theirs in zip(self.average.buffers(), self.generator.buffers(), strict=True):
             mine.copy_(theirs)
-
-    def _log(self, means: Tensor, seconds: float) -> None:
-        path = self.run / "log.csv"
-        new = not path.exists()
-        with path.open("a", newline="") as file:
-            writer = csv.writer(file)
-            if new:
-                writer.writerow(
-                    ["step", "seconds_per_step", "l1", "perceptual", "discriminator", "generator"]
-                )
-            writer.writerow([self.step, f"{seconds / 100:.3f}", *(f"{m:.4f}" for m in means.tolist())])
-        print(
-            f"step {self.step}  {seconds / 100:.3f} s/step  " + "  ".join(f"{m:.4f}" for m in means.tolist()),
-            flush=True,
-        )
 
     @torch.no_grad()
     def sample_grid(self) -> np.ndarray:
         """Held-out renders, what the generator makes of their latents, then fresh samples of each class."""
         last = slice(len(self.images) - 12, len(self.images))
         self.average.train()  # batch statistics, running power iteration
-        wanted = (
-            self.latents[-HELD_OUT:].to(self.device),
-            torch.from_numpy(self.class_ids[-HELD_OUT:]).to(self.device),
-        )
-        remade = to_uint8(self.average(*wanted))[-12:]
+        z = self.latents[-HELD_OUT:].to(self.device)
+        class_ids = torch.from_numpy(self.class_ids[-HELD_OUT:]).to(self.device)
+        remade = to_uint8(self.average(z, class_ids))[-12:]
         classes = torch.arange(96).remainder(12)
-        fresh = latents(torch.arange(96) + 10**9, LATENT_DIM, Sampling()).to(self.device)
-        samples = to_uint8(self.average(fresh, classes.to(self.device)))
+        new_latents = latents(torch.arange(96) + 10**9, LATENT_DIM, Sampling()).to(self.device)
+        samples = to_uint8(self.average(new_latents, classes.to(self.device)))
         self.average.eval()
         return grid([*self.images[last], *remade, *samples], columns=12)
-
-    def _state(self) -> dict[str, object]:
-        parts = ("generator", "average", "discriminator", "optimizer", "adversary")
-        return {"step": self.step, **{part: getattr(self, part).state_dict() for part in parts}}
-
-    def save(self) -> None:
-        temporary = self.run / "checkpoint.tmp"
-        torch.save(self._state(), temporary)
-        temporary.replace(self.run / "checkpoint.pt")
-
-    def _resume(self) -> None:
-        path = self.run / "checkpoint.pt"
-        if path.exists():
-            state = torch.load(path, map_location=self.device, weights_only=True)
-            self.step = state.pop("step")
-            for part, value in state.items():
-                getattr(self, part).load_state_dict(value)
-            self._forget_log_after(self.step)
-            print(f"resumed at step {self.step}")
-
-    def _forget_log_after(self, step: int) -> None:
-        """Drop the rows of steps that were lost when the run was cut off: they will be taken again."""
-        path = self.run / "log.csv"
-        if path.exists():
-            header, *rows = path.read_text().splitlines()
-            kept = [header, *(row for row in rows if int(row.split(",")[0]) <= step)]
-            write_atomic(path, ("\n".join(kept) + "\n").encode())
 
     def export(self, out: Path) -> None:
         """Write the averaged generator, rounded to float16, with its tables filled."""
@@ -254,44 +209,15 @@ class Trainer:
         self.average.eval()  # freezes the power iteration
         self.average.fill_tables(classes, z)
         out.mkdir(parents=True, exist_ok=True)
-        state = {k: v.half().contiguous().cpu() for k, v in self.average.model.state_dict().items()}
-        save_file(state, out / "model.safetensors")
-        (out / "config.json").write_text(json.dumps(CONFIG.to_dict(), indent=1) + "\n")
-        (out / "training.json").write_text(
-            json.dumps({**asdict(self.recipe), "pairs": PAIRS}, indent=1) + "\n"
-        )
+        write_half(out / "model.safetensors", self.average.model.state_dict())
+        write_json(out / "config.json", CONFIG.to_dict())
+        write_json(out / "training.json", {**asdict(self.recipe), "pairs": PAIRS})
         (out / "training_log.csv").write_text((self.run / "log.csv").read_text())
         write_atomic(out / "samples.png", encode_png(self.sample_grid()))
 
 
-def _pairs(run: Path) -> dict[str, np.ndarray]:
-    path = run / "pairs.npz"
-    if not path.exists():
-        scenes = render_set(PAIRS, 0, workers=os.cpu_count() or 1, progress=True)
-        temporary = path.with_suffix(".tmp.npz")
-        np.savez(temporary, images=scenes.images, class_ids=scenes.class_ids, latents=scenes.latents)
-        temporary.replace(path)
-    return dict(np.load(path))
-
-
-def _perceptual_classifier(run: Path, images: np.ndarray, class_ids: np.ndarray) -> Classifier:
-    """A classifier for the feature loss alone; quality is judged by another one (train_judges)."""
-    path, classifier = run / "perceptual.pt", seeded(Classifier, 1)
-    if path.exists():
-        classifier.load_state_dict(torch.load(path, weights_only=True))
-    else:
-        fit(
-            classifier,
-            images,
-            class_ids,
-            FitConfig(steps=700, batch_size=48, seed=1),
-            progress="feature loss",
-        )
-        torch.save(classifier.state_dict(), path)
-    return classifier.to(memory_format=torch.channels_last).eval().requires_grad_(False)
-
-
 def main() -> None:
+    """Train and export."""
     arguments = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -6,14 +6,15 @@ A few minutes on two CPU cores. The scenes' seeds (from 2,000,000) are used nowh
 """
 
 import argparse
-import json
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 
+from bdgan_lib.core.model_files import write_json
+from bdgan_lib.metrics.segmentation import mean_iou
+from bdgan_lib.recipes.common import write_half
 from bdgan_lib.training.supervised import FitConfig, fit, predict, seeded
 from bdgan_lib.worlds.networks import Classifier
 from bdgan_lib.worlds.oracle import Oracle, joint_labels
@@ -25,6 +26,7 @@ ORACLE = FitConfig(steps=1_500, batch_size=32, learning_rate=4e-3)
 
 
 def main() -> None:
+    """Train both networks and write them."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--out", type=Path, default=Path("assets/pocket"))
     arguments.add_argument("--workers", type=int, default=2)
@@ -42,11 +44,9 @@ def main() -> None:
     fit(
         oracle.network, scenes.images, joint_labels(scenes.parts, scenes.class_ids), ORACLE, progress="oracle"
     )
-    found = oracle.annotate(tests.images, tests.class_ids)
-    both, either = (found > 0) & (tests.parts > 0), (found > 0) | (tests.parts > 0)
-    neither, ground = (found == 0) & (tests.parts == 0), (found == 0) | (tests.parts == 0)
-    miou = (both.sum() / either.sum() + neither.sum() / ground.sum()) / 2
-    figures = {"test_fgbg_miou": float(miou), "test_part_accuracy": float((found == tests.parts).mean())}
+    parts = oracle.annotate(tests.images, tests.class_ids)
+    miou = mean_iou((parts > 0).astype(np.uint8), (tests.parts > 0).astype(np.uint8), 2)
+    figures = {"test_fgbg_miou": miou, "test_part_accuracy": float((parts == tests.parts).mean())}
     _save(oracle.network, options.out / "oracle", {**figures, "minutes": _minutes(start)})
 
 
@@ -56,12 +56,8 @@ def _minutes(start: float) -> float:
 
 def _save(network: torch.nn.Module, folder: Path, figures: dict[str, float]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    state = {
-        name: value.half() if value.is_floating_point() else value
-        for name, value in network.state_dict().items()
-    }
-    save_file({name: value.contiguous() for name, value in state.items()}, folder / "model.safetensors")
-    (folder / "training.json").write_text(json.dumps(figures, indent=1) + "\n")
+    write_half(folder / "model.safetensors", network.state_dict())
+    write_json(folder / "training.json", figures)
     print(folder.name, figures)
 
 
