@@ -45,8 +45,8 @@ def benchmark_images(
 ) -> None:
     """Write a task's images and true labels, as PNG, to train on or to predict."""
     world = load_profile(profile)
-    own = world.task(task)
-    print(f"{out}: {write_truth(world.truth(own, split), own, out)} images with labels")
+    its_task = world.task(task)
+    print(f"{out}: {write_truth(world.truth(its_task, split), its_task, out)} images with labels")
 
 
 @benchmark_app.command("score")
@@ -63,8 +63,8 @@ def benchmark_score(
 ) -> None:
     """Score predictions: mIoU with its interval and the IoU of each label, as JSON."""
     world = load_profile(profile)
-    own = world.task(task)
-    result = score(own, _truth(world, own, labels), predictions, name, date)
+    its_task = world.task(task)
+    result = score(its_task, _truth(world, its_task, labels), predictions, name, date)
     result.save(out)
     low, high = result.interval
     print(f"{out}: mIoU {result.miou:.4f} (95% {low:.4f} to {high:.4f}) on {result.images} images")
@@ -83,6 +83,6 @@ def benchmark_site(
     profile: ProfileName = "pocket",
 ) -> None:
     """Show results on one static page: a table to sort, each label's IoU, the best and worst images."""
-    world, found = load_profile(profile), [load_result(path) for path in results]
+    world, loaded = load_profile(profile), [load_result(path) for path in results]
     truth = lambda task: _truth(world, task, labels, images)
-    print(write_site(found, out, galleries(found, predictions or [], world.tasks, truth)))
+    print(write_site(loaded, out, galleries(loaded, predictions or [], world.tasks, truth)))

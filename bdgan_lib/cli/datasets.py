@@ -4,7 +4,6 @@ import os
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import typer
 
 from bdgan_lib.cli.options import (
@@ -79,10 +78,9 @@ def synthesize_command(
     filters = load_or_calibrate_filters(
         as_path(out), models, ids, sampling, keep_confident, agreed, calibration_samples, bf16
     )
-    spec = SynthesisSpec(
-        generator.sha256, labeller.sha256, ids, images, sampling, batch_size, shard_size, first_seed, filters,
-        models.scorer.sha256 if models.scorer else "", torch.device(device).type, world.licence,
-        bf16, jpeg,
+    spec = SynthesisSpec.for_models(
+        models, ids, images, sampling, filters, batch_size=batch_size, shard_size=shard_size,
+        first_seed=first_seed, licence=world.licence, bf16=bf16, jpeg=jpeg,
     )  # fmt: skip
     if engine == "ray":
         from bdgan_lib.synthesis.ray_backend import synthesize_on_ray

@@ -56,11 +56,11 @@ def export_labels_command(
     """Write annotations and their images, drawn again by the profile's generator, for another tool."""
     generator, store = load_profile(profile).generator(), AnnotationStore(folder)
     store.require(generator.sha256)
-    if not (found := list(store)):
+    if not (annotations := list(store)):
         raise BdganError(f"{folder} holds no annotations; `bdgan annotate` or notebook 02 makes some")
-    drawn = samples_of(generator, found, features=False)
+    drawn = samples_of(generator, annotations, features=False)
     images = (image for batch in drawn for image in to_uint8(batch.images))
-    print(f"{out}: {export_annotations(found, images, out, to)} images with labels for {to}")
+    print(f"{out}: {export_annotations(annotations, images, out, to)} images with labels for {to}")
 
 
 @app.command("import-labels")

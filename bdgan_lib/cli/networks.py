@@ -77,10 +77,10 @@ def sample(
         [],
     )
     for part in torch.arange(len(ids)).split(8):  # memory is that of 8 images and their features
-        found = generator.sample(ids[part], seeds[part], sampling, features=labeller is not None)
-        drawn = list(to_uint8(found.images))
+        batch = generator.sample(ids[part], seeds[part], sampling, features=labeller is not None)
+        drawn = list(to_uint8(batch.images))
         if labeller:
-            drawn = [overlay(image, mask) for image, mask in zip(drawn, labeller.predict(found), strict=True)]
+            drawn = [overlay(image, mask) for image, mask in zip(drawn, labeller.predict(batch), strict=True)]
         images += drawn
     out.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(out, encode_png(grid(images, count)))
@@ -165,7 +165,7 @@ def figures(
     only: Annotated[
         list[str] | None, typer.Option(help="fig6, table1, mean-shapes ...; may be given more than once.")
     ] = None,
-    work: Annotated[
+    cache: Annotated[
         Path, typer.Option(help="Where heads, sets and predictions are kept for the next time.")
     ] = Path("runs/figures/work"),
     results: Annotated[
@@ -180,9 +180,9 @@ def figures(
     from bdgan_lib.paper.write import write_figures
     from bdgan_lib.workspace import Workspace
 
-    material = FigureData(Workspace(load_profile(profile), work, device), images_per_class, results)
-    found = write_figures(material, out, only or ())
-    print(f"{out / 'index.html'}: {len(found)} figures and tables")
+    data = FigureData(Workspace(load_profile(profile), cache, device), images_per_class, results)
+    written = write_figures(data, out, only or ())
+    print(f"{out / 'index.html'}: {len(written)} figures and tables")
 
 
 @app.command()

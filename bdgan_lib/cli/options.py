@@ -28,6 +28,7 @@ Head = Annotated[Path | None, typer.Option(help="A folder of `bdgan train-head`.
 
 
 def names_of(classes: str) -> tuple[str, ...]:
+    """The class names in a list with commas."""
     return tuple(name.strip() for name in classes.split(",") if name.strip())
 
 
@@ -38,7 +39,7 @@ def sampling_of(
     top_p: float | None,
     temperature: float | None,
 ) -> Sampling:
-    """The profile's settings, but for those that came."""
+    """The profile's sampling settings, with those that were given in their place."""
     sampling = world.sampling if truncation is None else Sampling(truncation)
     codes: dict[str, Any] = {"top_k": top_k, "top_p": top_p, "temperature": temperature}
     return replace(sampling, **{key: value for key, value in codes.items() if value is not None})

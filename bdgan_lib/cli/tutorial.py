@@ -23,7 +23,7 @@ def tutorial(
     device: Device = "cpu",
     profile: ProfileName = "pocket",
 ) -> None:
-    """Copy the tutorial's notebooks to a folder and run them there; what they make goes to `run/` beside them."""
+    """Copy the tutorial's notebooks to a folder and run them there; their results go to `run/` beside them."""
     shipped = {path.stem: path for path in sorted(notebooks_folder().glob("*.ipynb"))}
     if not shipped:
         raise BdganError(f"no notebooks in {notebooks_folder()}; install the package again")
@@ -31,7 +31,7 @@ def tutorial(
     if unknown := [name for name in only or () if not any(stem.startswith(name) for stem in shipped)]:
         raise BdganError(f"no notebook {', '.join(unknown)}; expected one of {', '.join(shipped)}")
     out.mkdir(parents=True, exist_ok=True)
-    for stem, path in shipped.items():
+    for path in shipped.values():
         if not (out / path.name).exists():
             shutil.copyfile(path, out / path.name)
     if not run:
@@ -53,6 +53,6 @@ def _run(path: Path, folder: Path, settings: dict[str, str]) -> None:
     known = papermill.inspect_notebook(path)
     parameters = {name: value for name, value in settings.items() if name in known} | {"RUN_DIR": "run"}
     try:
-        papermill.execute_notebook(path, path, parameters, kernel_name="python3", cwd=folder, log_output=False)
+        papermill.execute_notebook(path, path, parameters, kernel_name="python3", cwd=folder)
     except PapermillExecutionError as error:
         raise BdganError(f"{path} stopped: {error.ename}: {error.evalue}; its outputs show where") from error

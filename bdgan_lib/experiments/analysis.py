@@ -53,23 +53,23 @@ def run(profile: Profile, folder: Path, seeds: int = 3) -> Row:
         for name, source in SETS.items()
         for part in range(1 if source is ANNOTATED else seeds)
     }
-    bench = ExperimentContext(profile.name, folder)
+    context = ExperimentContext(profile.name, folder)
     for source in SETS.values():
         if source["kind"] == "pool":
             make_pool(pool_of(source), folder)
-    return run_cells("analysis", cells, partial(measure, bench), folder, bench.about, workers())
+    return run_cells("analysis", cells, partial(measure, context), folder, context.about, workers())
 
 
-def measure(bench: ExperimentContext, settings: Mapping[str, Any]) -> Row:
+def measure(context: ExperimentContext, settings: Mapping[str, Any]) -> Row:
     """Statistics of one part of a set."""
-    profile, count = profile_of(bench.profile), settings["images"]
+    profile, count = profile_of(context.profile), settings["images"]
     part = slice(count * settings["part"], count * (settings["part"] + 1))
-    found, ids = labelled(bench, settings["source"])
-    images, masks, ids = found.images[part], found.masks[part], ids[part]
+    labelled_set, ids = labelled(context, settings["source"])
+    images, masks, ids = labelled_set.images[part], labelled_set.masks[part], ids[part]
     row = mask_row(masks, ids)
     if settings["source"]["kind"] == "annotated":
         return row
-    real = scenes_of(bench.profile, count, REFERENCE_SEED)
+    real = scenes_of(context.profile, count, REFERENCE_SEED)
     mine, theirs = profile.quality_features(images), profile.quality_features(real.images)
     covered = [coverage(mine[ids == k], theirs[real.class_ids == k]) for k in range(len(profile.classes))]
     return row | {

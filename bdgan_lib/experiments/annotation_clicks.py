@@ -30,16 +30,19 @@ class ClickExperiment:
 
     @cached_property
     def generator(self) -> Any:
+        """The profile's generator."""
         return self.profile.generator()
 
     @cached_property
     def truth(self) -> list[Annotation]:
+        """Samples with the oracle's masks."""
         return self.profile.test_annotations(self.generator, self.images, FIRST_SEED)
 
     @cached_property
     def pictures(self) -> NDArray[np.uint8]:
-        found = samples_of(self.generator, self.truth, features=False)
-        return np.concatenate([to_uint8(sample.images) for sample in found])
+        """Their images, [N, H, W, 3]."""
+        samples = samples_of(self.generator, self.truth, features=False)
+        return np.concatenate([to_uint8(sample.images) for sample in samples])
 
     def proposed(self, labels: int, seed: int) -> list[NDArray[np.uint8]]:
         """Proposals for all samples by an ensemble fitted to one label of each class, then to all labels."""
@@ -51,17 +54,17 @@ class ClickExperiment:
 
     def drawn(self, settings: Mapping[str, Any]) -> list[list[Move]]:
         """What the annotator does on each image."""
-        truth, wanted = [a.mask > 0 for a in self.truth], settings["wanted"]
+        truth, target = [a.mask > 0 for a in self.truth], settings["wanted"]
         if settings["tool"] == "polygon":
-            return [draw_polygon(t, wanted) for t in truth]
+            return [draw_polygon(t, target) for t in truth]
         if settings["tool"] == "grabcut":
             cap = settings["cap"]
             return [
-                draw_grabcut(image, t, wanted, cap) for image, t in zip(self.pictures, truth, strict=True)
+                draw_grabcut(image, t, target, cap) for image, t in zip(self.pictures, truth, strict=True)
             ]
         proposals = self.proposed(settings["labels"], settings["seed"])
         return [
-            draw_proposal(p > 0, t, wanted, settings["cap"]) for p, t in zip(proposals, truth, strict=True)
+            draw_proposal(p > 0, t, target, settings["cap"]) for p, t in zip(proposals, truth, strict=True)
         ]
 
     def measure(self, settings: Mapping[str, Any]) -> Row:
@@ -91,7 +94,7 @@ def run(
     reached: share of images the tool brought there within `cap` corrections; a polygon's clicks are added to
     the others'. at_once: share where the first mask was good enough.
     """
-    bench = ClickExperiment(profile, images)
+    experiment = ClickExperiment(profile, images)
     every = {"wanted": 0.9, "images": images}
     cells: dict[str, dict[str, Any]] = {
         "polygon": {"tool": "polygon", **every},
@@ -105,5 +108,5 @@ def run(
             "labels": labels,
             "seed": seed,
         }
-    about = {"profile": profile.name, "generator_sha256": bench.generator.sha256}
-    return run_cells("annotation-clicks", cells, bench.measure, folder, about)
+    about = {"profile": profile.name, "generator_sha256": experiment.generator.sha256}
+    return run_cells("annotation-clicks", cells, experiment.measure, folder, about)

@@ -22,22 +22,23 @@ BRANCHED = ("simclr", "moco-v2", "densecl")  # self-supervised learners with and
 
 def gains(table2: Result, added: str) -> dict[str, Difference]:
     """Of each initialisation, what a synthetic set adds to its mean mIoU over the tasks."""
-    found = averaged(scores(table2))
-    without = "Synthetic-annotated"
+    by_set, without = averaged(scores(table2)), "Synthetic-annotated"
     return {
-        init: difference(runs, found[init, without]) for (init, name), runs in found.items() if name == added
+        init: difference(runs, by_set[init, without])
+        for (init, name), runs in by_set.items()
+        if name == added
     }
 
 
 def size_curve(set_size: Result) -> tuple[list[int], Scores]:
     """The sizes of synthetic sets, and mean mIoU over the tasks of these and of what they stand beside."""
-    found = averaged(scores(set_size))
-    return sorted(int(name) for (name,) in found if name.isdigit()), found
+    by_set = averaged(scores(set_size))
+    return sorted(int(name) for (name,) in by_set if name.isdigit()), by_set
 
 
 def branch_gains(transfer: Result, init: str | None = None) -> dict[str, Difference]:
     """What a segmentation branch adds on each of WORLDS: to one initialisation, or to BRANCHED on average."""
-    found = {}
+    differences = {}
     for world, (metric, _) in WORLDS.items():
         runs = scores(transfer, metric)
         inits = (init,) if init else BRANCHED
@@ -45,8 +46,8 @@ def branch_gains(transfer: Result, init: str | None = None) -> dict[str, Differe
         more, less = (
             np.mean([runs[name + suffix, place] for name in inits], 0) for suffix in (" + branch", "")
         )
-        found[world] = difference(more, less)
-    return found
+        differences[world] = difference(more, less)
+    return differences
 
 
 def claims(results: Mapping[str, Result]) -> list[Row]:
@@ -65,26 +66,27 @@ def _row(claim: str, here: str, holds: str) -> Row:
 def _lifts(table2: Result) -> list[Row]:
     rows = []
     for added in ("+ BigGAN-sim", "+ VQGAN-sim"):
-        found = gains(table2, added)
-        sure = sum(g.verdict == "yes" for g in found.values())
-        least, most = (pick(found, key=lambda init: found[init].mean) for pick in (min, max))
-        here = f"{sure} of {len(found)}; least {least} {found[least]}, most {most} {found[most]}"
-        rows.append(_row(f"{added[2:]} lifts every initialisation", here, _all(list(found.values()))))
+        differences = gains(table2, added)
+        sure = sum(g.verdict == "yes" for g in differences.values())
+        least, most = (pick(differences, key=lambda init: differences[init].mean) for pick in (min, max))
+        ends = f"least {least} {differences[least]}, most {most} {differences[most]}"
+        here = f"{sure} of {len(differences)}; {ends}"
+        rows.append(_row(f"{added[2:]} lifts every initialisation", here, _all(list(differences.values()))))
     return rows
 
 
 def _sizes(set_size: Result) -> list[Row]:
-    sizes, found = size_curve(set_size)
-    labels = found["Synthetic-annotated",]
-    met = crossing(sizes, [found[str(n),].mean() for n in sizes], labels.mean())
-    gain = difference(found[str(sizes[-1]),], labels)
+    sizes, by_set = size_curve(set_size)
+    labels = by_set["Synthetic-annotated",]
+    met = crossing(sizes, [by_set[str(n),].mean() for n in sizes], labels.mean())
+    gain = difference(by_set[str(sizes[-1]),], labels)
     where = f"from {met:,.0f} images on" if met else "at no size"
     beats = _row(
         "a large synthetic set beats the labels it came from", f"{where}; at the end {gain}", gain.verdict
     )
     steps = [sizes[len(sizes) // 3], sizes[2 * len(sizes) // 3], sizes[-1]]  # the paper's 22 to 220 per class
     rises = {
-        f"{low:,} → {high:,}": difference(found[str(high),], found[str(low),])
+        f"{low:,} → {high:,}": difference(by_set[str(high),], by_set[str(low),])
         for low, high in pairwise(steps)
     }
     return [
@@ -94,37 +96,37 @@ def _sizes(set_size: Result) -> list[Row]:
 
 
 def _online(online: Result) -> list[Row]:
-    found = averaged(scores(online))
-    stored = [name for (name,) in found if name.startswith("offline")]
-    apart = {name: difference(found["online",], found[name,]) for name in stored}
+    by_set = averaged(scores(online))
+    stored = [name for (name,) in by_set if name.startswith("offline")]
+    apart = {name: difference(by_set["online",], by_set[name,]) for name in stored}
     here = "; ".join(f"against {name} {d}" for name, d in apart.items())
     return [_row("fresh images in every step beat stored ones", here, _all(list(apart.values())))]
 
 
 def _backbones(backbone: Result) -> list[Row]:
-    found = averaged(scores(backbone))
-    sizes = list(dict.fromkeys(size for size, _ in found))
-    added = [found[size, "+ BigGAN-sim"] - found[size, "Synthetic-annotated"] for size in sizes]
+    by_backbone = averaged(scores(backbone))
+    sizes = list(dict.fromkeys(size for size, _ in by_backbone))
+    added = [by_backbone[size, "+ BigGAN-sim"] - by_backbone[size, "Synthetic-annotated"] for size in sizes]
     more = difference(added[-1], added[0])
     here = ", ".join(f"{s} {g.mean():+.3f}" for s, g in zip(sizes, added, strict=True))
     return [_row("larger backbones gain more", f"gains {here}; largest less smallest {more}", more.verdict)]
 
 
 def _filters(filtering: Result) -> list[Row]:
-    found = averaged(scores(filtering))
-    without = found["divergence 0.0",]
+    by_filter = averaged(scores(filtering))
+    without = by_filter["divergence 0.0",]
     rows = []
     for kind, claim in (("divergence", "the ensemble disputes"), ("confidence", "the classifier doubts")):
         for of, name in (("of all classes", kind), ("of each class", f"{kind} by class")):
-            gain = difference(found[f"{name} 0.1",], without)
+            gain = difference(by_filter[f"{name} 0.1",], without)
             rows.append(_row(f"dropping the 10% {of} that {claim} helps", str(gain), gain.verdict))
     return rows
 
 
 def _branch(transfer: Result) -> list[Row]:
-    found = branch_gains(transfer)
+    differences = branch_gains(transfer)
     rows = [
-        _row(f"a segmentation branch helps: {what}", str(found[world]), found[world].verdict)
+        _row(f"a segmentation branch helps: {what}", str(differences[world]), differences[world].verdict)
         for world, (_, what) in WORLDS.items()
     ]
     for who, inits in (("the branch", BRANCHED), ("the branch alone, over a fresh start,", ("random",))):
@@ -142,6 +144,6 @@ def _few_labels(runs: Scores, inits: Sequence[str]) -> Difference:
     return difference(*gains)
 
 
-def _all(found: Sequence[Difference]) -> str:
-    verdicts = {d.verdict for d in found}
+def _all(differences: Sequence[Difference]) -> str:
+    verdicts = {d.verdict for d in differences}
     return verdicts.pop() if len(verdicts) == 1 else "in part" if "yes" in verdicts else "not shown"

@@ -45,6 +45,7 @@ def rendered(images: int) -> dict[str, Any]:
 
 
 def pool_of(source: Mapping[str, Any]) -> PoolConfig:
+    """The pool that a source of kind "pool" selects from."""
     given = {key: source[key] for key in ("profile", "labels_per_class", "truncation") if key in source}
     return PoolConfig(images=source.get("drawn", PoolConfig.images), **given)
 
@@ -58,16 +59,18 @@ class Initialisation:
     backbone: str = "pocket-10"
 
     @property
-    def fresh(self) -> bool:
+    def untrained(self) -> bool:
         """Whether nothing was learnt before."""
         return self.method == "random" and not self.branch
 
     @property
     def name(self) -> str:
+        """As tables show it."""
         return self.method + " + branch" * self.branch
 
     @property
     def file(self) -> str:
+        """Of the pre-trained weights, in the experiments' folder."""
         return f"backbone-{self.method}{'-branch' * self.branch}-{self.backbone}"
 
 
@@ -90,12 +93,12 @@ class ExperimentContext:
         for pool in {pool_of(s): None for s in sources if s["kind"] in ("pool", "online")}:
             make_pool(pool, self.folder)
         starts = {Initialisation(cell["init"], backbone=cell["backbone"]): None for cell in cells}
-        if any(not start.fresh for start in starts):
+        if any(not start.untrained for start in starts):
             self.pretrained(starts)
 
-    def pretrained(self, wanted: Iterable[Initialisation]) -> Row:
+    def pretrained(self, initialisations: Iterable[Initialisation]) -> Row:
         """Pre-train backbones that are not there yet, and what their features are worth."""
-        starts = [start for start in wanted if not start.fresh]
+        starts = [start for start in initialisations if not start.untrained]
         if any(start.branch for start in starts):
             make_pool(PoolConfig(), self.folder)
         cells = {start.file: {**asdict(start), "steps": PretrainConfig().steps} for start in starts}
@@ -118,23 +121,23 @@ def cell(task: str, train: list[dict[str, Any]], seed: int, **settings: Any) -> 
     }  # fmt: skip
 
 
-def measure(bench: ExperimentContext, settings: Mapping[str, Any]) -> Row:
+def measure(context: ExperimentContext, settings: Mapping[str, Any]) -> Row:
     """Train a network on its sources' images of a task, and score it on the task's real test images."""
-    task, seed = profile_of(bench.profile).task(settings["task"]), settings["seed"]
+    task, seed = profile_of(context.profile).task(settings["task"]), settings["seed"]
     start = Initialisation(settings["init"], backbone=settings["backbone"])
-    network = segmenter(backbone_of(bench, start, seed), len(task.labels))
+    network = segmenter(backbone_of(context, start, seed), len(task.labels))
     config = FitConfig(settings["steps"], settings["batch_size"], settings["learning_rate"], seed=seed)
     if settings["train"][0]["kind"] == "online":
-        fit_batches(network, _online(bench, settings["train"][0], task, config), config)
+        fit_batches(network, _online(context, settings["train"][0], task, config), config)
         images = config.steps * config.batch_size
     else:
-        examples = training_set(bench, settings["train"], task)
-        images = len(examples.images)
+        training_images = training_set(context, settings["train"], task)
+        images = len(training_images.images)
         config = replace(config, batch_size=min(config.batch_size, images))
-        fit(network, examples.images, examples.masks, config)
-    test = test_set(bench.profile, task)
-    found = predict(network, test.images).argmax(1).numpy()
-    scores = iou(confusion(found, test.masks, len(task.labels)))
+        fit(network, training_images.images, training_images.masks, config)
+    test = test_set(context.profile, task)
+    predictions = predict(network, test.images).argmax(1).numpy()
+    scores = iou(confusion(predictions, test.masks, len(task.labels)))
     return {
         "images": images,
         "miou": float(np.nanmean(scores)),
@@ -142,36 +145,36 @@ def measure(bench: ExperimentContext, settings: Mapping[str, Any]) -> Row:
     }
 
 
-def backbone_of(bench: ExperimentContext, start: Initialisation, seed: int) -> Backbone:
+def backbone_of(context: ExperimentContext, start: Initialisation, seed: int) -> Backbone:
     """A backbone as it starts; the seed decides what is random, and torch goes on from it."""
     torch.manual_seed(seed)
-    if start.fresh:
+    if start.untrained:
         return build_backbone(start.backbone)
-    return load_pretrained(bench.folder / start.file).backbone()
+    return load_pretrained(context.folder / start.file).backbone()
 
 
-def training_set(bench: ExperimentContext, sources: Iterable[Mapping[str, Any]], task: Task) -> LabelledSet:
+def training_set(context: ExperimentContext, sources: Iterable[Mapping[str, Any]], task: Task) -> LabelledSet:
     """The task's images of all sources, one after the other, with the task's labels."""
     images, masks = [], []
     for source in sources:
-        found, ids = labelled(bench, source)
+        labelled_set, ids = labelled(context, source)
         mine = np.flatnonzero(task.holds(ids))
         if source["kind"] != "annotated":  # so many of all classes: of the task's its share
             share = len(task.classes) / len(task.of_class)
             mine = mine[: max(1, round(source["images"] * share))]
-        images.append(found.images[mine])
-        masks.append(task.masks(found.masks[mine]))
+        images.append(labelled_set.images[mine])
+        masks.append(task.masks(labelled_set.masks[mine]))
     return LabelledSet(np.concatenate(images), np.concatenate(masks))
 
 
-def labelled(bench: ExperimentContext, source: Mapping[str, Any]) -> tuple[LabelledSet, NDArray[np.int64]]:
+def labelled(context: ExperimentContext, source: Mapping[str, Any]) -> tuple[LabelledSet, NDArray[np.int64]]:
     """What a source has, with class masks, and the images' class ids."""
     if source["kind"] == "annotated":
-        return _annotated(bench.profile)
+        return _annotated(context.profile)
     if source["kind"] == "rendered":
-        scenes = scenes_of(bench.profile, source["images"], RENDERED_SEED)
+        scenes = scenes_of(context.profile, source["images"], RENDERED_SEED)
         return LabelledSet(scenes.images, scenes.class_masks), scenes.class_ids
-    drawn = read_pool(pool_of(source), bench.folder)
+    drawn = read_pool(pool_of(source), context.folder)
     kept = drawn.chosen(len(drawn.class_ids), source["confident"], source["agreed"], source["by_class"])
     return LabelledSet(drawn.labelled.images[kept], drawn.labelled.masks[kept]), drawn.class_ids[kept]
 
@@ -185,9 +188,9 @@ def test_set(profile: str, task: Task, device: str = "cpu") -> LabelledSet:
     world = profile_of(profile)
     if not world.exact:
         held_out = world.test_annotations(world.generator(device), len(world.held_out))
-        found, ids = annotated(world, held_out, device)
+        labelled_set, ids = annotated(world, held_out, device)
         mine = task.holds(ids)
-        return LabelledSet(found.images[mine], task.masks(found.masks[mine]))
+        return LabelledSet(labelled_set.images[mine], task.masks(labelled_set.masks[mine]))
     truth = world.truth(task)
     images = [truth.images[id] for id in truth.ids]
     return LabelledSet(np.stack(images), np.stack([truth.label(id) for id in truth.ids]))
@@ -210,10 +213,10 @@ def scenes_of(profile: str, count: int, first_seed: int) -> Any:
     return render_set(count, first_seed, profile_of(profile).image_size)
 
 
-def _online(bench: ExperimentContext, source: Mapping[str, Any], task: Task, config: FitConfig) -> Any:
+def _online(context: ExperimentContext, source: Mapping[str, Any], task: Task, config: FitConfig) -> Any:
     """Batches (images, masks) of fresh samples of the task's classes."""
-    pool, profile = pool_of(source), profile_of(bench.profile)
-    head = load_head(bench.folder / pool.head)
+    pool, profile = pool_of(source), profile_of(context.profile)
+    head = load_head(context.folder / pool.head)
     stream = OnlineSynthesis(
         profile.generator(), head, task.classes, sampling_of(pool, profile), config.batch_size,
         first_seed=100_000_000 + 10_000_000 * config.seed,
@@ -222,28 +225,29 @@ def _online(bench: ExperimentContext, source: Mapping[str, Any], task: Task, con
         yield batch.images, task.masks(class_masks(batch.masks, batch.class_ids))
 
 
-def _pretrain(bench: ExperimentContext, settings: Mapping[str, Any]) -> Row:
+def _pretrain(context: ExperimentContext, settings: Mapping[str, Any]) -> Row:
     """A backbone on disk, and what its features are worth on scenes it has not seen."""
     from bdgan_lib.downstream.pretraining.quality import knn_accuracy, linear_accuracy, pooled_features
 
     start = Initialisation(settings["method"], settings["branch"], settings["backbone"])
-    scenes = scenes_of(bench.profile, PRETRAINING_IMAGES, PRETRAINING_SEED)
+    scenes = scenes_of(context.profile, PRETRAINING_IMAGES, PRETRAINING_SEED)
     branch = None
     if start.branch:  # foreground against ground: nothing that names a class
-        found, _ = labelled(bench, settings["labelled"])
-        foreground = np.where(found.masks == UNLABELLED, UNLABELLED, found.masks > 0).astype(np.uint8)
-        branch = Branch(LabelledSet(found.images, foreground), BranchConfig(2))
+        labelled_set, _ = labelled(context, settings["labelled"])
+        masks = labelled_set.masks
+        foreground = np.where(masks == UNLABELLED, UNLABELLED, masks > 0).astype(np.uint8)
+        branch = Branch(LabelledSet(labelled_set.images, foreground), BranchConfig(2))
     learnt = pretrain(
         start.method, scenes.images, scenes.class_ids, PretrainConfig(start.backbone, settings["steps"]),
-        branch, checkpoint=bench.folder / f"{start.file}.pt",
+        branch, checkpoint=context.folder / f"{start.file}.pt",
     )  # fmt: skip
-    learnt.save(bench.folder / start.file)
-    fresh = scenes_of(bench.profile, 1_200, PRETRAINING_SEED + 100_000)
+    learnt.save(context.folder / start.file)
+    unseen = scenes_of(context.profile, 1_200, PRETRAINING_SEED + 100_000)
     seen, ids = scenes.images[:1_200], scenes.class_ids[:1_200]
-    train, test = (pooled_features(learnt.backbone(), images) for images in (seen, fresh.images))
+    train, test = (pooled_features(learnt.backbone(), images) for images in (seen, unseen.images))
     return {
-        "knn": knn_accuracy(train, ids, test, fresh.class_ids),
-        "linear": linear_accuracy(train, ids, test, fresh.class_ids),
+        "knn": knn_accuracy(train, ids, test, unseen.class_ids),
+        "linear": linear_accuracy(train, ids, test, unseen.class_ids),
         "rank": learnt.record["rank"],
         "images_per_second": learnt.record["images_per_second"],
     }

@@ -33,7 +33,7 @@ def table2(profile: Profile, folder: Path, seeds: int = 3) -> Row:
 
 
 def set_size(profile: Profile, folder: Path, seeds: int = 3) -> Row:
-    """mIoU against the number of synthetic images, beside the labels they came from (Figure: set size)."""
+    """Mean IoU against the number of synthetic images, beside the labels they came from (Figure: set size)."""
     sets = {"Synthetic-annotated": [ANNOTATED]} | {f"{n}": [sim(n)] for n in SIZES}
     sets |= {f"rendered {n}": [rendered(n)] for n in (SIZES[0], SIZES[-1])}
     return _each(profile, folder, "set-size", sets, seeds)
@@ -52,7 +52,7 @@ def backbone(profile: Profile, folder: Path, seeds: int = 3) -> Row:
 
 
 def labels_per_class(profile: Profile, folder: Path, seeds: int = 3) -> Row:
-    """mIoU against the labels per class that the label heads learned from."""
+    """Mean IoU against the labels per class that the label heads learned from."""
     sets = {f"{k}": [sim(2_000, labels_per_class=k, drawn=3_000)] for k in (1, 2, 5, 10)}
     return _each(profile, folder, "labels-per-class", sets, seeds)
 

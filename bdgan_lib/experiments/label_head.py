@@ -55,31 +55,33 @@ class LabelHeadExperiment:
     """One generator, its annotations, and fresh samples the oracle has labelled."""
 
     profile: Profile
-    fresh: int = 1_000  # test samples
+    test_samples: int = 1_000
 
     @cached_property
     def generator(self) -> Any:
+        """The profile's generator."""
         return self.profile.generator()
 
     @cached_property
     def pool(self) -> TrainingData:
         """Ten annotated samples per class, the most recognisable first: five of them ship."""
-        found = self.profile.annotate(self.generator, keep=10)
-        found.sort(key=lambda a: (a.class_id, -a.extra["confidence"]))
-        return collect_training_data(self.generator, found, keep="memory")
+        annotations = self.profile.annotate(self.generator, keep=10)
+        annotations.sort(key=lambda a: (a.class_id, -a.extra["confidence"]))
+        return collect_training_data(self.generator, annotations, keep="memory")
 
     @cached_property
     def test(self) -> TrainingData:
         """Fresh samples with the oracle's foreground."""
-        found = self.profile.test_annotations(self.generator, self.fresh, FIRST_SEED)
-        return collect_training_data(self.generator, found, keep="memory")
+        annotations = self.profile.test_annotations(self.generator, self.test_samples, FIRST_SEED)
+        return collect_training_data(self.generator, annotations, keep="memory")
 
     def chosen(self, labels: int, seed: int) -> torch.Tensor:
         """Indices into the pool: `labels` of every class, of the five that ship a draw by the seed."""
         noise, chosen = np.random.default_rng([seed, labels]), []
         for class_id in range(len(self.profile.classes)):
-            own = torch.nonzero(self.pool.class_ids == class_id).flatten().numpy()
-            chosen += own.tolist() if labels >= len(own) else noise.choice(own[:5], labels, False).tolist()
+            of_class = torch.nonzero(self.pool.class_ids == class_id).flatten().numpy()
+            few = of_class if labels >= len(of_class) else noise.choice(of_class[:5], labels, False)
+            chosen += few.tolist()
         return torch.tensor(chosen)
 
     def measure(self, settings: Mapping[str, Any]) -> Row:
@@ -87,15 +89,16 @@ class LabelHeadExperiment:
         architecture = Architecture(**settings.get("architecture", {}))
         training = replace(HeadTraining(), seed=settings["seed"], **settings.get("training", {}))
         chosen = self.chosen(settings.get("labels", 5), settings["seed"])
-        examples = TrainingData(self.pool.batch(chosen), self.pool.class_ids[chosen], self.pool.masks[chosen])
+        pool = self.pool
+        training_data = TrainingData(pool.batch(chosen), pool.class_ids[chosen], pool.masks[chosen])
         blocks = tuple((name, channels, side) for name, (channels, side) in self.generator.blocks.items())
         config = HeadConfig(blocks, len(self.profile.classes), architecture=architecture)
         torch.manual_seed(training.seed)
         head = build_head(config)
         start = time.monotonic()
-        fit_head(head, examples, training, launched(precision=settings.get("precision", "32-true")))
+        fit_head(head, training_data, training, launched(precision=settings.get("precision", "32-true")))
         trained = time.monotonic() - start
-        batches = zip(self.test.batches(50, self.fresh), self.test.class_ids.split(50), strict=True)
+        batches = zip(self.test.batches(50, self.test_samples), self.test.class_ids.split(50), strict=True)
         labels, divergence = zip(*(head.label(features, ids) for features, ids in batches), strict=True)
         counts = image_counts(np.concatenate(labels), self.test.masks.numpy(), 2)
         cost = head_cost(config, training.batch_size)
@@ -107,10 +110,10 @@ class LabelHeadExperiment:
             "weights": cost.parameters,
         }
         if architecture.members > 1:
-            doubt = image_divergence(np.concatenate(divergence))
-            row["rank_correlation"] = rank_correlation(doubt, error_rates(counts))
-            row["kept_miou"] = kept_miou(counts, doubt, DROPPED)
-            row["drop10_gain"] = drop_gain(counts, doubt)
+            uncertainty = image_divergence(np.concatenate(divergence))
+            row["rank_correlation"] = rank_correlation(uncertainty, error_rates(counts))
+            row["kept_miou"] = kept_miou(counts, uncertainty, DROPPED)
+            row["drop10_gain"] = drop_gain(counts, uncertainty)
         return row
 
 
@@ -119,16 +122,16 @@ def run(
     folder: Path,
     seeds: int = 5,
     trials: tuple[str, ...] = tuple(TRIALS),
-    fresh: int = 1_000,
+    test_samples: int = 1_000,
     **training: Any,
 ) -> Row:
     """All trials with every seed; `training` changes HeadTraining for all. See `run_cells` for the result."""
-    bench = LabelHeadExperiment(profile, fresh)
+    experiment = LabelHeadExperiment(profile, test_samples)
     cells: dict[str, dict[str, Any]] = {}
     for name in trials:
         trial = TRIALS[name]
         steps = {"steps": HeadTraining.steps, **training}  # named, so that a new default is measured anew
-        settings = {**trial, "training": {**steps, **trial.get("training", {})}, "fresh": fresh}
+        settings = {**trial, "training": {**steps, **trial.get("training", {})}, "fresh": test_samples}
         cells |= {f"{name} / {seed}": {"trial": name, **settings, "seed": seed} for seed in range(seeds)}
-    about = {"profile": profile.name, "generator_sha256": bench.generator.sha256}
-    return run_cells("label-head", cells, bench.measure, folder, about)
+    about = {"profile": profile.name, "generator_sha256": experiment.generator.sha256}
+    return run_cells("label-head", cells, experiment.measure, folder, about)

@@ -34,10 +34,11 @@ class QueueExperiment:
 
     profile: Profile
     candidates: int = 240
-    fresh: int = 1_008  # test samples; as many of each class
+    test_samples: int = 1_008  # as many of each class
 
     @cached_property
     def generator(self) -> Any:
+        """The profile's generator."""
         return self.profile.generator()
 
     @cached_property
@@ -47,12 +48,14 @@ class QueueExperiment:
 
     @cached_property
     def pool(self) -> TrainingData:
+        """Features and labels of the candidates."""
         return collect_training_data(self.generator, self.labels, parts=True, keep="memory")
 
     @cached_property
     def test(self) -> TrainingData:
-        found = self.profile.test_annotations(self.generator, self.fresh, FIRST_SEED)
-        return collect_training_data(self.generator, found, parts=True, keep="memory")
+        """Features and labels of the test samples."""
+        annotations = self.profile.test_annotations(self.generator, self.test_samples, FIRST_SEED)
+        return collect_training_data(self.generator, annotations, parts=True, keep="memory")
 
     @cached_property
     def num_labels(self) -> dict[int, int]:
@@ -66,40 +69,40 @@ class QueueExperiment:
         balanced = balanced_random_order(self.labels, seed)
         if arm == "balanced random":
             return balanced[:count]
-        found = balanced[: len(self.profile.classes)]  # the queue too begins at random
+        ids = balanced[: len(self.profile.classes)]  # the queue too begins at random
         proposer = Proposer(self.generator, self.labels, parts=target == "parts", seed=seed)
         by_id = {a.id: a for a in self.labels}
-        while len(found) < count:
-            proposer.fit(by_id[id] for id in found)
-            doubt = dict(zip(by_id, proposer.divergence(list(by_id)).tolist(), strict=True))
-            found += next_ids(self.labels, found, doubt, min(ROUND, count - len(found)))
-        return found
+        while len(ids) < count:
+            proposer.fit(by_id[id] for id in ids)
+            uncertainty = dict(zip(by_id, proposer.divergence(list(by_id)).tolist(), strict=True))
+            ids += next_ids(self.labels, ids, uncertainty, min(ROUND, count - len(ids)))
+        return ids
 
     def score(self, ids: list[str], target: str, seed: int, steps: int) -> float:
-        """mIoU on the fresh samples of a head trained from scratch on these labels.
+        """Mean IoU on the test samples of a head trained from scratch on these labels.
 
         Of parts: the mean over a class's labels, then over the classes.
         """
         index = {a.id: i for i, a in enumerate(self.labels)}
         chosen, parts = torch.tensor([index[id] for id in ids]), target == "parts"
-        wanted, num_labels = self.test.masks.numpy(), max(self.num_labels.values()) if parts else 2
+        targets, num_labels = self.test.masks.numpy(), max(self.num_labels.values()) if parts else 2
         masks = self.pool.masks[chosen] if parts else (self.pool.masks[chosen] > 0).to(torch.uint8)
-        examples = TrainingData(self.pool.batch(chosen), self.pool.class_ids[chosen], masks)
+        training_data = TrainingData(self.pool.batch(chosen), self.pool.class_ids[chosen], masks)
         blocks = tuple((name, channels, side) for name, (channels, side) in self.generator.blocks.items())
         torch.manual_seed(seed)
         names = tuple(f"label {k}" for k in range(num_labels))
         head = build_head(HeadConfig(blocks, len(self.profile.classes), names))
-        fit_head(head, examples, HeadTraining(steps=steps, parts=parts, seed=seed))
-        batches = zip(self.test.batches(50, self.fresh), self.test.class_ids.split(50), strict=True)
-        found = np.concatenate([head.label(features, ids)[0] for features, ids in batches])
+        fit_head(head, training_data, HeadTraining(steps=steps, parts=parts, seed=seed))
+        batches = zip(self.test.batches(50, self.test_samples), self.test.class_ids.split(50), strict=True)
+        predictions = np.concatenate([head.label(features, ids)[0] for features, ids in batches])
         if not parts:
-            return mean_iou(found, (wanted > 0).astype(np.uint8), 2)
+            return mean_iou(predictions, (targets > 0).astype(np.uint8), 2)
         classes = self.test.class_ids.numpy()
-        own = [
-            iou(confusion(found[classes == k], wanted[classes == k], num_labels))[:n]
+        by_class = [
+            iou(confusion(predictions[classes == k], targets[classes == k], num_labels))[:n]
             for k, n in self.num_labels.items()
         ]
-        return float(np.mean([np.nanmean(scores) for scores in own]))
+        return float(np.mean([np.nanmean(scores) for scores in by_class]))
 
     def measure(self, settings: Mapping[str, Any]) -> Row:
         """The curve of one arm with one seed."""
@@ -117,16 +120,16 @@ def run(
     targets: Sequence[str] = TARGETS,
     steps: int = HeadTraining.steps,
     candidates: int = 240,
-    fresh: int = 1_008,
+    test_samples: int = 1_008,
 ) -> Row:
     """Every arm with every seed, for parts and for foreground; see `run_cells` for the result."""
-    bench = QueueExperiment(profile, candidates, fresh)
-    settings = {"labels": list(points), "steps": steps, "candidates": candidates, "fresh": fresh}
+    experiment = QueueExperiment(profile, candidates, test_samples)
+    settings = {"labels": list(points), "steps": steps, "candidates": candidates, "fresh": test_samples}
     cells = {
         f"{target} / {arm} / {s}": {"target": target, "arm": arm, "seed": s, **settings}
         for target in targets
         for s in range(seeds)
         for arm in ARMS
     }
-    about = {"profile": profile.name, "generator_sha256": bench.generator.sha256}
-    return run_cells("label-queue", cells, bench.measure, folder, about)
+    about = {"profile": profile.name, "generator_sha256": experiment.generator.sha256}
+    return run_cells("label-queue", cells, experiment.measure, folder, about)

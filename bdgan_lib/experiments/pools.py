@@ -41,6 +41,7 @@ class PoolConfig:
 
     @property
     def name(self) -> str:
+        """Of its folder; it tells pools of other settings apart."""
         settings = json.dumps(asdict(self), sort_keys=True)
         return f"{self.profile}-{sha256(settings.encode()).hexdigest()[:8]}"
 
@@ -75,30 +76,28 @@ class SyntheticPool:
 
 
 def annotated(
-    profile: Profile, found: Iterable[Annotation] | None = None, device: str = "cpu"
+    profile: Profile, annotations: Iterable[Annotation] | None = None, device: str = "cpu"
 ) -> tuple[LabelledSet, NDArray[np.int64]]:
     """Synthetic-annotated: annotated samples with their class masks, and their class ids.
 
     found: which; default all but those that are held out to score with.
     """
     generator, learnt = profile.annotated(device, hold_out=True)
-    found = learnt if found is None else list(found)
-    drawn = samples_of(generator, found, features=False)
+    annotations = learnt if annotations is None else list(annotations)
+    drawn = samples_of(generator, annotations, features=False)
     images = to_uint8(torch.cat([batch.images for batch in drawn]))
-    ids = np.array([a.class_id for a in found])
-    return LabelledSet(images, class_masks(np.stack([a.mask for a in found]), ids)), ids
+    ids = np.array([a.class_id for a in annotations])
+    return LabelledSet(images, class_masks(np.stack([a.mask for a in annotations]), ids)), ids
 
 
 def make_pool(pool: PoolConfig, folder: Path) -> None:
     """Draw and label it in `folder`, or what is missing of it."""
     profile = load_profile(pool.profile)
-    generator, head = profile.generator(), _head(pool, profile, folder)
-    classes = tuple(range(len(profile.classes)))
-    spec = SynthesisSpec(
-        generator.sha256, head.sha256, classes, -(-pool.images // len(classes)), sampling_of(pool, profile),
-        batch_size=50, licence=profile.licence,
-    )  # fmt: skip
-    synthesize(spec, Models(generator, head, profile.scorer), folder / pool.name, os.cpu_count() or 1)
+    models = Models(profile.generator(), _head(pool, profile, folder), profile.scorer)
+    classes, sampling = tuple(range(len(profile.classes))), sampling_of(pool, profile)
+    images = -(-pool.images // len(classes))
+    spec = SynthesisSpec.for_models(models, classes, images, sampling, batch_size=50, licence=profile.licence)
+    synthesize(spec, models, folder / pool.name, os.cpu_count() or 1)
 
 
 def sampling_of(pool: PoolConfig, profile: Profile) -> Sampling:
@@ -110,14 +109,14 @@ def sampling_of(pool: PoolConfig, profile: Profile) -> Sampling:
 @cache
 def read_pool(pool: PoolConfig, folder: Path) -> SyntheticPool:
     """A pool that stands in `folder`."""
-    found = list(ShardedSet(folder / pool.name))
-    ids = np.array([sample.class_id for sample, _ in found])
-    masks = np.stack([sample.mask for sample, _ in found])
-    told: dict[str, Any] = {
-        key: np.array([record[key] for _, record in found]) for key in ("confidence", "divergence")
+    samples = list(ShardedSet(folder / pool.name))
+    ids = np.array([sample.class_id for sample, _ in samples])
+    masks = np.stack([sample.mask for sample, _ in samples])
+    filter_values: dict[str, Any] = {
+        key: np.array([record[key] for _, record in samples]) for key in ("confidence", "divergence")
     }
-    images = np.stack([sample.image for sample, _ in found])
-    return SyntheticPool(LabelledSet(images, class_masks(masks, ids)), ids, **told)
+    images = np.stack([sample.image for sample, _ in samples])
+    return SyntheticPool(LabelledSet(images, class_masks(masks, ids)), ids, **filter_values)
 
 
 def _head(pool: PoolConfig, profile: Profile, folder: Path) -> Head:
@@ -133,6 +132,7 @@ def _head(pool: PoolConfig, profile: Profile, folder: Path) -> Head:
 
 def _more_labels(profile: Any, per_class: int) -> list[Annotation]:
     """So many of every class, the most recognisable first."""
-    found = profile.annotate(profile.generator(), keep=max(5, per_class))
-    found.sort(key=lambda a: (a.class_id, -a.extra["confidence"]))
-    return [a for k in range(len(profile.classes)) for a in [b for b in found if b.class_id == k][:per_class]]
+    annotations = profile.annotate(profile.generator(), keep=max(5, per_class))
+    annotations.sort(key=lambda a: (a.class_id, -a.extra["confidence"]))
+    by_class = [[a for a in annotations if a.class_id == k] for k in range(len(profile.classes))]
+    return [a for of_class in by_class for a in of_class[:per_class]]

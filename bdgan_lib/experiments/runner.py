@@ -90,20 +90,20 @@ def scores(result: Mapping[str, Any], metric: str = "miou") -> Scores:
 
     Cells that lack the metric are left out; BdganError if all do.
     """
-    found: dict[tuple[str, ...], dict[int, float]] = {}
+    runs_by_factors: dict[tuple[str, ...], dict[int, float]] = {}
     for key, row in result["cells"].items():
         *varied, seed = key.split(" / ")
         if metric in row:
-            found.setdefault(tuple(varied), {})[int(seed)] = row[metric]
-    if not found:
+            runs_by_factors.setdefault(tuple(varied), {})[int(seed)] = row[metric]
+    if not runs_by_factors:
         raise BdganError(f"no cell of {result['experiment']} has {metric}")
-    return {varied: np.array([runs[s] for s in sorted(runs)]) for varied, runs in found.items()}
+    return {varied: np.array([runs[s] for s in sorted(runs)]) for varied, runs in runs_by_factors.items()}
 
 
-def averaged(found: Scores, over: int = -1) -> Scores:
+def averaged(by_factors: Scores, over: int = -1) -> Scores:
     """The mean over one of the things varied (default: the last, the task), seed by seed."""
     groups: dict[tuple[str, ...], list[NDArray[np.float64]]] = {}
-    for varied, runs in found.items():
+    for varied, runs in by_factors.items():
         rest = [*varied]
         del rest[over]
         groups.setdefault(tuple(rest), []).append(runs)

@@ -47,9 +47,9 @@ def run(profile: Profile, folder: Path, seeds: int = 3) -> Row:
         for world in worlds
         for seed in range(3 * seeds if world.startswith("chest") else seeds)
     }  # fmt: skip
-    bench = ExperimentContext(profile.name, folder)
-    bench.pretrained(STARTS)
-    return run_cells("transfer", cells, partial(measure, bench), folder, bench.about, workers())
+    context = ExperimentContext(profile.name, folder)
+    context.pretrained(STARTS)
+    return run_cells("transfer", cells, partial(measure, context), folder, context.about, workers())
 
 
 def pretraining(profile: Profile, folder: Path, seeds: int = 1) -> Row:
@@ -61,25 +61,25 @@ def pretraining(profile: Profile, folder: Path, seeds: int = 1) -> Row:
     return ExperimentContext(profile.name, folder).pretrained(starts)
 
 
-def measure(bench: ExperimentContext, settings: Mapping[str, Any]) -> Row:
+def measure(context: ExperimentContext, settings: Mapping[str, Any]) -> Row:
     """Fine-tune one start on one world, and score it on pictures it has not seen."""
     backbone: Backbone = backbone_of(
-        bench, Initialisation(settings["method"], settings["branch"]), settings["seed"]
+        context, Initialisation(settings["method"], settings["branch"]), settings["seed"]
     )
     world, _, share = settings["world"].partition(" ")
     train, test = pictures(world, WORLDS[world][2], 0), pictures(world, TEST, TEST_OFFSET)
     seed: int = settings["seed"]
     if world == "scenes":
         config = replace(detect.DetectConfig(), seed=seed)
-        found = detect.train_and_score(backbone, train, test, config, evaluation_steps=settings["marks"])
+        scores = detect.train_and_score(backbone, train, test, config, evaluation_steps=settings["marks"])
     elif world == "street":
         recipe = segment.SegmentConfig(street.STREET_LABELS)
         recipe = replace(recipe, fit=replace(recipe.fit, seed=seed))
-        found = segment.train_and_score(backbone, train, test, recipe)
+        scores = segment.train_and_score(backbone, train, test, recipe)
     else:
         few = replace(chest.with_seed(chest.ChestConfig(), seed), share=float(share.rstrip("%")) / 100)
-        found = chest.train_and_score(backbone, train, test, few)
-    return {key: round(float(value), 5) for key, value in found.items() if np.isfinite(value)}
+        scores = chest.train_and_score(backbone, train, test, few)
+    return {key: round(float(value), 5) for key, value in scores.items() if np.isfinite(value)}
 
 
 @cache
