@@ -42,10 +42,10 @@ def catalogue(path: Path) -> dict[str, Weights]:
     except ModuleNotFoundError:  # Python 3.10
         import tomli as tomllib  # type: ignore[no-redef]
     try:
-        found = tomllib.loads(path.read_text("utf-8"))
+        entries = tomllib.loads(path.read_text("utf-8"))
         return {
             name: Weights(name=name, **{**entry, "addresses": tuple(entry["addresses"])})
-            for name, entry in found.items()
+            for name, entry in entries.items()
         }
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise BdganError(f"catalogue {path} is missing or damaged ({error}); restore it") from error
@@ -197,9 +197,9 @@ class _Resuming:
                 for chunk in answer.iter_content(_CHUNK):
                     file.write(chunk)
                     bar.update(len(chunk))
-        came = _size(self.part)
-        if total is not None and came < total:
-            raise requests.ConnectionError(f"{came} of {total} bytes")
+        size = _size(self.part)
+        if total is not None and size < total:
+            raise requests.ConnectionError(f"{size} of {total} bytes")
         with self.part.open("rb") as file:
             if file.read(1) in (b"<", b""):
                 raise Refused("a web page or nothing came instead of the file")
@@ -227,5 +227,5 @@ def _record(weights: Weights, folder: Path, path: Path) -> None:
 
     with FileLock(folder / f".{RECORD}.lock"):
         entry = {"sha256": sha256_of(path), "size": path.stat().st_size}
-        found = {**_recorded(folder), weights.file: entry}
-        write_atomic(folder / RECORD, (json.dumps(found, indent=1) + "\n").encode())
+        records = {**_recorded(folder), weights.file: entry}
+        write_atomic(folder / RECORD, (json.dumps(records, indent=1) + "\n").encode())

@@ -16,15 +16,15 @@ def weights_sha256(network: torch.nn.Module, about: str = "") -> str:
     return digest.hexdigest()
 
 
-def mismatches(wanted: Mapping[str, Sequence[int]], came: Mapping[str, Sequence[int]]) -> str:
+def mismatches(expected: Mapping[str, Sequence[int]], actual: Mapping[str, Sequence[int]]) -> str:
     """Keys that are missing, surplus or of another shape, by kind; empty if all fit. Key -> shape."""
     kinds = {
-        "missing": sorted(wanted.keys() - came.keys()),
-        "surplus": sorted(came.keys() - wanted.keys()),
+        "missing": sorted(expected.keys() - actual.keys()),
+        "surplus": sorted(actual.keys() - expected.keys()),
         "of another shape": [
-            f"{key} {list(came[key])} instead of {list(wanted[key])}"
-            for key in sorted(wanted.keys() & came.keys())
-            if list(came[key]) != list(wanted[key])
+            f"{key} {list(actual[key])} instead of {list(expected[key])}"
+            for key in sorted(expected.keys() & actual.keys())
+            if list(actual[key]) != list(expected[key])
         ],
     }
     return "; ".join(f"{kind}: {_some(keys)}" for kind, keys in kinds.items() if keys)

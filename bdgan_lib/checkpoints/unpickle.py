@@ -44,10 +44,10 @@ def convert_checkpoint(checkpoint: Path, out: Path) -> None:
     if not checkpoint.is_file():
         raise BdganError(f"{checkpoint} is missing")
     command = [sys.executable, "-m", "bdgan_lib.checkpoints.unpickle", str(checkpoint), str(out)]
-    found = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-    if found.returncode:
-        said = found.stderr.strip().splitlines() or ["it died"]
-        raise BdganError(f"{checkpoint} was not converted: {said[-1].removeprefix('refused: ')}")
+    process = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    if process.returncode:
+        lines = process.stderr.strip().splitlines() or ["it died"]
+        raise BdganError(f"{checkpoint} was not converted: {lines[-1].removeprefix('refused: ')}")
 
 
 def read_tensors(checkpoint: Path) -> dict[str, Tensor]:

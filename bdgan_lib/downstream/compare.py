@@ -57,8 +57,8 @@ def compare_training_sets(
     functools.partial, no lambda.
     """
     jobs = [
-        (examples, test, network, num_labels, replace(config, seed=seed), device)
-        for examples in sets.values()
+        (training_set, test, network, num_labels, replace(config, seed=seed), device)
+        for training_set in sets.values()
         for seed in seeds
     ]
     alone = os.cpu_count() or 1 if device == "cpu" else 1
@@ -69,32 +69,32 @@ def compare_training_sets(
             scores[i] = score
             bar.update()
     results = []
-    for i, (name, examples) in enumerate(sets.items()):
+    for i, (name, training_set) in enumerate(sets.items()):
         all_class, fgbg, states = zip(*scores[i * len(seeds) : (i + 1) * len(seeds)], strict=True)
         trained = network()
         trained.load_state_dict({key: torch.from_numpy(value) for key, value in states[0].items()})
-        results.append(TrainingSetScore(name, len(examples.images), all_class, fgbg, trained.eval()))
+        results.append(TrainingSetScore(name, len(training_set.images), all_class, fgbg, trained.eval()))
     return results
 
 
 def _train_and_score(
     job: tuple[LabelledSet, LabelledSet, Callable[[], nn.Module], int, FitConfig, str],
 ) -> tuple[float, float, dict[str, NDArray[np.generic]]]:
-    examples, test, network, num_labels, config, device = job
+    training_set, test, network, num_labels, config, device = job
     model = seeded(network, config.seed)
     fit(
         model,
-        examples.images,
-        examples.masks,
-        replace(config, batch_size=min(config.batch_size, len(examples.images))),
+        training_set.images,
+        training_set.masks,
+        replace(config, batch_size=min(config.batch_size, len(training_set.images))),
         device,
     )
-    found = predict(model, test.images, device=device).argmax(1).numpy()
+    predictions = predict(model, test.images, device=device).argmax(1).numpy()
     foreground = np.where(test.masks == UNLABELLED, UNLABELLED, test.masks > 0)
-    scores = mean_iou(found, test.masks, num_labels), mean_iou((found > 0).astype(np.uint8), foreground, 2)
-    return *scores, {
-        key: value.cpu().numpy() for key, value in model.state_dict().items()
-    }  # arrays travel by value
+    all_class = mean_iou(predictions, test.masks, num_labels)
+    fgbg = mean_iou((predictions > 0).astype(np.uint8), foreground, 2)
+    state = {key: value.cpu().numpy() for key, value in model.state_dict().items()}  # arrays travel by value
+    return all_class, fgbg, state
 
 
 def _spread(scores: tuple[float, ...]) -> float:

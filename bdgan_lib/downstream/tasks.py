@@ -70,14 +70,14 @@ class Task:
         """
         values, last = np.asarray(class_masks), len(self._table) - 1
         inside = values if values.dtype == np.uint8 else np.clip(values, 0, last)
-        found = self._table[inside]
-        if found.min(initial=0) < 0 or (inside is not values and not np.array_equal(inside, values)):
-            strange = values[(found < 0) | (inside != values)]
+        labels = self._table[inside]
+        if labels.min(initial=0) < 0 or (inside is not values and not np.array_equal(inside, values)):
+            strange = values[(labels < 0) | (inside != values)]
             raise BdganError(
                 f"class mask value {strange[0]} came; {self.world} has {len(self.of_class)} classes: "
                 f"wanted 0 to {mask_value(len(self.of_class))}, or {UNLABELLED} for unlabelled"
             )
-        return found.astype(np.uint8 if len(self.labels) <= UNLABELLED + 1 else np.uint16)
+        return labels.astype(np.uint8 if len(self.labels) <= UNLABELLED + 1 else np.uint16)
 
     @cached_property
     def _table(self) -> NDArray[np.int16]:
@@ -121,14 +121,14 @@ def pocket_tasks(classes: Sequence[str]) -> dict[str, Task]:
     """Bird, Fish, FG/BG, MC-superclass and MC-all on the classes of the pocket world."""
     kinds = {kind: [classes.index(name) for name in names] for kind, names in _POCKET.items()}
     every = range(len(classes))
-    found = [
+    tasks = [
         task_of_classes("pocket", "Bird", kinds["bird"], classes),
         task_of_classes("pocket", "Fish", kinds["fish"], classes),
         task_of_groups("pocket", "FG/BG", {FOREGROUND: every}, len(classes)),
         task_of_groups("pocket", "MC-superclass", kinds, len(classes)),
         task_of_classes("pocket", "MC-all", every, classes),
     ]
-    return {task.name: task for task in found}
+    return {task.name: task for task in tasks}
 
 
 def imagenet_tasks(path: Path, classes: Sequence[str]) -> dict[str, Task]:
@@ -143,7 +143,7 @@ def imagenet_tasks(path: Path, classes: Sequence[str]) -> dict[str, Task]:
     every, order = lists["MC-992"]["indices"], lists["MC-16"]["label_of_group"]
     groups = dict(sorted(lists["MC-16"]["groups"].items(), key=lambda item: order[item[0]]))
     spaced = [every[i * len(every) // 127] for i in range(127)]
-    found = [
+    tasks = [
         task_of_classes("imagenet", "Dog", lists["Dog"]["indices"], classes),
         task_of_classes("imagenet", "Bird", lists["Bird"]["indices"], classes),
         task_of_groups("imagenet", "FG/BG", {FOREGROUND: lists["FG/BG"]["indices"]}, len(classes)),
@@ -152,7 +152,7 @@ def imagenet_tasks(path: Path, classes: Sequence[str]) -> dict[str, Task]:
         task_of_classes("imagenet", "MC-128", spaced, classes),
         task_of_classes("imagenet", "MC-992", every, classes),
     ]
-    return {task.name: task for task in found}
+    return {task.name: task for task in tasks}
 
 
 def split_of(file_name: str) -> str:

@@ -32,24 +32,26 @@ class AveragePrecision:
     def __init__(self, num_classes: int, masks: bool) -> None:
         self.num_classes, self.masks = num_classes, masks
         self._images: list[dict[str, int]] = []
-        self._wanted: list[dict[str, Any]] = []
-        self._found: list[dict[str, Any]] = []
+        self._targets: list[dict[str, Any]] = []
+        self._predictions: list[dict[str, Any]] = []
 
-    def add(self, wanted: Detected, found: Detections) -> None:
+    def add(self, target: Detected, predictions: Detections) -> None:
         """One image; BdganError for a class there is not or findings of unlike number."""
         image_id = len(self._images) + 1
-        height, width = wanted.image.shape[:2]
+        height, width = target.image.shape[:2]
         self._images.append({"id": image_id, "height": height, "width": width})
-        wanted_notes = self._notes(image_id, wanted)
-        for note, ignored in zip(wanted_notes, wanted.ignored.tolist(), strict=True):
+        target_notes = self._notes(image_id, target)
+        for note, ignored in zip(target_notes, target.ignored.tolist(), strict=True):
             note["iscrowd"] = int(ignored)
-        self._wanted += wanted_notes
-        found_notes = self._notes(image_id, found)
-        if len(found.scores) != len(found_notes):
-            raise BdganError(f"{len(found_notes)} boxes and {len(found.scores)} scores came; wanted as many")
-        for note, score in zip(found_notes, found.scores.tolist(), strict=True):
+        self._targets += target_notes
+        prediction_notes = self._notes(image_id, predictions)
+        if len(predictions.scores) != len(prediction_notes):
+            raise BdganError(
+                f"{len(prediction_notes)} boxes and {len(predictions.scores)} scores came; wanted as many"
+            )
+        for note, score in zip(prediction_notes, predictions.scores.tolist(), strict=True):
             note |= {"score": score, "iscrowd": 0}
-        self._found += found_notes
+        self._predictions += prediction_notes
 
     def scores(self) -> dict[str, float]:
         """Means over classes: "ap_box" (IoU 0.5, 0.55, ... 0.95), "ap50_box", "ap75_box"; "ap_mask" ...
@@ -58,19 +60,19 @@ class AveragePrecision:
         """
         from pycocotools.cocoeval import COCOeval
 
-        found: dict[str, float] = {}
+        scores: dict[str, float] = {}
         with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress
-            wanted, predicted = self._coco(self._wanted), self._coco(self._found)
+            targets, predicted = self._coco(self._targets), self._coco(self._predictions)
             for kind, name in (("bbox", "box"), ("segm", "mask"))[: 1 + self.masks]:
-                judge = COCOeval(wanted, predicted, kind)
-                judge.evaluate()
-                judge.accumulate()
+                evaluation = COCOeval(targets, predicted, kind)
+                evaluation.evaluate()
+                evaluation.accumulate()
                 # [IoU, recall, class]: of all sizes, at most 100 findings an image
-                precision = judge.eval["precision"][..., 0, -1]
+                precision = evaluation.eval["precision"][..., 0, -1]
                 for key, rows in (("ap", slice(None)), ("ap50", slice(0, 1)), ("ap75", slice(5, 6))):
                     known = precision[rows][precision[rows] > -1]  # -1: nothing of that class is wanted
-                    found[f"{key}_{name}"] = float(known.mean()) if len(known) else float("nan")
-        return found
+                    scores[f"{key}_{name}"] = float(known.mean()) if len(known) else float("nan")
+        return scores
 
     def _notes(self, image_id: int, objects: Detected | Detections) -> list[dict[str, Any]]:
         boxes, class_ids, masks = objects.boxes, objects.class_ids, objects.masks

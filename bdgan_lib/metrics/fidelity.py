@@ -62,8 +62,8 @@ def coverage(generated: NDArray[np.floating], real: NDArray[np.floating], neighb
         raise BdganError(f"{len(real)} real samples have no {neighbours}-th neighbour; give more of them")
     near = 0
     for rows in _batches(real):
-        own = np.partition(cdist(rows, real), neighbours, 1)[:, neighbours]  # the 0th is itself
-        near += (cdist(rows, generated).min(1) <= own).sum()
+        radius = np.partition(cdist(rows, real), neighbours, 1)[:, neighbours]  # the 0th is itself
+        near += (cdist(rows, generated).min(1) <= radius).sum()
     return float(near / len(real))
 
 

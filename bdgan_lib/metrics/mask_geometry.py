@@ -36,12 +36,12 @@ def mask_statistics(masks: Labels, batch_size: int = 500) -> dict[str, NDArray[n
 
     Without any foreground IN, MI and BI are 0 and the others NaN. Memory grows with the batch alone.
     """
-    found: dict[str, list[NDArray[np.float64]]] = {name: [] for name in COLUMNS}
+    statistics: dict[str, list[NDArray[np.float64]]] = {name: [] for name in COLUMNS}
     for first in range(0, len(masks), batch_size):
         shown = foreground(masks[first : first + batch_size])
         for name, values in zip(COLUMNS, (_instances(shown), *_areas(shown), *_polygons(shown)), strict=True):
-            found[name].append(values)
-    return {name: np.concatenate(values) if values else np.zeros(0) for name, values in found.items()}
+            statistics[name].append(values)
+    return {name: np.concatenate(values) if values else np.zeros(0) for name, values in statistics.items()}
 
 
 def centres(masks: Labels) -> NDArray[np.float64]:
@@ -58,8 +58,8 @@ def boxes(masks: Labels) -> NDArray[np.int64]:
     shown = foreground(masks)
     lines = [shown.max(1), shown.max(2)]  # columns and rows with any
     spans = [(s.argmax(1), s.shape[1] - s[:, ::-1].argmax(1)) for s in lines]
-    found = np.stack([spans[0][0], spans[1][0], spans[0][1], spans[1][1]], 1)
-    return np.where(lines[0].any(1)[:, None], found, 0)
+    corners = np.stack([spans[0][0], spans[1][0], spans[0][1], spans[1][1]], 1)
+    return np.where(lines[0].any(1)[:, None], corners, 0)
 
 
 def _instances(shown: NDArray[np.bool_]) -> NDArray[np.float64]:

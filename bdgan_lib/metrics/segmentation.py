@@ -7,13 +7,13 @@ from bdgan_lib.core.types import UNLABELLED, BdganError
 
 
 def confusion(
-    predicted: NDArray[np.integer], wanted: NDArray[np.integer], num_labels: int
+    predicted: NDArray[np.integer], target: NDArray[np.integer], num_labels: int
 ) -> NDArray[np.int64]:
     """Pixel counts [num_labels, num_labels]: rows are wanted labels, columns predicted; 255 is left out."""
-    if predicted.shape != wanted.shape:
-        raise BdganError(f"predictions {predicted.shape} and labels {wanted.shape} differ in shape")
-    used = wanted != UNLABELLED
-    p, w = predicted[used].astype(np.int64), wanted[used].astype(np.int64)
+    if predicted.shape != target.shape:
+        raise BdganError(f"predictions {predicted.shape} and labels {target.shape} differ in shape")
+    used = target != UNLABELLED
+    p, w = predicted[used].astype(np.int64), target[used].astype(np.int64)
     for what, labels in (("predicted", p), ("wanted", w)):
         strangers = labels[(labels < 0) | (labels >= num_labels)]
         if len(strangers):
@@ -28,8 +28,8 @@ def areas(counts: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def iou_of_areas(areas: NDArray[np.number]) -> NDArray[np.float64]:
     """Intersection over union of each label, in [0, 1], from its areas; NaN for one that neither side has."""
-    both, predicted, wanted = areas.astype(float)
-    either = predicted + wanted - both
+    both, predicted, target = areas.astype(float)
+    either = predicted + target - both
     return np.divide(both, either, out=np.full(len(both), np.nan), where=either > 0)
 
 
@@ -38,7 +38,7 @@ def iou(counts: NDArray[np.int64]) -> NDArray[np.float64]:
     return iou_of_areas(areas(counts))
 
 
-def mean_iou(predicted: NDArray[np.integer], wanted: NDArray[np.integer], num_labels: int) -> float:
+def mean_iou(predicted: NDArray[np.integer], target: NDArray[np.integer], num_labels: int) -> float:
     """Mean IoU over the labels that occur, in [0, 1]; NaN if no pixel is labelled."""
-    scores = iou(confusion(predicted, wanted, num_labels))
+    scores = iou(confusion(predicted, target, num_labels))
     return float(np.nanmean(scores)) if not np.isnan(scores).all() else float("nan")

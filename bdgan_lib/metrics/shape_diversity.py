@@ -17,18 +17,18 @@ def shape_diversity(masks: Labels, class_ids: NDArray[np.integer]) -> NDArray[np
     masks: [N, H, W], foreground where > 0; two empty masks are the same shape. Classes are those that occur,
     in order; BdganError for one with a single mask.
     """
-    found = []
+    diversities = []
     for class_id in np.unique(class_ids):
-        own = masks[class_ids == class_id] > 0
-        if len(own) < 2:
+        of_class = masks[class_ids == class_id] > 0
+        if len(of_class) < 2:
             raise BdganError(f"class {class_id} has a single mask; give two or more of each class")
-        flat = own.reshape(len(own), -1).astype(np.float32)
+        flat = of_class.reshape(len(of_class), -1).astype(np.float32)
         both = flat @ flat.T
         either = flat.sum(1)[:, None] + flat.sum(1)[None] - both
         same = np.divide(both, either, out=np.ones_like(both), where=either > 0)
         pairs = np.triu_indices(len(flat), 1)
-        found.append(float(1 - same[pairs].mean(dtype=np.float64)))
-    return np.array(found)
+        diversities.append(float(1 - same[pairs].mean(dtype=np.float64)))
+    return np.array(diversities)
 
 
 def aligned(masks: Labels) -> NDArray[np.bool_]:
@@ -37,7 +37,7 @@ def aligned(masks: Labels) -> NDArray[np.bool_]:
     What is left is shape, without place and size. Masks without foreground are left out.
     """
     shown = foreground(masks)
-    found = []
+    canvases = []
     for mask, (left, top, right, bottom) in zip(shown, boxes(shown), strict=True):
         if right > left:
             cut = mask[top:bottom, left:right].astype(np.uint8)
@@ -47,8 +47,8 @@ def aligned(masks: Labels) -> NDArray[np.bool_]:
             canvas[y : y + height, x : x + width] = cv2.resize(
                 cut, (width, height), interpolation=cv2.INTER_NEAREST
             )
-            found.append(canvas)
-    return np.array(found, bool).reshape(-1, CANVAS, CANVAS)
+            canvases.append(canvas)
+    return np.array(canvases, bool).reshape(-1, CANVAS, CANVAS)
 
 
 def chamfer_diversity(masks: Labels, class_ids: NDArray[np.integer]) -> NDArray[np.float64]:
@@ -59,7 +59,7 @@ def chamfer_diversity(masks: Labels, class_ids: NDArray[np.integer]) -> NDArray[
     (distance to the border of b) is the product of two sums, so time and memory grow with N, not with N².
     Classes are those that occur, in order; BdganError for one with fewer than two shapes.
     """
-    found = []
+    diversities = []
     for class_id in np.unique(class_ids):
         shapes = aligned(masks[class_ids == class_id]).astype(np.uint8)
         if len(shapes) < 2:
@@ -70,8 +70,8 @@ def chamfer_diversity(masks: Labels, class_ids: NDArray[np.integer]) -> NDArray[
             border += edge / edge.sum()
             distance += cv2.distanceTransform(1 - edge, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
         pairs = len(shapes) * (len(shapes) - 1)  # a shape is at distance 0 from itself
-        found.append(float((border * distance).sum() / pairs / CANVAS))
-    return np.array(found)
+        diversities.append(float((border * distance).sum() / pairs / CANVAS))
+    return np.array(diversities)
 
 
 def mean_shapes(

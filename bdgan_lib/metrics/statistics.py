@@ -62,6 +62,6 @@ def bootstrap_interval(
     quantiles over the draws; the same seed gives the same interval.
     """
     noise = np.random.default_rng(seed)
-    found = [statistic(noise.integers(count, size=count)) for _ in range(draws)]
-    low, high = np.quantile(found, (0.025, 0.975))
+    draws_of_statistic = [statistic(noise.integers(count, size=count)) for _ in range(draws)]
+    low, high = np.quantile(draws_of_statistic, (0.025, 0.975))
     return float(low), float(high)

@@ -11,10 +11,10 @@ from bdgan_lib.metrics.statistics import bootstrap_interval
 
 
 def image_counts(
-    predicted: NDArray[np.integer], wanted: NDArray[np.integer], num_labels: int
+    predicted: NDArray[np.integer], target: NDArray[np.integer], num_labels: int
 ) -> NDArray[np.int64]:
     """Confusion counts of every image, [N, num_labels, num_labels], of labels [N, H, W]."""
-    return np.stack([confusion(p, w, num_labels) for p, w in zip(predicted, wanted, strict=True)])
+    return np.stack([confusion(p, w, num_labels) for p, w in zip(predicted, target, strict=True)])
 
 
 def error_rates(counts: NDArray[np.integer]) -> NDArray[np.float64]:
@@ -23,16 +23,16 @@ def error_rates(counts: NDArray[np.integer]) -> NDArray[np.float64]:
     return 1 - right / np.maximum(counts.sum((1, 2)), 1)
 
 
-def rank_correlation(doubt: NDArray[np.floating], errors: NDArray[np.floating]) -> float:
+def rank_correlation(uncertainty: NDArray[np.floating], errors: NDArray[np.floating]) -> float:
     """Spearman's, in [-1, 1]: 1 if the images' doubt [N] orders them as their true errors [N] do."""
-    return float(spearmanr(doubt, errors).statistic)
+    return float(spearmanr(uncertainty, errors).statistic)
 
 
 def kept_miou(
-    counts: NDArray[np.integer], doubt: NDArray[np.floating], dropped: Sequence[float]
+    counts: NDArray[np.integer], uncertainty: NDArray[np.floating], dropped: Sequence[float]
 ) -> list[float]:
     """Mean IoU of what is kept when a share of the images, those with the largest doubt, is dropped."""
-    order = np.argsort(doubt, kind="stable")
+    order = np.argsort(uncertainty, kind="stable")
     return [
         float(np.nanmean(iou(counts[order[: max(1, round(len(order) * (1 - share)))]].sum(0))))
         for share in dropped
@@ -41,7 +41,7 @@ def kept_miou(
 
 def drop_gain(
     counts: NDArray[np.integer],
-    doubt: NDArray[np.floating],
+    uncertainty: NDArray[np.floating],
     share: float = 0.1,
     draws: int = 1_000,
     seed: int = 0,
@@ -49,7 +49,7 @@ def drop_gain(
     """What dropping that share adds to the mean IoU, with its 95% bootstrap interval over images."""
 
     def gain(chosen: NDArray[np.integer]) -> float:
-        every, kept = kept_miou(counts[chosen], doubt[chosen], (0.0, share))
+        every, kept = kept_miou(counts[chosen], uncertainty[chosen], (0.0, share))
         return kept - every
 
-    return gain(np.arange(len(doubt))), *bootstrap_interval(gain, len(doubt), draws, seed)
+    return gain(np.arange(len(uncertainty))), *bootstrap_interval(gain, len(uncertainty), draws, seed)

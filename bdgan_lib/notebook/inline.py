@@ -24,13 +24,13 @@ def describe_figures() -> None:
 def alt_text(figure: Figure) -> str:
     """What a figure says of itself: its titles, or else its axes, rows and lines."""
     heads = [figure.get_suptitle(), *(axes.get_title() for axes in figure.axes)]
-    found = [text for text in heads if text]
+    parts = [text for text in heads if text]
     for axes in figure.axes:
-        found += [label for label in (axes.get_xlabel(), axes.get_ylabel()) if label]
-        found += [str(label) for label in axes.get_legend_handles_labels()[1]]
+        parts += [label for label in (axes.get_xlabel(), axes.get_ylabel()) if label]
+        parts += [str(label) for label in axes.get_legend_handles_labels()[1]]
         ticks = [tick.get_text() for tick in axes.get_yticklabels()]
-        found += [tick for tick in ticks if any(map(str.isalpha, tick)) and "$" not in tick]
-    words = dict.fromkeys(" ".join(text.split()) for text in found)
+        parts += [tick for tick in ticks if any(map(str.isalpha, tick)) and "$" not in tick]
+    words = dict.fromkeys(" ".join(text.split()) for text in parts)
     return "Figure: " + "; ".join(words) if words else "Figure without a title"
 
 

@@ -27,22 +27,22 @@ class Entry(NamedTuple):
         """Name of its files, without their endings."""
         return f"{self.number}_{self.name}"
 
-    def drawn(self, material: FigureData) -> Figure:
+    def drawn(self, data: FigureData) -> Figure:
         """The figure; a table as a picture."""
-        found = self.make(material)
-        return picture(found) if isinstance(found, list) else found
+        made = self.make(data)
+        return picture(made) if isinstance(made, list) else made
 
 
 def _curve(draw: Callable[[Any], Figure], experiment: str) -> Callable[[FigureData], Figure]:
-    return lambda material: draw(material.result(experiment))
+    return lambda data: draw(data.result(experiment))
 
 
 def _table(rows: Callable[[Any], list[Row]], experiment: str) -> Callable[[FigureData], list[Row]]:
-    return lambda material: rows(material.result(experiment))
+    return lambda data: rows(data.result(experiment))
 
 
-def _published(material: FigureData) -> list[Row]:
-    return tables.published({name: material.result(name) for name in PUBLISHED})
+def _published(data: FigureData) -> list[Row]:
+    return tables.published({name: data.result(name) for name in PUBLISHED})
 
 
 PUBLISHED = ("table2", "set-size", "online", "analysis")

@@ -20,12 +20,12 @@ CONVERGING = ("random", "supervised", "simclr", "simclr + branch", "random + bra
 
 def set_size(result: Result) -> Figure:
     """mIoU against the number of synthetic images, and where it crosses the labels they came from."""
-    sizes, found = size_curve(result)
-    runs = np.array([found[str(n),] for n in sizes]).T
+    sizes, by_set = size_curve(result)
+    runs = np.array([by_set[str(n),] for n in sizes]).T
     levels = {
-        "60 annotated samples": found["Synthetic-annotated",].mean(),
-        f"{sizes[0]} rendered, exact": found[f"rendered {sizes[0]}",].mean(),
-        f"{sizes[-1]:,} rendered, exact": found[f"rendered {sizes[-1]}",].mean(),
+        "60 annotated samples": by_set["Synthetic-annotated",].mean(),
+        f"{sizes[0]} rendered, exact": by_set[f"rendered {sizes[0]}",].mean(),
+        f"{sizes[-1]:,} rendered, exact": by_set[f"rendered {sizes[-1]}",].mean(),
     }
     figure = lines({"BigGAN-sim": runs}, sizes, "synthetic images", METRIC, levels, log=True)
     met = crossing(sizes, runs.mean(0), levels["60 annotated samples"])
@@ -38,53 +38,54 @@ def set_size(result: Result) -> Figure:
 
 def backbone(result: Result) -> Figure:
     """mIoU of three network sizes without and with a synthetic set."""
-    found = averaged(scores(result))
+    by_backbone = averaged(scores(result))
     groups: dict[str, dict[str, list[float]]] = {}
-    for (size, name), runs in found.items():
+    for (size, name), runs in by_backbone.items():
         groups.setdefault(size, {})[name] = list(runs)
     return dots(groups, METRIC, "")
 
 
 def initialisations(result: Result) -> Figure:
     """mIoU of each initialisation without and with either synthetic set."""
-    found, inits = averaged(scores(result)), gains(result, "+ BigGAN-sim")
+    by_set, inits = averaged(scores(result)), gains(result, "+ BigGAN-sim")
     names = ("Synthetic-annotated", "+ BigGAN-sim", "+ VQGAN-sim")
-    return dots({i: {n: list(found[i, n]) for n in names} for i in inits}, "mIoU, mean over five tasks", "")
+    return dots({i: {n: list(by_set[i, n]) for n in names} for i in inits}, "mIoU, mean over five tasks", "")
 
 
 def convergence(result: Result) -> Figure:
     """Detection on scenes while the detector learns, from several starts."""
     end = {init: runs for (init, world), runs in scores(result, "ap_box").items() if world == "scenes"}
     on_the_way = [scores(result, f"ap_box after {mark}") for mark in EVALUATION_STEPS]
-    runs = {i: np.array([*(found[i, "scenes"] for found in on_the_way), end[i]]).T for i in CONVERGING}
+    runs = {i: np.array([*(at_step[i, "scenes"] for at_step in on_the_way), end[i]]).T for i in CONVERGING}
     return lines(runs, [*EVALUATION_STEPS, DetectConfig().steps], "steps of 8 images", "box AP on scenes")
 
 
 def chest(result: Result) -> Figure:
     """Segmentation of chests with a frozen backbone, against the share of labels."""
-    found, shares = scores(result), (1, 5, 10, 100)
-    runs = {i: np.array([found[i, f"chest {s}%"] for s in shares]).T for i in CONVERGING}
+    by_share, shares = scores(result), (1, 5, 10, 100)
+    runs = {i: np.array([by_share[i, f"chest {s}%"] for s in shares]).T for i in CONVERGING}
     return lines(runs, shares, "% of labels", "mIoU on chests", log=True)
 
 
 def filters(result: Result) -> Figure:
     """mIoU against the share that a filter drops, at the same number of images."""
-    found, shares = averaged(scores(result)), (0.1, 0.3, 0.5)
+    by_filter, shares = averaged(scores(result)), (0.1, 0.3, 0.5)
     curves = {
         "disputed, one threshold": "divergence",
         "disputed, one for each class": "divergence by class",
         "doubted, one threshold": "confidence",
         "doubted, one for each class": "confidence by class",
     }
-    start = found["divergence 0.0",]
+    start = by_filter["divergence 0.0",]
     runs = {
-        what: np.array([start, *(found[f"{name} {s}",] for s in shares)]).T for what, name in curves.items()
+        what: np.array([start, *(by_filter[f"{name} {s}",] for s in shares)]).T
+        for what, name in curves.items()
     }
     return lines(runs, (0.0, *shares), "share dropped", METRIC)
 
 
 def labels_per_class(result: Result) -> Figure:
     """mIoU against the labels per class that taught the label head."""
-    found = averaged(scores(result))
-    counts = [int(name) for (name,) in found]
-    return lines({"BigGAN-sim": np.array(list(found.values())).T}, counts, "labels per class", METRIC)
+    by_labels = averaged(scores(result))
+    counts = [int(name) for (name,) in by_labels]
+    return lines({"BigGAN-sim": np.array(list(by_labels.values())).T}, counts, "labels per class", METRIC)

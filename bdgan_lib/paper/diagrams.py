@@ -18,14 +18,14 @@ GROUND, LEARNT, FROZEN = "#FFFFFF", "#FBE3D0", "#D6E6F2"  # what is learnt is wa
 SHOWN = 4  # pictures on each side
 
 
-def overview(material: FigureData) -> Figure:
+def overview(data: FigureData) -> Figure:
     """From a generator and five labels per class to a labelled set and what it teaches."""
-    profile, few, many = material.profile, material.annotated, material.biggan_sim
+    profile, few, many = data.profile, data.annotated, data.biggan_sim
     ids = np.unique(few.class_ids)
     every = ids[np.linspace(0, len(ids) - 1, SHOWN).astype(int)]
     labelled = [few.of(k, 1) for k in every]
-    fresh = [many.of(k, 1) for k in every]
-    sample = material.work.generator.sample(
+    synthetic = [many.of(k, 1) for k in every]
+    sample = data.workspace.generator.sample(
         torch.from_numpy(few.class_ids[:1]), torch.tensor([0]), profile.sampling
     )
     sheet = Diagram(10.5, 2.9)
@@ -35,7 +35,7 @@ def overview(material: FigureData) -> Figure:
     head = sheet.box((3.9, 1.6, 1.3, 0.9), "label head\n(learnt)", LEARNT)
     masks = [overlay(c.images[0], c.masks[0]) for c in labelled]
     taught = sheet.pictures((3.1, 0.3, 2.9, 0.8), masks, SHOWN, f"{len(few.images)} images labelled by hand")
-    pictures = [c.images[0] for c in fresh] + [overlay(c.images[0], c.masks[0]) for c in fresh]
+    pictures = [c.images[0] for c in synthetic] + [overlay(c.images[0], c.masks[0]) for c in synthetic]
     made = sheet.pictures((5.8, 1.4, 2.6, 1.3), pictures, SHOWN, "endless images with labels")
     network = sheet.box((9.0, 1.6, 1.4, 0.9), "segmentation\nnetworks\n(learnt)", LEARNT)
     for start, end in ((generator, known), (known, head), (head, made), (made, network)):
@@ -48,9 +48,9 @@ def _enlarged(picture: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     return picture.repeat(side // len(picture), 0).repeat(side // len(picture), 1)
 
 
-def label_head(material: FigureData) -> Figure:
+def label_head(data: FigureData) -> Figure:
     """Which blocks the label head reads, at which sides it mixes them, what comes out."""
-    generator, classes = material.work.generator, len(material.profile.classes)
+    generator, classes = data.workspace.generator, len(data.profile.classes)
     blocks = tuple((name, channels, side) for name, (channels, side) in generator.blocks.items())
     head = FastHead(HeadConfig(blocks, classes))
     sheet, column, last = Diagram(10.5, 3.6), 0.2, None
@@ -68,20 +68,22 @@ def label_head(material: FigureData) -> Figure:
     assert last is not None
     labels = sheet.box((column, 0.4, 1.6, 0.6), f"labels\n{head.image_side}²", GROUND)
     sheet.arrow(last, labels)
-    chosen = material.biggan_sim.of(material.profile.labelled[0], 1)
+    chosen = data.biggan_sim.of(data.profile.labelled[0], 1)
     masks = [chosen.images[0], colour_mask(chosen.masks[0])]
     sheet.pictures((column, 2.35, 2.0, 1.0), masks, 2, "image and labels of one sample")
     return sheet.figure
 
 
-def branch(material: FigureData) -> Figure:
+def branch(data: FigureData) -> Figure:
     """Self-supervised learning on unlabelled pictures, with a segmentation branch on synthetic ones."""
-    ids = material.profile.labelled
-    found = material.real.of(ids[0], 1) if material.profile.exact else material.annotated
-    made = material.biggan_sim.of(ids[:2][-1], 2)
+    ids = data.profile.labelled
+    annotated = data.real.of(ids[0], 1) if data.profile.exact else data.annotated
+    made = data.biggan_sim.of(ids[:2][-1], 2)
     stream = torch.Generator().manual_seed(0)
-    config = ViewConfig(material.profile.image_size)
-    views = [to_uint8(draw_views(from_uint8(found.images[:1]), config, stream).images)[0] for _ in range(2)]
+    config = ViewConfig(data.profile.image_size)
+    views = [
+        to_uint8(draw_views(from_uint8(annotated.images[:1]), config, stream).images)[0] for _ in range(2)
+    ]
     sheet = Diagram(10.0, 3.6)
     unlabelled = sheet.pictures((0.2, 2.3, 2.0, 1.0), views, 2, "two views of an unlabelled image")
     labelled = [made.images[0], overlay(made.images[0], made.masks[0])]

@@ -20,6 +20,7 @@ from bdgan_lib.profiles import Profile, load_profile
 from bdgan_lib.training.supervised import FitConfig, fit, predict, seeded
 from bdgan_lib.workspace import Workspace
 
+_KEY = "found"  # of the predictions in their file
 STEPS = 480  # batches of 16: as long as the experiments learn to name all classes
 
 
@@ -40,23 +41,23 @@ class Pictures(NamedTuple):
 class FigureData:
     """Made in the workspace on first use, found there again."""
 
-    work: Workspace
+    workspace: Workspace
     images_per_class: int = 100
     results: Path | None = None  # of `bdgan experiment --out`; first asked, before what ships
 
     @property
     def profile(self) -> Profile:
-        return self.work.profile
+        return self.workspace.profile
 
     @cached_property
     def second(self) -> Workspace:
         """The second generator's; its head is notebook 04's where that ran."""
-        return Workspace(self.profile.second, self.work.folder / "vqgan", self.work.device)
+        return Workspace(self.profile.second, self.workspace.folder / "vqgan", self.workspace.device)
 
     @property
     def has_second(self) -> bool:
         """Whether VQGAN-sim can be had: on ImageNet, where it costs gigabytes, if notebook 04 left a head."""
-        return self.profile.exact or (self.work.folder / "vqgan/head/head.json").exists()
+        return self.profile.exact or (self.workspace.folder / "vqgan/head/head.json").exists()
 
     @property
     def tested_on(self) -> str:
@@ -67,15 +68,15 @@ class FigureData:
         """An experiment's: of `results` if it is there, else the shipped one, which is the pocket world's."""
         path = self.results / f"{name}.json" if self.results else None
         if path and path.exists():
-            found: dict[str, Any] = json.loads(path.read_text("utf-8"))
-            return found
+            record: dict[str, Any] = json.loads(path.read_text("utf-8"))
+            return record
         return (self.profile if self.profile.exact else load_profile("pocket")).experiment(name)
 
     @cached_property
     def annotated(self) -> Pictures:
         """Synthetic-annotated."""
-        found, class_ids = annotated(self.profile, device=self.work.device)
-        return Pictures(found.images, (found.masks > 0).astype(np.uint8), class_ids)
+        labelled_set, class_ids = annotated(self.profile, device=self.workspace.device)
+        return Pictures(labelled_set.images, (labelled_set.masks > 0).astype(np.uint8), class_ids)
 
     @cached_property
     def biggan_sim(self) -> Pictures:
@@ -86,37 +87,39 @@ class FigureData:
     def vqgan_sim(self) -> Pictures:
         """The same of the second generator, whose head learned from the first one's labels."""
         if not self.has_second:
-            raise BdganError(f"no head of {self.profile.second.name} in {self.work.folder}: run notebook 04")
+            raise BdganError(
+                f"no head of {self.profile.second.name} in {self.workspace.folder}: run notebook 04"
+            )
         return Pictures(*self.second.synthetic(self.images_per_class).arrays())
 
     @cached_property
     def real(self) -> Pictures:
         """Real-annotated, as many."""
-        found = self.profile.real(self.images_per_class * len(self.profile.classes))
-        return Pictures(found.images, found.masks, found.class_ids)
+        scenes = self.profile.real(self.images_per_class * len(self.profile.classes))
+        return Pictures(scenes.images, scenes.masks, scenes.class_ids)
 
     @cached_property
     def test(self) -> LabelledSet:
         """The test images of the task that names every labelled class, with their labels."""
-        return test_set(self.profile.name, self.profile.every_class, self.work.device)
+        return test_set(self.profile.name, self.profile.every_class, self.workspace.device)
 
     @cached_property
     def predictions(self) -> NDArray[np.unsignedinteger]:
         """What a network taught on BigGAN-sim says of the test images, [N, H, W]."""
-        path = self.work.folder / f"predictions_{self._biggan_set.folder.name}.npz"
+        path = self.workspace.folder / f"predictions_{self._biggan_set.folder.name}.npz"
         if not path.exists():
             images, masks, class_ids = self.biggan_sim
-            task, device = self.profile.every_class, self.work.device
+            task, device = self.profile.every_class, self.workspace.device
             network = seeded(lambda: segmenter("pocket-10", len(task.labels)), 0)
             config = FitConfig(STEPS, min(16, len(images)), 6e-3)
             labels = task.masks(class_masks(masks, class_ids))
             fit(network, images, labels, config, device, "network for predictions")
-            said = predict(network, self.test.images, device=device).argmax(1).numpy()
+            predicted = predict(network, self.test.images, device=device).argmax(1).numpy()
             with atomic_file(path) as file:
-                np.savez_compressed(file, found=said.astype(labels.dtype))
-        found: NDArray[np.unsignedinteger] = np.load(path)["found"]
-        return found
+                np.savez_compressed(file, **{_KEY: predicted.astype(labels.dtype)})
+        predicted: NDArray[np.unsignedinteger] = np.load(path)[_KEY]
+        return predicted
 
     @cached_property
     def _biggan_set(self) -> ShardedSet:
-        return self.work.synthetic(self.images_per_class)
+        return self.workspace.synthetic(self.images_per_class)

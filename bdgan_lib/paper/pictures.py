@@ -14,33 +14,33 @@ from bdgan_lib.visualization.plots import mean_layout
 from bdgan_lib.visualization.sheets import best_and_worst, labelled_sheet, sheet
 
 
-def teaser(material: FigureData) -> Figure:
+def teaser(data: FigureData) -> Figure:
     """Two synthetic images of each class with their labels."""
-    chosen = [material.biggan_sim.of(k, 2) for k in material.profile.shown]
+    chosen = [data.biggan_sim.of(k, 2) for k in data.profile.shown]
     images = np.concatenate([[c.images[i] for c in chosen] for i in range(2)])
     masks = np.concatenate([[c.masks[i] for c in chosen] for i in range(2)])
     return labelled_sheet(images, masks, len(chosen))
 
 
-def layout(material: FigureData) -> Figure:
+def layout(data: FigureData) -> Figure:
     """Mean masks and centres of mass of each class: of the labels, of both synthetic sets, of real ones.
 
     A row for every set that the profile has.
     """
-    rows = {"Synthetic-\nannotated": material.annotated, "BigGAN-sim": material.biggan_sim}
-    if material.has_second:
-        rows["VQGAN-sim"] = material.vqgan_sim
-    if material.profile.exact:
-        rows["Real-\nannotated"] = material.real
-    return mean_layout({name: (p.masks, p.class_ids) for name, p in rows.items()}, material.profile.shown)
+    rows = {"Synthetic-\nannotated": data.annotated, "BigGAN-sim": data.biggan_sim}
+    if data.has_second:
+        rows["VQGAN-sim"] = data.vqgan_sim
+    if data.profile.exact:
+        rows["Real-\nannotated"] = data.real
+    return mean_layout({name: (p.masks, p.class_ids) for name, p in rows.items()}, data.profile.shown)
 
 
-def shapes(material: FigureData, clusters: int = 5) -> Figure:
+def shapes(data: FigureData, clusters: int = 5) -> Figure:
     """The mean shapes of each class in BigGAN-sim, the commonest first."""
-    names = material.profile.shown
+    names = data.profile.shown
     figure, panels = plt.subplots(clusters, len(names), figsize=(0.85 * len(names), 0.85 * clusters + 0.3))
     for column, (class_id, name) in zip(panels.T, names.items(), strict=True):
-        means, sizes = mean_shapes(material.biggan_sim.of(class_id).masks, clusters)
+        means, sizes = mean_shapes(data.biggan_sim.of(class_id).masks, clusters)
         for axes, mean, size in zip(column, means, sizes, strict=True):
             axes.imshow(mean, cmap="cividis", vmin=0, vmax=1)
             axes.text(2, 2, f"{size / sizes.sum():.0%}", color="white", fontsize=6, va="top")
@@ -51,21 +51,24 @@ def shapes(material: FigureData, clusters: int = 5) -> Figure:
     return figure
 
 
-def predictions(material: FigureData) -> Figure:
+def predictions(data: FigureData) -> Figure:
     """Test images whose foreground the network finds best and worst."""
-    found, test = material.predictions, material.test
-    scores = [mean_iou(f > 0, w > 0, 2) for f, w in zip(found, test.masks, strict=True)]
-    return best_and_worst(test.images, found, test.masks.astype(np.uint8), np.array(scores))
+    predicted, test = data.predictions, data.test
+    scores = [mean_iou(f > 0, w > 0, 2) for f, w in zip(predicted, test.masks, strict=True)]
+    return best_and_worst(test.images, predicted, test.masks.astype(np.uint8), np.array(scores))
 
 
-def qualitative(material: FigureData) -> Figure:
+def qualitative(data: FigureData) -> Figure:
     """A test image of every class, the network's labels and the true ones; a colour for each class."""
-    found, test = material.predictions, material.test
-    own = np.where(test.masks == UNLABELLED, 0, test.masks).max((1, 2))  # the label of an image's class
+    predicted, test = data.predictions, data.test
+    image_labels = np.where(test.masks == UNLABELLED, 0, test.masks).max(
+        (1, 2)
+    )  # the label of an image's class
     chosen = [
-        np.flatnonzero(own == label)[:4][-1] for label in evenly_spaced(np.unique(own[own > 0]).tolist())
+        np.flatnonzero(image_labels == label)[:4][-1]
+        for label in evenly_spaced(np.unique(image_labels[image_labels > 0]).tolist())
     ]
     pictures = list(test.images[chosen])
-    for masks in (found, test.masks):
+    for masks in (predicted, test.masks):
         pictures += [overlay(test.images[i], masks[i].astype(np.uint8), 0.7) for i in chosen]
     return sheet(pictures, len(chosen), rows=("image", "prediction", "truth"))

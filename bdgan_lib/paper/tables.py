@@ -51,15 +51,15 @@ def statistics(result: Result) -> list[Row]:
 
 def table2(result: Result) -> list[Row]:
     """Table 2: every initialisation, mean over the tasks, without and with a synthetic set."""
-    found = averaged(scores(result))
+    by_set = averaged(scores(result))
     more = {added: gains(result, added) for added in ("+ BigGAN-sim", "+ VQGAN-sim")}
     return [
         {
             "initialisation": init,
-            "annotated alone": spread(found[init, "Synthetic-annotated"]),
-            "+ BigGAN-sim": spread(found[init, "+ BigGAN-sim"]),
+            "annotated alone": spread(by_set[init, "Synthetic-annotated"]),
+            "+ BigGAN-sim": spread(by_set[init, "+ BigGAN-sim"]),
             "gain ": more["+ BigGAN-sim"][init],
-            "+ VQGAN-sim": spread(found[init, "+ VQGAN-sim"]),
+            "+ VQGAN-sim": spread(by_set[init, "+ VQGAN-sim"]),
             "gain": more["+ VQGAN-sim"][init],
             "paper": PAPER_TABLE2.get(init, ""),
         }
@@ -69,51 +69,54 @@ def table2(result: Result) -> list[Row]:
 
 def by_task(result: Result) -> list[Row]:
     """Table 2 task by task: annotated alone → with BigGAN-sim."""
-    found = scores(result)
-    rows: dict[str, Row] = {init: {"initialisation": init} for init, *_ in found}
-    for init, name, task in found:
+    by_task_and_set = scores(result)
+    rows: dict[str, Row] = {init: {"initialisation": init} for init, *_ in by_task_and_set}
+    for init, name, task in by_task_and_set:
         if name == "+ BigGAN-sim":
-            alone, more = found[init, "Synthetic-annotated", task], found[init, name, task]
+            alone, more = (
+                by_task_and_set[init, "Synthetic-annotated", task],
+                by_task_and_set[init, name, task],
+            )
             rows[init][task] = f"{alone.mean():.3f} → {more.mean():.3f}"
     return list(rows.values())
 
 
 def backbones(result: Result) -> list[Row]:
     """What a synthetic set adds to networks of three sizes."""
-    found = averaged(scores(result))
+    by_backbone = averaged(scores(result))
     return [
         {
             "backbone": size,
-            "annotated alone": spread(found[size, "Synthetic-annotated"]),
+            "annotated alone": spread(by_backbone[size, "Synthetic-annotated"]),
             "+ BigGAN-sim": spread(runs),
-            "gain": difference(runs, found[size, "Synthetic-annotated"]),
+            "gain": difference(runs, by_backbone[size, "Synthetic-annotated"]),
         }
-        for (size, name), runs in found.items()
+        for (size, name), runs in by_backbone.items()
         if name == "+ BigGAN-sim"
     ]
 
 
 def filters(result: Result) -> list[Row]:
     """Every filter and truncation, less nothing dropped."""
-    found = averaged(scores(result))
-    base = found["divergence 0.0",]
+    by_filter = averaged(scores(result))
+    base = by_filter["divergence 0.0",]
     return [
         {"images": name, "mIoU": spread(runs), "less unfiltered": difference(runs, base)}
-        for (name,), runs in found.items()
+        for (name,), runs in by_filter.items()
     ]
 
 
 def online(result: Result) -> list[Row]:
     """Table 8: stored images against fresh ones in every step."""
-    found = averaged(scores(result))
+    by_set = averaged(scores(result))
     return [
         {
             "images": name,
             "mIoU": spread(runs),
-            "online less this": "" if name == "online" else difference(found["online",], runs),
+            "online less this": "" if name == "online" else difference(by_set["online",], runs),
             "paper": PAPER_ONLINE.get(name, ""),
         }
-        for (name,), runs in found.items()
+        for (name,), runs in by_set.items()
     ]
 
 
@@ -135,7 +138,7 @@ def published(results: Mapping[str, Result]) -> list[Row]:
     labels = curve["Synthetic-annotated",].mean()
     met = crossing(sizes, [curve[str(n),].mean() for n in sizes], labels)
     late = difference(curve[str(sizes[-1]),], curve[str(sizes[len(sizes) // 3]),])
-    fresh = averaged(scores(results["online"]))
+    online_scores = averaged(scores(results["online"]))
     stats = {row["set"]: row for row in statistics(results["analysis"])}
     ours = lambda name, column: str(stats[name][column]).split("\n")[0]
     return [
@@ -152,6 +155,6 @@ def published(results: Mapping[str, Result]) -> list[Row]:
              f"{met:,.0f} reach 60" if met else "none"),
             ("ten times more of them (here thirty)", "about +7 points",
              f"{late} from {sizes[len(sizes) // 3]:,} on"),
-            ("offline → online", "59.0 → 60.4", str(difference(fresh["online",], fresh["offline 400",]))),
+            ("offline → online", "59.0 → 60.4", str(difference(online_scores["online",], online_scores["offline 400",]))),
         )
     ]  # fmt: skip

@@ -25,16 +25,16 @@ Record = dict[str, str]
 
 def chosen(only: Iterable[str] = ()) -> list[Entry]:
     """Entries by number ("fig6") or name ("mean-shapes"), all of them without any; BdganError for others."""
-    wanted = list(only)
+    keys = list(only)
     known = {key: entry for entry in CATALOGUE for key in (entry.number, entry.name)}
-    for key in wanted:
+    for key in keys:
         if key not in known:
             names = ", ".join(f"{entry.number} {entry.name}" for entry in CATALOGUE)
             raise BdganError(f"no figure {key!r}; there is {names}")
-    return [entry for entry in CATALOGUE if not wanted or {entry.number, entry.name} & set(wanted)]
+    return [entry for entry in CATALOGUE if not keys or {entry.number, entry.name} & set(keys)]
 
 
-def write_figures(material: FigureData, folder: Path, only: Iterable[str] = ()) -> list[Record]:
+def write_figures(data: FigureData, folder: Path, only: Iterable[str] = ()) -> list[Record]:
     """Draw the chosen figures into `folder`: PNG, SVG, `figures.json` and `index.html`.
 
     What stands there from an earlier call stays, so that a page of all is kept while one figure is redrawn.
@@ -48,19 +48,19 @@ def write_figures(material: FigureData, folder: Path, only: Iterable[str] = ()) 
     records = {r["number"]: r for r in json.loads(path.read_text("utf-8"))} if path.exists() else {}
     for entry in tqdm(entries, "figures", unit="figure"):
         try:
-            records[entry.number] = _written(entry, material, folder)
+            records[entry.number] = _written(entry, data, folder)
         except BdganError as error:
             if only:
                 raise
             tqdm.write(f"{entry.number} {entry.name} is left out: {error}")
-    found = [records[entry.number] for entry in CATALOGUE if entry.number in records]
-    write_atomic(path, (json.dumps(found, indent=1, ensure_ascii=False) + "\n").encode())
-    write_atomic(folder / "index.html", _page(found, material).encode())
-    return found
+    written = [records[entry.number] for entry in CATALOGUE if entry.number in records]
+    write_atomic(path, (json.dumps(written, indent=1, ensure_ascii=False) + "\n").encode())
+    write_atomic(folder / "index.html", _page(written, data).encode())
+    return written
 
 
-def _written(entry: Entry, material: FigureData, folder: Path) -> Record:
-    figure = entry.drawn(material)
+def _written(entry: Entry, data: FigureData, folder: Path) -> Record:
+    figure = entry.drawn(data)
     for kind in ("png", "svg"):
         write_atomic(folder / f"{entry.file}.{kind}", _encoded(figure, kind, entry.title))
     plt.close(figure)
@@ -68,16 +68,16 @@ def _written(entry: Entry, material: FigureData, folder: Path) -> Record:
         "number": entry.number,
         "name": entry.name,
         "title": entry.title,
-        "caption": caption(entry, material),
-        "alt": f"{entry.title}. {_described(entry, material)}",
+        "caption": caption(entry, data),
+        "alt": f"{entry.title}. {_described(entry, data)}",
         "png": f"{entry.file}.png",
         "svg": f"{entry.file}.svg",
     }
 
 
-def caption(entry: Entry, material: FigureData) -> str:
+def caption(entry: Entry, data: FigureData) -> str:
     """What a figure shows and where it comes from: profile, seeds, commit, how to measure it again."""
-    stored = [material.result(name) for name in entry.experiments]
+    stored = [data.result(name) for name in entry.experiments]
     if stored:
         profile, generator = stored[0]["profile"], stored[0]["generator_sha256"]
         about = "; ".join(
@@ -85,14 +85,14 @@ def caption(entry: Entry, material: FigureData) -> str:
             for r in stored
         )
     else:
-        profile, generator = material.profile.name, material.work.generator.sha256
+        profile, generator = data.profile.name, data.workspace.generator.sha256
         about = f"seeds from 0, commit {commit()}"
-    said = _described(entry, material)
+    said = _described(entry, data)
     return f"{said} Profile {profile}, generator {generator[:12]}; {about}."
 
 
-def _described(entry: Entry, material: FigureData) -> str:
-    return entry.caption.format(tested_on=material.tested_on)
+def _described(entry: Entry, data: FigureData) -> str:
+    return entry.caption.format(tested_on=data.tested_on)
 
 
 def _seeds(keys: Iterable[str]) -> str:
@@ -109,7 +109,7 @@ def _encoded(figure: Figure, kind: str, title: str) -> bytes:
     return file.getvalue()
 
 
-def _page(records: list[Record], material: FigureData) -> str:
+def _page(records: list[Record], data: FigureData) -> str:
     parts = []
     for r in records:
         caption = re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(r["caption"]))
@@ -119,7 +119,7 @@ def _page(records: list[Record], material: FigureData) -> str:
             f'<figure id="{r["number"]}"><a href="{r["svg"]}"><img {picture}></a>'
             f"<figcaption>{said}</figcaption></figure>"
         )
-    return _PAGE.format(name=escape(material.profile.name), version=__version__, figures="\n".join(parts))
+    return _PAGE.format(name=escape(data.profile.name), version=__version__, figures="\n".join(parts))
 
 
 _PAGE = """<!doctype html>

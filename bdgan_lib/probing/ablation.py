@@ -52,10 +52,10 @@ def lost(before: NDArray[np.uint8], after: NDArray[np.uint8], labels: Sequence[i
     Pixels that are unlabelled (255) in either do not count. BdganError for a label that no pixel has.
     """
     counted = (before != UNLABELLED) & (after != UNLABELLED)
-    found = []
+    shares = []
     for label in labels:
-        own = counted & (before == label)
-        if not own.any():
+        of_label = counted & (before == label)
+        if not of_label.any():
             raise BdganError(f"no pixel has label {label} before; give labels that occur")
-        found.append(float((after[own] != label).mean()))
-    return np.array(found)
+        shares.append(float((after[of_label] != label).mean()))
+    return np.array(shares)

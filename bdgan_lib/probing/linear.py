@@ -10,7 +10,7 @@ from bdgan_lib.core.types import UNLABELLED
 
 
 def linear_probe(
-    features: Tensor, masks: NDArray[np.uint8], fresh: Tensor, ridge: float = 1e-2
+    features: Tensor, masks: NDArray[np.uint8], new_features: Tensor, ridge: float = 1e-2
 ) -> NDArray[np.uint8]:
     """Foreground (0/1, [M, H, W]) of fresh features [M, C, h, w].
 
@@ -19,12 +19,12 @@ def linear_probe(
     """
     channels, side = features.shape[1], masks.shape[-1]
     labelled = _area(masks != UNLABELLED, features)  # [N h w, 1]: shares of a block's pixel
-    wanted = _area((masks > 0) & (masks != UNLABELLED), features)
+    target = _area((masks > 0) & (masks != UNLABELLED), features)
     x, mean, scale = _standardised(features)
     design = torch.cat([x, torch.ones(len(x), 1, dtype=torch.float64)], 1)
     gram = design.T @ (labelled * design) + ridge * len(x) * torch.eye(channels + 1, dtype=torch.float64)
-    weights = torch.linalg.solve(gram, design.T @ (wanted - 0.5 * labelled))
-    rows = (fresh.permute(0, 2, 3, 1).double() - mean) / scale @ weights[:-1] + weights[-1]
+    weights = torch.linalg.solve(gram, design.T @ (target - 0.5 * labelled))
+    rows = (new_features.permute(0, 2, 3, 1).double() - mean) / scale @ weights[:-1] + weights[-1]
     scores = F.interpolate(rows.permute(0, 3, 1, 2), size=(side, side), mode="bilinear", align_corners=False)
     return (scores[:, 0] > 0).to(torch.uint8).numpy()
 

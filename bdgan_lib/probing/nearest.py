@@ -19,12 +19,12 @@ def unit_vectors(blocks: Iterable[Tensor], side: int) -> Tensor:
     Every channel is standardised over all images, and every block's vectors have the same length, so that the
     dot product of two pixels is the mean over the blocks of their cosines.
     """
-    found = []
+    vectors = []
     for features in blocks:
         x = resized(features, (side, side))
         x = (x - x.mean((0, 2, 3), keepdim=True)) / (x.std((0, 2, 3), keepdim=True) + 1e-6)
-        found.append(F.normalize(x, dim=1))
-    return torch.cat(found, 1) / len(found) ** 0.5
+        vectors.append(F.normalize(x, dim=1))
+    return torch.cat(vectors, 1) / len(vectors) ** 0.5
 
 
 def similarity(vectors: Tensor, image: int, point: tuple[int, int]) -> Tensor:
@@ -58,7 +58,7 @@ def correspondence(
     check_count(len(vectors), masks)
     masks = nearest_pixels(masks, vectors.shape[-1])
     keys = vectors.flatten(2)  # [N, C, pixels]
-    found, chance = [], []
+    hit_rates, chance = [], []
     for label in labels:
         holds = np.flatnonzero((masks == label).any((1, 2)))
         if len(holds) < 2:
@@ -71,6 +71,6 @@ def correspondence(
             scores = (queries @ keys[n]).masked_fill(torch.from_numpy(flat[k] == UNLABELLED), -2)
             hit = flat[k][scores.argmax(1).numpy()] == label
             hits.append(np.delete(hit, k))
-        found.append(np.mean(hits))
+        hit_rates.append(np.mean(hits))
         chance.append(np.mean((flat == label).sum(1) / (flat != UNLABELLED).sum(1)))
-    return np.array(found), np.array(chance)
+    return np.array(hit_rates), np.array(chance)

@@ -20,20 +20,20 @@ def join_batches(
     without a name and for more than 255 names.
     """
     check_count(len(names), masks)
-    every = tuple(dict.fromkeys(name for own in names for name in own))
+    every = tuple(dict.fromkeys(name for its_names in names for name in its_names))
     if len(every) > UNLABELLED:
         raise BdganError(f"{len(every)} names of labels came; a mask holds {UNLABELLED}: give fewer classes")
     numbers = {name: k for k, name in enumerate(every)}
-    found = np.empty_like(masks)
-    for mask, own, new in zip(masks, names, found, strict=True):
+    joined = np.empty_like(masks)
+    for mask, its_names, new in zip(masks, names, joined, strict=True):
         table = np.full(256, UNLABELLED)
-        table[: len(own)] = [numbers[name] for name in own]
+        table[: len(its_names)] = [numbers[name] for name in its_names]
         new[:] = table[mask]
         if ((new == UNLABELLED) & (mask != UNLABELLED)).any():
             raise BdganError(
-                f"a mask holds label {mask[mask != UNLABELLED].max()}, its names are {list(own)}"
+                f"a mask holds label {mask[mask != UNLABELLED].max()}, its names are {list(its_names)}"
             )
-    return found, every
+    return joined, every
 
 
 def thresholds(features: Tensor, masks: NDArray[np.uint8], shares: Sequence[float]) -> Tensor:
@@ -90,9 +90,9 @@ def unit_label_iou(
     # [C, levels, labels]: pixels of a label that reach a level
     reached = counted.view(channels, count + 1, count + 1).flip(1).cumsum(1).flip(1)[:, 1:]
     both = reached.diagonal(dim1=1, dim2=2)
-    found = torch.empty(channels, count)
-    found[:, order] = both / (reached.sum(2) + torch.from_numpy(areas[order]) - both)
-    return found
+    scores = torch.empty(channels, count)
+    scores[:, order] = both / (reached.sum(2) + torch.from_numpy(areas[order]) - both)
+    return scores
 
 
 def resized(features: Tensor, size: tuple[int, ...]) -> Tensor:

@@ -111,12 +111,12 @@ def predict(
 ) -> Tensor:
     """Logits of images [N, H, W, 3] uint8, float32 on the CPU; the largest is the label."""
     network.to(device).to(memory_format=torch.channels_last).eval()
-    found = []
+    logits = []
     for first in range(0, len(images), batch_size):
         x = from_uint8(images[first : first + batch_size]).to(device, memory_format=torch.channels_last)
         with autocast(device):
-            found.append(network(x).float().cpu())
-    return torch.cat(found)
+            logits.append(network(x).float().cpu())
+    return torch.cat(logits)
 
 
 def seeded(network: Callable[[], Network], seed: int) -> Network:

@@ -127,9 +127,9 @@ def mean_layout(
     figure, panels = plt.subplots(len(sets), len(names), figsize=size, squeeze=False)
     for row, (what, (masks, class_ids)) in zip(panels, sets.items(), strict=True):
         for axes, class_id in zip(row, names, strict=True):
-            own = masks[class_ids == class_id]
-            axes.imshow((own > 0).mean(0), cmap="cividis", vmin=0, vmax=1)
-            axes.plot(*(centres(own) - 0.5).T, ".", color=ORANGE, markersize=1.5)
+            of_class = masks[class_ids == class_id]
+            axes.imshow((of_class > 0).mean(0), cmap="cividis", vmin=0, vmax=1)
+            axes.plot(*(centres(of_class) - 0.5).T, ".", color=ORANGE, markersize=1.5)
             axes.set(xticks=[], yticks=[], ylabel=what if axes is row[0] else "")
             axes.spines[:].set_visible(False)
     for axes, name in zip(panels[0], names.values(), strict=True):

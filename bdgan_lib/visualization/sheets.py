@@ -60,8 +60,8 @@ def most_uncertain(
 
 def best_and_worst(
     images: Images,
-    found: NDArray[np.uint8],
-    wanted: NDArray[np.uint8],
+    predictions: NDArray[np.uint8],
+    targets: NDArray[np.uint8],
     scores: NDArray[np.floating],
     count: int = 5,
 ) -> Figure:
@@ -69,7 +69,7 @@ def best_and_worst(
     order, count = np.argsort(-scores, kind="stable"), max(1, min(count, len(scores) // 2))
     chosen = [*order[:count], *order[-count:]]
     pictures = list(images[chosen])
-    for masks in (found, wanted):
+    for masks in (predictions, targets):
         pictures += [overlay(images[i], masks[i], 0.7) for i in chosen]
     title = f"{count} best (left) and {count} worst (right) predictions"
     return sheet(pictures, 2 * count, title, ("image", "prediction", "truth"))

@@ -103,10 +103,10 @@ def texture_bank() -> list[NDArray[np.float32]]:
 class Canvas:
     """A raster with colours [0, 255] and part labels; parts are drawn in the frame set by `pose`."""
 
-    def __init__(self, ground: NDArray[np.float32], draws: Draws) -> None:
-        self.image = ground  # [side, side, 3] float32 in [0, 255]
-        self.labels = np.zeros(ground.shape[:2], np.uint8)
-        self.side = ground.shape[0]
+    def __init__(self, background: NDArray[np.float32], draws: Draws) -> None:
+        self.image = background  # [side, side, 3] float32 in [0, 255]
+        self.labels = np.zeros(background.shape[:2], np.uint8)
+        self.side = background.shape[0]
         self.zoom = self.side / SIDE
         self.noise = draws.noise
         angle = draws.span(-2.5, -0.6)

@@ -29,11 +29,11 @@ class Classifier(nn.Module):
 
     def maps(self, images: Tensor) -> list[Tensor]:
         """The feature map after each stage, fine to coarse."""
-        found = []
+        maps = []
         for stage in self.stages:
             images = stage(images)
-            found.append(images)
-        return found
+            maps.append(images)
+        return maps
 
     def features(self, images: Tensor) -> Tensor:
         """Pooled features of the last stage, [B, 128]."""

@@ -33,12 +33,12 @@ class Oracle:
     ) -> NDArray[np.uint8]:
         """Part labels [N, H, W] of images [N, H, W, 3] uint8: 0 ground, k = PARTS[class][k - 1]."""
         network = self.network.to(memory_format=torch.channels_last).eval()
-        found = []
+        parts = []
         for first in range(0, len(images), batch_size):
             x = from_uint8(images[first : first + batch_size]).contiguous(memory_format=torch.channels_last)
             joint = network(x)  # [B, NUM_JOINT_LABELS, H, W]
             for logits, class_id in zip(joint, class_ids[first : first + batch_size], strict=True):
                 offset, count = int(_OFFSET[class_id]), len(PARTS[CLASSES[class_id]])
-                own = torch.cat([logits[:1], logits[offset : offset + count]])
-                found.append(own.argmax(0).to(torch.uint8).numpy())
-        return np.stack(found)
+                of_class = torch.cat([logits[:1], logits[offset : offset + count]])
+                parts.append(of_class.argmax(0).to(torch.uint8).numpy())
+        return np.stack(parts)

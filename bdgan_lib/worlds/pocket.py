@@ -99,17 +99,17 @@ def render(class_id: int, seed: int, size: int = 64, latent: NDArray[np.float32]
         (ndtr(latent.astype(np.float64)) - _BELOW) / (1 - 2 * _BELOW),
         np.random.default_rng([seed, 1]),
     )
-    of_object, of_ground = Draws(uniforms[:_OBJECT_DIM], noise), Draws(uniforms[_OBJECT_DIM:], noise)
+    of_object, of_background = Draws(uniforms[:_OBJECT_DIM], noise), Draws(uniforms[_OBJECT_DIM:], noise)
     over = max(1, round(SIDE / size)) if size < SIDE else 2
     name = CLASSES[class_id]
 
-    weeds = of_ground.chance(0.4 if name in _WEEDY else 0)
-    ground = _ground(name, size * over, of_ground)
-    canvas = Canvas(np.ascontiguousarray(ground, np.float32) * np.float32(255), of_object)
+    weeds = of_background.chance(0.4 if name in _WEEDY else 0)
+    background = _background(name, size * over, of_background)
+    canvas = Canvas(np.ascontiguousarray(background, np.float32) * np.float32(255), of_object)
     DRAWN_BY[name](canvas, of_object)
     if weeds:
         backgrounds.blades(
-            canvas, of_ground, SIDE, 110 if PARTS[name] is _FISH else 95, tall=PARTS[name] is _FISH
+            canvas, of_background, SIDE, 110 if PARTS[name] is _FISH else 95, tall=PARTS[name] is _FISH
         )
 
     image = cv2.resize(np.clip(canvas.image, 0, 255), (size, size), interpolation=cv2.INTER_AREA)
@@ -169,7 +169,7 @@ _foliage, _sky, _land, _water, _room, _backdrop = (
 )  # fmt: skip
 
 
-def _ground(name: str, side: int, draws: Draws) -> NDArray[np.float32]:
+def _background(name: str, side: int, draws: Draws) -> NDArray[np.float32]:
     """A ground that suits the class: one of a few kinds, by share."""
     kinds: dict[Callable[..., NDArray[np.floating]], float]
     if PARTS[name] is _BIRD:
@@ -177,7 +177,7 @@ def _ground(name: str, side: int, draws: Draws) -> NDArray[np.float32]:
     elif PARTS[name] is _FISH:
         kinds = {_water: 0.8, _backdrop: 0.2}
     else:
-        own: dict[str, dict[Callable[..., NDArray[np.floating]], float]] = {
+        by_class: dict[str, dict[Callable[..., NDArray[np.floating]], float]] = {
             "mushroom": {_land: 0.4, _foliage: 0.5, _backdrop: 0.1},
             "apple": {_room: 0.7, _backdrop: 0.15, _land: 0.15},
             "mug": {_room: 0.7, _backdrop: 0.15, _land: 0.15},
@@ -185,7 +185,7 @@ def _ground(name: str, side: int, draws: Draws) -> NDArray[np.float32]:
             "house": {_land: 1.0},
             "flower": {_foliage: 0.55, _sky: 0.15, _land: 0.15, _backdrop: 0.15},
         }
-        kinds = own[name]
+        kinds = by_class[name]
     soils = {
         "mushroom": "grass earth",
         "car": "road road sand grass earth",

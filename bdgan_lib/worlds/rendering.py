@@ -45,8 +45,8 @@ def render_many(
     if workers == 1:
         return [render(seed) for seed in tqdm(seeds, desc=progress, disable=progress is None, leave=False)]
     with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-        found = pool.map(partial(_alone, render), seeds, chunksize=64)
-        return list(tqdm(found, desc=progress, total=count, disable=progress is None, leave=False))
+        pictures = pool.map(partial(_alone, render), seeds, chunksize=64)
+        return list(tqdm(pictures, desc=progress, total=count, disable=progress is None, leave=False))
 
 
 def _alone(render: Callable[[int], Item], seed: int) -> Item:

@@ -37,8 +37,8 @@ def scene(seed: int, size: int = 96) -> Detected:
     """
     draws = draws_of(seed, 2)
     over = max(2, round(SIDE / size))
-    ground, company = _theme(size * over, draws)
-    canvas = _Placed(np.ascontiguousarray(ground, np.float32) * np.float32(255), draws)
+    background, company = _theme(size * over, draws)
+    canvas = _Placed(np.ascontiguousarray(background, np.float32) * np.float32(255), draws)
     instances, class_ids = np.zeros((size * over, size * over), np.uint8), list[int]()
     for x, y, share in _places(draws):
         stranger, pick = draws.chance(0.12), draws.unit()
@@ -52,12 +52,12 @@ def scene(seed: int, size: int = 96) -> Detected:
         instances[covered] = np.where(canvas.labels[covered] > 0, len(class_ids), 0)
     centre = over // 2
     seen = instances[centre::over, centre::over]
-    found = [k for k in range(1, len(class_ids) + 1) if np.any(seen == k)]
-    masks = np.stack([seen == k for k in found])
+    visible = [k for k in range(1, len(class_ids) + 1) if np.any(seen == k)]
+    masks = np.stack([seen == k for k in visible])
     return Detected(
         downscale(canvas.image, size, 1.5, draws.noise),
         np.stack([tight_box(mask) for mask in masks]),
-        np.array([class_ids[k - 1] for k in found], np.int64),
+        np.array([class_ids[k - 1] for k in visible], np.int64),
         masks,
         masks.sum((1, 2)) < SLIVER * (size / 96) ** 2,
     )
@@ -87,11 +87,11 @@ def _places(draws: Draws) -> list[tuple[float, float, float]]:
     The first one's centre lies well inside the picture, so that every picture shows something.
     """
     places: list[tuple[float, float, float]] = []
-    wanted = 1 + draws.index(5)
-    for attempt in range(4 * wanted):
+    count = 1 + draws.index(5)
+    for attempt in range(4 * count):
         share, edge = draws.span(0.25, 0.6), 0.3 if attempt == 0 else 0.06
         x, y = draws.span(edge, 1 - edge), draws.span(edge, 1 - edge)
         apart = all(np.hypot(x - a, y - b) > 0.3 * (share + c) for a, b, c in places)
-        if apart and len(places) < wanted:
+        if apart and len(places) < count:
             places.append((x, y, share))
     return sorted(places, key=lambda place: place[1])

@@ -64,7 +64,7 @@ def street(seed: int, size: int = 96) -> Segmented:
     centre = draws.span(-0.3, 0.9)  # of the road: the driver keeps to one side
 
     _far(canvas, camera, draws)
-    _ground(camera, draws, centre, road, walk, verge)
+    _road(camera, draws, centre, road, walk, verge)
     for direction in (-1, 1):
         _row(canvas, camera, draws, centre + direction * (road + walk + verge), direction)
     grey = np.float32(255 * (0.75 + 0.1 * dusk))  # haze hides what is far: before the traffic, which is near
@@ -92,7 +92,7 @@ def _far(canvas: Canvas, camera: _Camera, draws: Draws) -> None:
             canvas.part(crown, rgb(100, 0.35, 0.45) * shade, VEGETATION, puff=0.1, texture=0.08)
 
 
-def _ground(camera: _Camera, draws: Draws, centre: float, road: float, walk: float, verge: float) -> None:
+def _road(camera: _Camera, draws: Draws, centre: float, road: float, walk: float, verge: float) -> None:
     asphalt, stone = draws.span(0.22, 0.5), draws.span(0.4, 0.7)
     tarmac, slabs = rgb(220, 0.05, asphalt), rgb(draws.span(20, 60), draws.span(0.03, 0.18), stone)
     green = draws.hsv((70, 120), (0.3, 0.65), (0.3, 0.55))
@@ -146,19 +146,19 @@ def _tree(canvas: Canvas, camera: _Camera, draws: Draws, x: float, k: float, hig
 
 def _traffic(canvas: Canvas, camera: _Camera, draws: Draws, centre: float, road: float, walk: float) -> None:
     """Vehicles, people and poles, far to near."""
-    things = []
+    items = []
     for _ in range(1 + draws.index(4)):
         lane = draws.index(4)  # parked left, oncoming, ahead, parked right
         x = centre + (-0.86, -0.42, 0.42, 0.86)[lane] * road
-        things.append((10 ** draws.span(0.9, 1.85), x, _vehicle))
+        items.append((10 ** draws.span(0.9, 1.85), x, _vehicle))
     for _ in range(draws.index(6)):
         side, crossing = (-1, 1)[draws.index(2)], draws.chance(0.2)
         x = centre + (draws.span(-road, road) if crossing else side * (road + draws.span(0.1, 0.9) * walk))
-        things.append((10 ** draws.span(1.2, 1.95), x, _person))
+        items.append((10 ** draws.span(1.2, 1.95), x, _person))
     for _ in range(1 + draws.index(3)):
         x = centre + (-1, 1)[draws.index(2)] * (road + 0.1)
-        things.append((10 ** draws.span(1.2, 1.9), x, _pole))
-    for k, x, draw in sorted(things, key=lambda thing: thing[0]):
+        items.append((10 ** draws.span(1.2, 1.9), x, _pole))
+    for k, x, draw in sorted(items, key=lambda item: item[0]):
         _stand(canvas, camera, x, k)
         draw(canvas, draws)
     canvas.reset_pose()

@@ -7,13 +7,13 @@ from bdgan_lib.profiles import load_profile
 def test_an_experiment_measures_every_trial_and_resumes(tmp_path):
     profile = load_profile("pocket")
     few = ("fast", "1 label", "ensemble 2")
-    result = label_head.run(profile, tmp_path, 2, few, fresh=24, steps=2)
+    result = label_head.run(profile, tmp_path, 2, few, test_samples=24, steps=2)
     assert list(result["cells"]) == [f"{name} / {seed}" for name in few for seed in (0, 1)]
     for cell in result["cells"].values():
         assert 0 <= cell["fgbg_miou"] <= 1 and cell["gflop"] > 0 and cell["training"] == {"steps": 2}
     curve = result["cells"]["ensemble 2 / 0"]
     assert len(curve["kept_miou"]) == 6 and len(curve["drop10_gain"]) == 3
-    assert label_head.run(profile, tmp_path, 2, few, fresh=24, steps=2)["cells"] == result["cells"]
+    assert label_head.run(profile, tmp_path, 2, few, test_samples=24, steps=2)["cells"] == result["cells"]
 
 
 def test_every_trial_is_one_a_head_can_have():

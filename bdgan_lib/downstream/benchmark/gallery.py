@@ -22,7 +22,7 @@ class Example:
     id: str
     miou: float  # its own
     image: NDArray[np.uint8] | None  # [H, W, 3]; None if it is not at hand
-    wanted: Mask
+    target: Mask
     predicted: Mask
 
 
@@ -48,7 +48,7 @@ def galleries(
     """
     truths: dict[str, Truth] = {}
     prints: dict[tuple[Path, str], str | None] = {}
-    found: dict[int, Gallery] = {}
+    by_result: dict[int, Gallery] = {}
     for folder in folders:
         fits = 0
         for i, result in enumerate(results):
@@ -59,11 +59,11 @@ def galleries(
                 prints[key] = _fingerprint(folder, task)
             if prints[key] == result.predictions_sha256:
                 fits += 1
-                own = truths.get(task.name) or truths.setdefault(task.name, truth(task))
-                found[i] = _gallery(result, folder, task, own)
+                its_truth = truths.get(task.name) or truths.setdefault(task.name, truth(task))
+                by_result[i] = _gallery(result, folder, task, its_truth)
         if not fits:
             raise BdganError(f"{folder} holds the predictions of no result here; give those that were scored")
-    return found
+    return by_result
 
 
 def _fingerprint(folder: Path, task: Task) -> str | None:
@@ -87,11 +87,11 @@ def _gallery(result: Result, folder: Path, task: Task, truth: Truth) -> Gallery:
         )
 
     def example(id: str) -> Example:
-        predicted, wanted = read_mask(folder / f"{id}.png", task, findings), truth.label(id)
-        if predicted is None or predicted.shape != wanted.shape:  # only if the file was changed meanwhile
+        predicted, target = read_mask(folder / f"{id}.png", task, findings), truth.label(id)
+        if predicted is None or predicted.shape != target.shape:  # only if the file was changed meanwhile
             raise BdganError(f"{folder / id}.png is no mask of {task.name}; score the folder anew")
-        scores = iou_of_areas(areas(confusion(predicted, wanted, len(task.labels))))
-        return Example(id, float(np.nanmean(scores)), truth.image(id), wanted, predicted)
+        scores = iou_of_areas(areas(confusion(predicted, target, len(task.labels))))
+        return Example(id, float(np.nanmean(scores)), truth.image(id), target, predicted)
 
     if strange := {*result.best, *result.worst} - set(truth.ids):
         raise BdganError(f"result {result.name!r} names image {min(strange)}, which its task does not have")

@@ -30,14 +30,14 @@ class Findings:
         """One more of a kind; the name may be hostile, it is shown quoted and cut."""
         self._names.setdefault(kind, []).append(f"{name!r:.80}" + (f" ({detail})" if detail else ""))
 
-    def refuse(self, folder: Path, wanted: str) -> None:
+    def refuse(self, folder: Path, expected: str) -> None:
         """BdganError that counts each kind and names the first few; nothing if nothing was found."""
         if self._names:
             kinds = (
                 f"{len(names)} {kind}: {', '.join(names[:_SHOWN])}{', ...' * (len(names) > _SHOWN)}"
                 for kind, names in self._names.items()
             )
-            raise BdganError(f"{folder}: {'; '.join(kinds)}. Wanted {wanted}")
+            raise BdganError(f"{folder}: {'; '.join(kinds)}. Wanted {expected}")
 
 
 def wanted_files(task: Task) -> str:

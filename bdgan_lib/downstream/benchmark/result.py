@@ -13,13 +13,15 @@ import numpy as np
 
 from bdgan_lib.core.ids import checked_id
 from bdgan_lib.core.io import write_atomic
+from bdgan_lib.core.model_files import read_json
 from bdgan_lib.core.types import BdganError
-from bdgan_lib.core.validation import checked_label, load_json
+from bdgan_lib.core.validation import checked_label
 from bdgan_lib.datasets.formats.shapes import BACKGROUND
 from bdgan_lib.metrics.segmentation import iou_of_areas
 
 FORMAT = "bdgan benchmark result 1"
 SHOWN = 5  # best and worst images
+_KEYS = {"target": "wanted"}  # fields that have another name in the file
 _MOST_BYTES = 2**22  # of a file; a thousand labels take a fortieth
 _MOST_PIXELS = 2**53  # of one label; a JSON number holds them exactly
 
@@ -34,7 +36,7 @@ class Result:
     labels: tuple[str, ...]  # 0 is the ground
     both: tuple[int, ...]  # pixels of each label: where predictions and truth agree
     predicted: tuple[int, ...]
-    wanted: tuple[int, ...]
+    target: tuple[int, ...]
     interval: tuple[float, float]  # of the mIoU: 95%, bootstrap over images
     images: int  # that have a labelled pixel
     best: tuple[str, ...]  # ids of up to five images, by their own mIoU, the best first
@@ -52,13 +54,13 @@ class Result:
         if self.labels[0] != BACKGROUND or len(set(self.labels)) < len(self.labels):
             raise BdganError(f"labels {self.labels!r:.100} came; wanted {BACKGROUND!r} first and each once")
         count = len(self.labels)
-        counts = [_sequence(getattr(self, k), k, count, count) for k in ("both", "predicted", "wanted")]
+        counts = [_sequence(getattr(self, k), k, count, count) for k in ("both", "predicted", "target")]
         if not all(type(n) is int and 0 <= n <= _MOST_PIXELS for row in counts for n in row):
             raise BdganError("pixel counts came that are no whole numbers from 0; was the file edited?")
         if (
             any(b > min(p, w) for b, p, w in zip(*counts))
-            or sum(self.predicted) != sum(self.wanted)
-            or not sum(self.wanted)
+            or sum(self.predicted) != sum(self.target)
+            or not sum(self.target)
         ):
             raise BdganError("the pixel counts contradict each other; was the file edited?")
         low_high = _sequence(self.interval, "interval", 2, 2)
@@ -81,41 +83,41 @@ class Result:
     @property
     def iou(self) -> tuple[float | None, ...]:
         """Of each label, in [0, 1]; None where neither side has it."""
-        found = iou_of_areas(np.array([self.both, self.predicted, self.wanted]))
-        return tuple(None if math.isnan(x) else x for x in found.tolist())
+        scores = iou_of_areas(np.array([self.both, self.predicted, self.target]))
+        return tuple(None if math.isnan(x) else x for x in scores.tolist())
 
     @property
     def miou(self) -> float:
         """The mean over the labels that occur, in [0, 1]."""
-        found = [x for x in self.iou if x is not None]
-        return sum(found) / len(found)
+        scores = [x for x in self.iou if x is not None]
+        return sum(scores) / len(scores)
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON object; `from_json` reads it back."""
-        own = {field.name: getattr(self, field.name) for field in fields(self)}
-        plain = {key: list(value) if isinstance(value, tuple) else value for key, value in own.items()}
+        values = {_KEYS.get(field.name, field.name): getattr(self, field.name) for field in fields(self)}
+        plain = {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
         return {"format": FORMAT, "miou": self.miou, "iou": list(self.iou), **plain}
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "Result":
         """Read what `to_json` gave; BdganError for anything else, a mIoU that the counts do not give too."""
-        names = {field.name for field in fields(cls)}
+        names = {_KEYS.get(field.name, field.name): field.name for field in fields(cls)}
         if not isinstance(record, Mapping) or record.get("format") != FORMAT:
             raise BdganError(f"no result: `format` is not {FORMAT!r}; `bdgan benchmark score` writes them")
-        if odd := sorted(map(repr, record.keys() ^ (names | {"format", "miou", "iou"}))):
+        if odd := sorted(map(repr, record.keys() ^ {*names, "format", "miou", "iou"})):
             raise BdganError(f"keys {', '.join(odd)[:200]} are missing or not known; was the file edited?")
-        own: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in record.items() if k in names
+        values: dict[str, Any] = {
+            names[k]: tuple(v) if isinstance(v, list) else v for k, v in record.items() if k in names
         }
-        found = cls(**own)
+        result = cls(**values)
         shown = record["iou"] if isinstance(record["iou"], list) else []
-        if len(shown) != len(found.iou) or not all(
-            map(_agrees, [record["miou"], *shown], [found.miou, *found.iou])
+        if len(shown) != len(result.iou) or not all(
+            map(_agrees, [record["miou"], *shown], [result.miou, *result.iou])
         ):
             raise BdganError(
-                f"its IoU are not those of its counts (mIoU {found.miou:.6f}); was the file edited?"
+                f"its IoU are not those of its counts (mIoU {result.miou:.6f}); was the file edited?"
             )
-        return found
+        return result
 
     def save(self, path: Path) -> None:
         """Write the JSON, whole or not at all."""
@@ -127,7 +129,7 @@ def load_result(path: Path) -> Result:
     """The result in a file; BdganError, with the file's name, if it is none."""
     if path.is_file() and path.stat().st_size > _MOST_BYTES:
         raise BdganError(f"{path} has {path.stat().st_size:,} bytes; no result is that large")
-    record = load_json(path)
+    record = read_json(path, "give a file that `bdgan benchmark score` wrote")
     try:
         return Result.from_json(record)
     except BdganError as error:
@@ -147,8 +149,8 @@ def checked_date(text: object) -> str:
 def _sequence(value: object, what: str, least: int, most: int) -> tuple[Any, ...]:
     if not isinstance(value, tuple) or not least <= len(value) <= most:
         length = len(value) if isinstance(value, tuple) else type(value).__name__
-        wanted = f"{least}" if least == most else f"{least} to {most}"
-        raise BdganError(f"{what} came with {length} entries; wanted {wanted}")
+        expected = f"{least}" if least == most else f"{least} to {most}"
+        raise BdganError(f"{what} came with {length} entries; wanted {expected}")
     return value
 
 

@@ -32,15 +32,15 @@ def score(
     checked_label(name)
     today = datetime.now(timezone.utc).date().isoformat()
     date = checked_date(today if date is None else date)
-    found, given = Fingerprint(), Fingerprint()
-    rows, own_miou, count = [], {}, len(task.labels)
-    for id, predicted, wanted in predictions(folder, task, truth):
-        found.add(id, predicted)
-        given.add(id, wanted)
-        own = areas(confusion(predicted, wanted, count))
-        if own.any():  # else no pixel of it is labelled
-            rows.append(csr_array(own.reshape(1, -1)))  # an image has a few of a thousand labels
-            own_miou[id] = float(np.nanmean(iou_of_areas(own)))
+    predicted_hash, target_hash = Fingerprint(), Fingerprint()
+    rows, image_miou, count = [], {}, len(task.labels)
+    for id, predicted, target in predictions(folder, task, truth):
+        predicted_hash.add(id, predicted)
+        target_hash.add(id, target)
+        label_areas = areas(confusion(predicted, target, count))
+        if label_areas.any():  # else no pixel of it is labelled
+            rows.append(csr_array(label_areas.reshape(1, -1)))  # an image has a few of a thousand labels
+            image_miou[id] = float(np.nanmean(iou_of_areas(label_areas)))
     if not rows:
         raise BdganError(f"no pixel of the {len(truth.ids)} images is labelled; there is nothing to score")
     table = vstack(rows).tocsr()  # [N, 3 * count]
@@ -49,11 +49,11 @@ def score(
         weights = np.bincount(chosen, minlength=len(rows))
         return float(np.nanmean(iou_of_areas((weights @ table).reshape(3, count))))
 
-    both, predicted, wanted = table.sum(0).reshape(3, count).tolist()
+    both, predicted, target = table.sum(0).reshape(3, count).tolist()
     return Result(
-        task.world, task.name, name, task.labels, tuple(both), tuple(predicted), tuple(wanted),
+        task.world, task.name, name, task.labels, tuple(both), tuple(predicted), tuple(target),
         bootstrap_interval(miou, len(rows), draws), len(rows),
-        tuple(sorted(own_miou, key=lambda id: (-own_miou[id], id))[:SHOWN]),
-        tuple(sorted(own_miou, key=lambda id: (own_miou[id], id))[:SHOWN]),
-        found.hexdigest(), given.hexdigest(), __version__, date,
+        tuple(sorted(image_miou, key=lambda id: (-image_miou[id], id))[:SHOWN]),
+        tuple(sorted(image_miou, key=lambda id: (image_miou[id], id))[:SHOWN]),
+        predicted_hash.hexdigest(), target_hash.hexdigest(), __version__, date,
     )  # fmt: skip

@@ -148,13 +148,13 @@ def _figure(example: Example, labels: tuple[str, ...]) -> str:
 
     Colours are given per image, since it has few of a thousand labels; beyond _COLOURED all are grey.
     """
-    values, pixels = np.unique(np.stack([example.wanted, example.predicted]), return_counts=True)
+    values, pixels = np.unique(np.stack([example.target, example.predicted]), return_counts=True)
     common = values[np.argsort(-pixels, kind="stable")][:_COLOURED]
     used = np.array([0, *sorted(common[(common > 0) & (common != UNLABELLED)])])
     colours = np.full(len(labels) + 256, UNLABELLED, np.uint8)
     colours[used] = np.arange(len(used))
     pictures = [] if example.image is None else [(f"image {example.id}", _small(example.image))]
-    for what, mask in (("true labels", example.wanted), ("prediction", example.predicted)):
+    for what, mask in (("true labels", example.target), ("prediction", example.predicted)):
         pictures.append((f"{what} of {example.id}", _small(colour_mask(colours[mask]), cv2.INTER_NEAREST)))
     shown = "\n".join(f'<img alt="{escape(alt)}" src="{_data(picture)}">' for alt, picture in pictures)
     keys = [(labels[value], rgb) for value, rgb in zip(used.tolist(), palette(len(used)).tolist())]

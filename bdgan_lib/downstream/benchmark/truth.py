@@ -82,9 +82,9 @@ class InFolder:
         """BdganError for one that is not in the folder of images."""
         if self.images is None:
             return None
-        if not (found := sorted(self.images.glob(f"{id}.*"))):
+        if not (paths := sorted(self.images.glob(f"{id}.*"))):
             raise BdganError(f"{self.images} has no image {id}; wanted one for each label")
-        return decode_image(found[0].read_bytes())
+        return decode_image(paths[0].read_bytes())
 
 
 def write_truth(truth: Truth, task: Task, out: Path) -> int:
@@ -121,11 +121,11 @@ def predictions(folder: Path, task: Task, truth: Truth) -> Iterator[tuple[str, M
         findings.add("extra", f"{id}.png")
     for id in ids:
         if id in files:
-            wanted = truth.label(id)
-            height, width = wanted.shape
+            target = truth.label(id)
+            height, width = target.shape
             mask = read_mask(files[id], task, findings, (height, width))
             if mask is not None:
-                yield id, mask, wanted
+                yield id, mask, target
         elif id not in seen:
             findings.add("missing", f"{id}.png")
     findings.refuse(folder, wanted_files(task))

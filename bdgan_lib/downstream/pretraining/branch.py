@@ -34,11 +34,11 @@ class BranchConfig:
 class Branch:
     """Labelled images and their use; BdganError for labels there are not, a weight below 0."""
 
-    examples: LabelledSet
+    training_set: LabelledSet
     config: BranchConfig
 
     def __post_init__(self) -> None:
-        images, masks = self.examples.images, self.examples.masks
+        images, masks = self.training_set.images, self.training_set.masks
         if images.shape[:3] != masks.shape or not len(images):
             raise BdganError(
                 f"images {list(images.shape)} and masks {list(masks.shape)} came; wanted a mask for each"
@@ -64,14 +64,14 @@ class Joint(Learner):
             self.segmenter = segmenter(learner.backbone, branch.config.num_labels)
 
     def loss(self, batch: Batch) -> Tensor:
-        own = self.learner.loss(batch)  # first: it draws from the stream as it would alone
-        return own + self.branch.config.weight * self._segmentation(batch)
+        learner_loss = self.learner.loss(batch)  # first: it draws from the stream as it would alone
+        return learner_loss + self.branch.config.weight * self._segmentation(batch)
 
     def update_momentum(self, progress: float) -> None:
         self.learner.update_momentum(progress)
 
     def _segmentation(self, batch: Batch) -> Tensor:
-        images, masks = labelled_views(self.branch.examples, self.branch.config, batch.stream)
+        images, masks = labelled_views(self.branch.training_set, self.branch.config, batch.stream)
         device = batch.views.device
         with autocast(device):
             logits = self.segmenter(images.to(device, memory_format=torch.channels_last))
@@ -80,12 +80,12 @@ class Joint(Learner):
 
 
 def labelled_views(
-    examples: LabelledSet, config: BranchConfig, stream: torch.Generator
+    training_set: LabelledSet, config: BranchConfig, stream: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """A batch of labelled images, a view of each [B, 3, S, S], and its labels moved alike [B, S, S] int64."""
-    chosen = torch.randint(len(examples.images), (config.batch_size,), generator=stream).numpy()
-    views = draw_views(from_uint8(examples.images[chosen]), config.views, stream)
-    masks = torch.from_numpy(examples.masks[chosen].astype(np.float32))[:, None]
+    chosen = torch.randint(len(training_set.images), (config.batch_size,), generator=stream).numpy()
+    views = draw_views(from_uint8(training_set.images[chosen]), config.views, stream)
+    masks = torch.from_numpy(training_set.masks[chosen].astype(np.float32))[:, None]
     grid = F.affine_grid(views.frames, list(views.images.shape), align_corners=False)
     moved = F.grid_sample(masks, grid, "nearest", "border", align_corners=False)
     return views.images, moved[:, 0].long()

@@ -50,9 +50,9 @@ class SupCon(Learner):
 
 def supcon(z: Tensor, class_ids: Tensor, temperature: float) -> Tensor:
     """Mean over anchors and positives of -log softmax; z [N, D] of length 1, each class at least twice."""
-    own = torch.eye(len(z), dtype=torch.bool, device=z.device)
-    logits = (z @ z.T / temperature).masked_fill(own, -torch.inf)
-    positive = (class_ids[:, None] == class_ids) & ~own
+    itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
+    logits = (z @ z.T / temperature).masked_fill(itself, -torch.inf)
+    positive = (class_ids[:, None] == class_ids) & ~itself
     log_p = logits.log_softmax(1).masked_fill(~positive, 0)
     return -(log_p.sum(1) / positive.sum(1)).mean()
 
@@ -84,7 +84,7 @@ class MoCoV2(Learner):
         width = backbone.channels[-1]
         heads = (MoCoProjectionHead(width, width, _DIM) for _ in range(2))
         self.encoder = Encoder(backbone, next(heads))
-        self.twin = momentum_encoder(self.encoder, next(heads))
+        self.momentum_encoder = momentum_encoder(self.encoder, next(heads))
         self.criterion = NTXentLoss(temperature, memory_bank_size=(queue, _DIM))
         keep_queue(self.criterion.memory_bank)
         self.momentum = momentum
@@ -92,11 +92,11 @@ class MoCoV2(Learner):
     def loss(self, batch: Batch) -> Tensor:
         queries = self.encoder(batch.views.flatten(0, 1))
         others = batch.views.flip(0).flatten(0, 1)
-        (keys,) = shuffle_batch_norm(lambda views: (self.twin(views),), batch.stream, others)
+        (keys,) = shuffle_batch_norm(lambda views: (self.momentum_encoder(views),), batch.stream, others)
         return self.criterion(queries, keys)  # both views at once: the queue must not hold a key's own image
 
     def update_momentum(self, progress: float) -> None:
-        update_momentum(self.encoder, self.twin, self.momentum)
+        update_momentum(self.encoder, self.momentum_encoder, self.momentum)
 
 
 class MoCoV3(Learner):
@@ -107,18 +107,18 @@ class MoCoV3(Learner):
         width = backbone.channels[-1]
         heads = (MoCoProjectionHead(width, width, _DIM, num_layers=2, batch_norm=True) for _ in range(2))
         self.encoder = Encoder(backbone, next(heads))
-        self.twin = momentum_encoder(self.encoder, next(heads))
+        self.momentum_encoder = momentum_encoder(self.encoder, next(heads))
         self.predictor = MoCoProjectionHead(_DIM, width, _DIM, num_layers=2, batch_norm=True)
         self.momentum, self.temperature = momentum, temperature
 
     def loss(self, batch: Batch) -> Tensor:
         first, second = self.predictor(self.encoder(batch.views.flatten(0, 1))).chunk(2)
         with torch.no_grad():
-            keys = self.twin(batch.views.flatten(0, 1)).chunk(2)
+            keys = self.momentum_encoder(batch.views.flatten(0, 1)).chunk(2)
         return in_batch(first, keys[1], self.temperature) + in_batch(second, keys[0], self.temperature)
 
     def update_momentum(self, progress: float) -> None:
-        update_momentum(self.encoder, self.twin, cosine_momentum(self.momentum, progress))
+        update_momentum(self.encoder, self.momentum_encoder, cosine_momentum(self.momentum, progress))
 
 
 def in_batch(queries: Tensor, keys: Tensor, temperature: float) -> Tensor:

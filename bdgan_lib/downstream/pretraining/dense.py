@@ -43,7 +43,7 @@ class DenseCL(Learner):
         super().__init__(backbone)
         self.level = -2 if backbone.name.startswith("pocket") else -1
         self.encoder = Encoder(backbone, _two_heads(backbone, self.level))
-        self.twin = momentum_encoder(self.encoder, _two_heads(backbone, self.level))
+        self.momentum_encoder = momentum_encoder(self.encoder, _two_heads(backbone, self.level))
         self.queues = nn.ModuleList(MemoryBankModule((queue, _DIM)) for _ in range(2))
         for bank in self.queues:
             keep_queue(bank)
@@ -54,7 +54,9 @@ class DenseCL(Learner):
         cells, query, local = self._encode(self.encoder, views)
         with torch.no_grad():
             key_cells, key, key_local = shuffle_batch_norm(
-                lambda x: self._encode(self.twin, x), batch.stream, batch.views.flip(0).flatten(0, 1)
+                lambda x: self._encode(self.momentum_encoder, x),
+                batch.stream,
+                batch.views.flip(0).flatten(0, 1),
             )
             matched = select_most_similar(cells, key_cells, key_local)
             _, negatives = self.queues[0](key, update=True)
@@ -71,7 +73,7 @@ class DenseCL(Learner):
         return F.normalize(cells, dim=-1), F.normalize(whole(pooled(maps))), F.normalize(local(cells), dim=-1)
 
     def update_momentum(self, progress: float) -> None:
-        update_momentum(self.encoder, self.twin, self.momentum)
+        update_momentum(self.encoder, self.momentum_encoder, self.momentum)
 
 
 def _two_heads(backbone: Backbone, level: int) -> nn.ModuleList:
@@ -85,9 +87,9 @@ def shared_points(frames: Tensor, count: int, stream: torch.Generator) -> tuple[
 
     frames [2, B, 2, 3] -> [2B, count, 2], [2B, count, 2], [2B, count] bool.
     """
-    own, other = frames.flatten(0, 1), frames.flip(0).flatten(0, 1)
-    here = 2 * torch.rand(len(own), count, 2, generator=stream).to(frames) - 1
-    there = back(through(here, own), other)
+    first, other = frames.flatten(0, 1), frames.flip(0).flatten(0, 1)
+    here = 2 * torch.rand(len(first), count, 2, generator=stream).to(frames) - 1
+    there = back(through(here, first), other)
     return here, there, (there.abs() <= 1).all(-1)
 
 
@@ -106,7 +108,7 @@ class VADeR(Learner):
     ) -> None:
         super().__init__(backbone)  # paper: queue 65_536, momentum 0.999, temperature 0.07
         self.encoder = Encoder(backbone, _PointHead(backbone.channels))
-        self.twin = momentum_encoder(self.encoder, _PointHead(backbone.channels))
+        self.momentum_encoder = momentum_encoder(self.encoder, _PointHead(backbone.channels))
         self.queue = MemoryBankModule((queue, _DIM))
         keep_queue(self.queue)
         self.momentum, self.temperature = momentum, temperature
@@ -116,7 +118,7 @@ class VADeR(Learner):
         queries = self._embed(self.encoder, batch.views.flatten(0, 1), here)
         with torch.no_grad():
             (keys,) = shuffle_batch_norm(
-                lambda x, points: (self._embed(self.twin, x, points),),
+                lambda x, points: (self._embed(self.momentum_encoder, x, points),),
                 batch.stream,
                 batch.views.flip(0).flatten(0, 1),
                 there.clamp(-1, 1),
@@ -133,7 +135,7 @@ class VADeR(Learner):
         return F.normalize(encoder.head(maps, points), dim=-1)
 
     def update_momentum(self, progress: float) -> None:
-        update_momentum(self.encoder, self.twin, self.momentum)
+        update_momentum(self.encoder, self.momentum_encoder, self.momentum)
 
 
 class _PointHead(nn.Module):

@@ -26,19 +26,19 @@ class BYOL(Learner):
         width, dim = backbone.channels[-1], 128  # paper: 4096 hidden, 256
         heads = (BYOLProjectionHead(width, 2 * width, dim) for _ in range(2))
         self.encoder = Encoder(backbone, next(heads))
-        self.twin = momentum_encoder(self.encoder, next(heads))
+        self.momentum_encoder = momentum_encoder(self.encoder, next(heads))
         self.predictor = BYOLPredictionHead(dim, 2 * width, dim)
         self.criterion = NegativeCosineSimilarity()
         self.momentum = momentum
 
     def loss(self, batch: Batch) -> Tensor:
-        found = self.predictor(self.encoder(batch.views.flatten(0, 1)))
+        predictions = self.predictor(self.encoder(batch.views.flatten(0, 1)))
         with torch.no_grad():
-            wanted = self.twin(batch.views.flip(0).flatten(0, 1))
-        return 2 + 2 * self.criterion(found, wanted)
+            targets = self.momentum_encoder(batch.views.flip(0).flatten(0, 1))
+        return 2 + 2 * self.criterion(predictions, targets)
 
     def update_momentum(self, progress: float) -> None:
-        update_momentum(self.encoder, self.twin, cosine_momentum(self.momentum, progress))
+        update_momentum(self.encoder, self.momentum_encoder, cosine_momentum(self.momentum, progress))
 
 
 class DINO(Learner):
@@ -51,15 +51,15 @@ class DINO(Learner):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # lightly's weight norm is torch's older one
             self.encoder = Encoder(backbone, next(heads))
-            self.twin = momentum_encoder(self.encoder, next(heads))
+            self.momentum_encoder = momentum_encoder(self.encoder, next(heads))
         self.criterion = DINOLoss(outputs, teacher_temp=0.04)
         self.momentum = momentum
 
     def loss(self, batch: Batch) -> Tensor:
-        found = self.encoder(batch.views.flatten(0, 1)).chunk(2)
+        student = self.encoder(batch.views.flatten(0, 1)).chunk(2)
         with torch.no_grad():
-            wanted = self.twin(batch.views.flatten(0, 1)).chunk(2)
-        return self.criterion(list(wanted), list(found))
+            teacher = self.momentum_encoder(batch.views.flatten(0, 1)).chunk(2)
+        return self.criterion(list(teacher), list(student))
 
     def update_momentum(self, progress: float) -> None:
-        update_momentum(self.encoder, self.twin, cosine_momentum(self.momentum, progress))
+        update_momentum(self.encoder, self.momentum_encoder, cosine_momentum(self.momentum, progress))

@@ -55,10 +55,10 @@ def load_pretrained(folder: str | Path) -> Pretrained:
     try:
         record = json.loads((folder / _RECORD).read_text("utf-8"))
         expected, data = record.pop("sha256"), (folder / _WEIGHTS).read_bytes()
-        found = Pretrained(load(data), record)
-        found.backbone()
+        pretrained = Pretrained(load(data), record)
+        pretrained.backbone()
     except Exception as error:  # safetensors, JSON and torch each raise their own
         raise BdganError(f"{folder}: no readable pre-training ({error})") from error
     if sha256(data).hexdigest() != expected:
         raise BdganError(f"{folder / _WEIGHTS} is damaged: its sha256 is not the record's; pre-train anew")
-    return found
+    return pretrained

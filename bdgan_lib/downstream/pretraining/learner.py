@@ -65,9 +65,9 @@ def pooled(maps: list[Tensor]) -> Tensor:
 
 def momentum_encoder(encoder: Encoder, head: nn.Module) -> Encoder:
     """A copy that no gradient reaches; `head` is a fresh one of its kind: weight norm forbids deepcopy."""
-    twin = Encoder(deepcopy(encoder.backbone), head)
-    twin.load_state_dict(encoder.state_dict())
-    return twin.requires_grad_(False)
+    key_encoder = Encoder(deepcopy(encoder.backbone), head)
+    key_encoder.load_state_dict(encoder.state_dict())
+    return key_encoder.requires_grad_(False)
 
 
 def cosine_momentum(momentum: float, progress: float) -> float:
@@ -82,7 +82,7 @@ def shuffle_batch_norm(
     """Encode [B, ...] in random groups: statistics of one batch would betray pairs (MoCo, section 3.3)."""
     order = torch.randperm(len(inputs[0]), generator=stream).to(inputs[0].device)
     parts = [encode(*part) for part in zip(*(x[order].chunk(groups) for x in inputs), strict=True)]
-    return tuple(torch.cat(found)[order.argsort()] for found in zip(*parts, strict=True))
+    return tuple(torch.cat(pieces)[order.argsort()] for pieces in zip(*parts, strict=True))
 
 
 def keep_queue(bank: nn.Module) -> None:

@@ -114,20 +114,22 @@ def backbone_state(
     Counters of batch norm may be absent (older files lack them). BdganError as of `load_published`.
     """
     layout = _layout(state, method, name)
-    named = {_renamed(key): x for key, x in state.items()}
+    renamed = {_renamed(key): x for key, x in state.items()}
     start = len(layout.prefix)
-    came = architecture({key[start:]: x for key, x in named.items() if key.startswith(layout.prefix)})
-    if came != backbone:
-        raise BdganError(f"{name} holds {came}; wanted {backbone}: give the file of that, or name the other")
+    actual = architecture({key[start:]: x for key, x in renamed.items() if key.startswith(layout.prefix)})
+    if actual != backbone:
+        raise BdganError(
+            f"{name} holds {actual}; wanted {backbone}: give the file of that, or name the other"
+        )
     with torch.device("meta"):
-        own = build_backbone(backbone).state_dict()
-    wanted = {layout.prefix + key: x.shape for key, x in own.items()}
-    kept = {key: torch.tensor(0) for key in wanted if key.endswith(".num_batches_tracked")}
-    kept |= {key: x for key, x in named.items() if key in wanted or not _dropped(key, layout)}
-    wrong = mismatches(wanted, {key: x.shape for key, x in kept.items()})
+        backbone_tensors = build_backbone(backbone).state_dict()
+    expected = {layout.prefix + key: x.shape for key, x in backbone_tensors.items()}
+    kept = {key: torch.tensor(0) for key in expected if key.endswith(".num_batches_tracked")}
+    kept |= {key: x for key, x in renamed.items() if key in expected or not _dropped(key, layout)}
+    wrong = mismatches(expected, {key: x.shape for key, x in kept.items()})
     if wrong:
         raise BdganError(f"{name}, read as {method}, does not fit {backbone}: {wrong}")
-    return {key: kept[layout.prefix + key].to(x.dtype) for key, x in own.items()}
+    return {key: kept[layout.prefix + key].to(x.dtype) for key, x in backbone_tensors.items()}
 
 
 def architecture(state: State) -> str:

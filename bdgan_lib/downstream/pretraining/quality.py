@@ -63,5 +63,5 @@ def linear_accuracy(
         return loss
 
     optimizer.step(closure)
-    found = ((test - mean) / scale @ weights[1:] + weights[0]).argmax(1).numpy()
-    return float((found == test_ids).mean())
+    predictions = ((test - mean) / scale @ weights[1:] + weights[0]).argmax(1).numpy()
+    return float((predictions == test_ids).mean())

@@ -186,8 +186,8 @@ def _checked(
     if method not in ("supervised", "supcon"):
         return None
     if class_ids is None or class_ids.shape != (len(images),) or class_ids.min() < 0:
-        came = "none" if class_ids is None else f"{list(class_ids.shape)}, least {class_ids.min()}"
-        raise BdganError(f"{method} learns from class ids, but {came} came; wanted one per image, from 0")
+        actual = "none" if class_ids is None else f"{list(class_ids.shape)}, least {class_ids.min()}"
+        raise BdganError(f"{method} learns from class ids, but {actual} came; wanted one per image, from 0")
     return class_ids
 
 
@@ -201,7 +201,7 @@ def _fingerprint(
     """Of everything a training depends on but the device."""
     settings = [method, asdict(config), asdict(branch.config) if branch else None]
     digest = sha256(json.dumps(settings).encode())
-    arrays = [images, class_ids, *((branch.examples.images, branch.examples.masks) if branch else ())]
+    arrays = [images, class_ids, *((branch.training_set.images, branch.training_set.masks) if branch else ())]
     for array in arrays:
         digest.update(b"-" if array is None else np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()

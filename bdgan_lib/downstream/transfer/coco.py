@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from bdgan_lib.core import rle
 from bdgan_lib.core.image_codecs import decode_image
 from bdgan_lib.core.labelled_arrays import Detected
+from bdgan_lib.core.model_files import read_json
 from bdgan_lib.core.types import BdganError
-from bdgan_lib.core.validation import load_json
-from bdgan_lib.datasets.formats.coco import filled
+from bdgan_lib.datasets.formats.coco import fill_polygons
 from bdgan_lib.downstream.transfer.samples import Lazy, all_there, folder
 
 
@@ -39,7 +39,7 @@ def instances(notes: Path, pictures: Path) -> Instances:
     for a picture that is missing or of another size than the file says, and for an annotation that is
     damaged or of an image or a category there is not; it names them.
     """
-    record = load_json(Path(notes))
+    record: dict[str, Any] = read_json(Path(notes), "give the instances file of COCO")
     try:
         categories = {c["id"]: str(c["name"]) for c in sorted(record["categories"], key=lambda c: c["id"])}
         images = {str(image["id"]): image for image in sorted(record["images"], key=lambda i: i["id"])}
@@ -54,9 +54,9 @@ def instances(notes: Path, pictures: Path) -> Instances:
     def read(key: str) -> Detected:
         image = decode_image(files[key].read_bytes())
         height, width = image.shape[:2]
-        told = images[key].get("height"), images[key].get("width")
-        if told != (height, width):
-            raise BdganError(f"{files[key].name} is {[height, width]}, the file says {list(told)}")
+        declared = images[key].get("height"), images[key].get("width")
+        if declared != (height, width):
+            raise BdganError(f"{files[key].name} is {[height, width]}, the file says {list(declared)}")
         boxes, class_ids, masks, ignored = [], [], [], []
         for note in of_image[key]:
             try:
@@ -92,7 +92,7 @@ def _plain(name: str) -> str:
 
 def _pixels(segmentation: Any, height: int, width: int) -> NDArray[np.bool_]:
     if not isinstance(segmentation, dict):
-        return filled(segmentation, height, width)
+        return fill_polygons(segmentation, height, width)
     if segmentation["size"] != [height, width]:
         raise BdganError(f"its runs are of {segmentation['size']!r:.40}, the image of {[height, width]}")
     counts = segmentation["counts"]

@@ -143,10 +143,10 @@ def _optimizer(network: nn.Module, config: DetectConfig) -> tuple[Optimizer, LRS
 def _score(
     network: nn.Module, test: Sequence[Detected], config: DetectConfig, device: str, progress: str | None
 ) -> dict[str, float]:
-    judge = AveragePrecision(config.detector.num_classes, config.detector.masks)
-    for wanted, found in _findings(network, test, config, device, progress):
-        judge.add(wanted, found)
-    return judge.scores()
+    metric = AveragePrecision(config.detector.num_classes, config.detector.masks)
+    for target, predictions in _findings(network, test, config, device, progress):
+        metric.add(target, predictions)
+    return metric.scores()
 
 
 @torch.inference_mode()

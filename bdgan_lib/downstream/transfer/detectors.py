@@ -131,5 +131,5 @@ class _Pyramid(nn.Module):
     def forward(self, images: Tensor) -> "OrderedDict[str, Tensor]":
         with autocast(images.device):
             maps = self.backbone(images)[self.first :]
-            found = self.pyramid(OrderedDict((str(k), m) for k, m in enumerate(maps)))
-        return OrderedDict((str(k), m.float()) for k, m in enumerate(found.values()))
+            levels = self.pyramid(OrderedDict((str(k), m) for k, m in enumerate(maps)))
+        return OrderedDict((str(k), m.float()) for k, m in enumerate(levels.values()))

@@ -68,11 +68,12 @@ def train_and_score(
         network = Frozen(plain) if config.frozen else plain
         loss = fit_batches(network, _batches(train, config), config.fit, device, progress)
     counts = sum(
-        confusion(found, item.labels, len(config.labels)) for item, found in _labelled(network, test, device)
+        confusion(predictions, item.labels, len(config.labels))
+        for item, predictions in _labelled(network, test, device)
     )
     scores = iou(np.asarray(counts))
-    named = {f"iou {name}": float(score) for name, score in zip(config.labels, scores, strict=True)}
-    return {"miou": float(np.nanmean(scores)), **named, "loss": loss}
+    by_label = {f"iou {name}": float(score) for name, score in zip(config.labels, scores, strict=True)}
+    return {"miou": float(np.nanmean(scores)), **by_label, "loss": loss}
 
 
 class Frozen(nn.Module):
@@ -135,8 +136,8 @@ def _labelled(
             height, width = run[0].labels.shape
             below, beside = -height % 32, -width % 32  # the networks want multiples of their strides
             images = np.stack([np.pad(r.image, ((0, below), (0, beside), (0, 0)), "edge") for r in run])
-            found = predict(network, images, device=device).argmax(1).numpy()
-            yield from zip(run, found[:, :height, :width], strict=True)
+            predictions = predict(network, images, device=device).argmax(1).numpy()
+            yield from zip(run, predictions[:, :height, :width], strict=True)
             run = []
         if item is not None:
             run.append(item)

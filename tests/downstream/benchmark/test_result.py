@@ -41,7 +41,7 @@ def test_any_counts_go_there_and_back(data):
         return
     result = replace(
         RESULT, labels=RESULT.labels[:3], both=tuple(table.diagonal().tolist()),
-        predicted=tuple(table.sum(0).tolist()), wanted=tuple(table.sum(1).tolist()),
+        predicted=tuple(table.sum(0).tolist()), target=tuple(table.sum(1).tolist()),
     )  # fmt: skip
     assert Result.from_json(json.loads(json.dumps(result.to_json()))) == result
 

@@ -45,7 +45,7 @@ def test_a_case_by_hand(tmp_path, task):
     for id, row in (("a", [0, 1, 1, 1]), ("b", [0, 1, 0, 0])):
         (tmp_path / f"{id}.png").write_bytes(encode_png(np.array([row], np.uint8)))
     result = score(task, truth, tmp_path, "by hand", "2024-02-29")
-    assert (result.both, result.predicted, result.wanted) == ((3, 2, 0), (4, 3, 0), (4, 2, 1))
+    assert (result.both, result.predicted, result.target) == ((3, 2, 0), (4, 3, 0), (4, 2, 1))
     assert result.iou == pytest.approx((3 / 5, 2 / 3, 0))
     assert result.miou == pytest.approx((3 / 5 + 2 / 3 + 0) / 3)
     assert result.best == ("a", "b") and result.worst == ("b", "a")

@@ -108,16 +108,16 @@ def test_pictures_are_the_image_the_labels_and_the_prediction(scored, task, trut
     first, decoded = shown[0].best[0], [decode_png(b64decode(a["src"].split(",")[1])) for a in pictures[:3]]
     assert [a["alt"].split(" ")[0] for a in pictures[:3]] == ["image", "true", "prediction"]
     assert np.array_equal(decoded[0], first.image)
-    used = np.union1d(first.wanted, first.predicted)
+    used = np.union1d(first.target, first.predicted)
     if set(used.tolist()) >= {0, 1, 2}:
-        assert np.array_equal(decoded[1], colour_mask(first.wanted))
+        assert np.array_equal(decoded[1], colour_mask(first.target))
         assert np.array_equal(decoded[2], colour_mask(first.predicted))
     assert f"mIoU {first.miou:.3f}" in read.text
 
 
 def test_a_large_image_is_made_small_and_a_prediction_of_a_thousand_labels_is_shown(scored):
     labels = ("background", *(f"label {n}" for n in range(1, 1000)))
-    wide = replace(scored[0][0], labels=labels, both=(1,) * 1000, predicted=(1,) * 1000, wanted=(1,) * 1000)
+    wide = replace(scored[0][0], labels=labels, both=(1,) * 1000, predicted=(1,) * 1000, target=(1,) * 1000)
     mask = np.arange(400 * 600).reshape(400, 600) % 1000
     example = Example("a", 0.5, np.zeros((400, 600, 3), np.uint8), np.full_like(mask, 255), mask)
     read = Reader(page([wide], {0: Gallery((example,), ())}))

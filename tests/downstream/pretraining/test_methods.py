@@ -111,20 +111,20 @@ def test_a_few_steps_lower_the_loss_of_a_batch(method):
 def test_a_twin_starts_as_a_copy_and_is_the_moving_average_it_says(method):
     learner = build_learner(method, CONFIG)
     names = [name for name, _ in learner.encoder.named_parameters()]
-    twin = {name: learner.twin.get_parameter(name).clone() for name in names}
+    twin = {name: learner.momentum_encoder.get_parameter(name).clone() for name in names}
     assert all(torch.equal(twin[name], learner.encoder.get_parameter(name)) for name in names)
     with torch.no_grad():
         for p in learner.encoder.parameters():
             p.add_(torch.randn_like(p))
     learner.loss(batch()).backward()
-    assert all(p.grad is None for p in learner.twin.parameters()), "no gradient reaches it"
+    assert all(p.grad is None for p in learner.momentum_encoder.parameters()), "no gradient reaches it"
     learner.update_momentum(0.25)
     constant = method in ("moco-v2", "densecl", "vader")
     start = learner.momentum
     m = start if constant else 1 - (1 - start) * (math.cos(math.pi / 4) + 1) / 2
     for name in names:
         wanted = m * twin[name] + (1 - m) * learner.encoder.get_parameter(name)
-        torch.testing.assert_close(learner.twin.get_parameter(name), wanted.detach())
+        torch.testing.assert_close(learner.momentum_encoder.get_parameter(name), wanted.detach())
 
 
 def test_momentum_rises_from_its_start_to_one():
