@@ -1,26 +1,24 @@
 """Names of samples: safe as file names on every system."""
 
-from __future__ import annotations  # torch is named in types alone: renderer processes start without it
-
 import re
 import unicodedata
-from typing import TYPE_CHECKING
 
 from bdgan_lib.core.types import BdganError
 
-if TYPE_CHECKING:
-    pass
-
 
 def checked_id(id: str) -> str:
-    """The id itself if it is a safe file name on every system (and in a plain tar); BdganError if not."""
+    """The id itself, if it is a safe file name on every system and in a plain tar.
+
+    Raises:
+        BdganError: it is not.
+    """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,89}", id):
-        raise BdganError(f"id {id[:100]!r} is no safe file name; use 1 to 90 of A-Z a-z 0-9 _ -")
+        raise BdganError(f"id {id[:100]!r} is not a safe file name; use 1 to 90 of A-Z a-z 0-9 _ -")
     return id
 
 
 def sample_id(class_name: str, seed: int) -> str:
-    """The name of a sample: the class as a lower-case slug, then the seed in eight digits or more.
+    """The id of a sample: the class name as a lower-case slug, then the seed in eight digits or more.
 
     >>> sample_id("blue jay", 3)
     'blue_jay_00000003'

@@ -1,4 +1,4 @@
-"""Paths and files: addresses, files that appear whole or not at all, hashes."""
+"""Paths, hashes, and files and folders that appear whole or not at all."""
 
 import os
 import secrets
@@ -6,33 +6,36 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from tempfile import NamedTemporaryFile, TemporaryDirectory
 from typing import BinaryIO, cast
 
 from bdgan_lib.core.types import BdganError
 
 
 def as_path(path: str | os.PathLike[str]) -> Path:
-    """A path; for an address such as "s3://bucket/folder" one that fsspec serves, with the same methods.
+    """A local path, or for an address such as "s3://bucket/folder" an fsspec path with the same methods.
 
-    BdganError where the package for that is missing.
+    Raises:
+        BdganError: the package for addresses is missing.
     """
     if not isinstance(path, str) or "://" not in path:
         return path if hasattr(path, "fs") else Path(path)  # type: ignore[return-value]
     try:
         from upath import UPath
     except ImportError as error:
-        raise BdganError(f"{path} is no local folder; pip install 'bdgan-lib[cloud]' to reach it") from error
+        raise BdganError(
+            f"{path} is not a local folder; pip install 'bdgan-lib[cloud]' to reach it"
+        ) from error
     return cast(Path, UPath(path))
 
 
 @contextmanager
 def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """A binary file to write to, and to read back, that appears under `path` whole or not at all.
+    """Open a binary file, to write and read back, that appears under `path` whole or not at all.
 
-    The bytes go to a temporary name in the same folder, are flushed to the disk, then renamed. After an error
-    (no space left, Ctrl-C) the temporary file is gone and what stood at `path` before stands there still. An
-    object store gets the whole file in one piece, from a temporary one here.
+    The bytes go to a temporary file in the same folder, are flushed to the disk, and the file is renamed.
+    After an error (disk full, Ctrl-C) it is removed, and an earlier file at `path` is unchanged. An object
+    store receives the whole file at once, from a local temporary file.
     """
     path = as_path(path)
     if hasattr(path, "fs"):
@@ -43,7 +46,7 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         return
     temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
-        with temporary.open("x+b") as file:  # not mkstemp: the file shall have the user's usual permissions
+        with temporary.open("x+b") as file:  # not mkstemp: the file needs the user's usual permissions
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -55,19 +58,23 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 
 def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write bytes to `path` whole or not at all (see `atomic_file`); OSError when the disk refuses."""
+    """Write bytes to `path` whole or not at all (see `atomic_file`).
+
+    Raises:
+        OSError: the disk is full or refuses.
+    """
     with atomic_file(path) as file:
         file.write(data)
 
 
 def sha256_of(path: Path) -> str:
-    """The sha256 of a file's bytes, in hexadecimal."""
+    """The sha256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return sha256_of_open(file)
 
 
 def sha256_of_open(file: BinaryIO) -> str:
-    """The same of an open file, from its beginning."""
+    """The sha256 of an open file from its beginning, in hexadecimal."""
     digest = sha256()
     file.seek(0)
     while block := file.read(1 << 20):
@@ -76,7 +83,7 @@ def sha256_of_open(file: BinaryIO) -> str:
 
 
 def flush_folder(folder: Path) -> None:
-    """Make a rename outlast a power cut, where the system lets a folder be opened."""
+    """Make a rename survive a power cut, on systems that let a folder be opened."""
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -86,8 +93,26 @@ def flush_folder(folder: Path) -> None:
 
 
 def require_new_path(path: Path) -> Path:
-    """A path to write to, its folder made; BdganError if something stands there."""
+    """The path itself, with its parent folder created, if nothing exists there yet.
+
+    Raises:
+        BdganError: something exists at the path.
+    """
     if path.exists():
         raise BdganError(f"{path} exists and is not written over; give another folder")
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
+
+
+@contextmanager
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """A temporary folder to fill, which becomes `folder` at the end; after an error nothing is left of it.
+
+    Raises:
+        BdganError: something exists at the path.
+    """
+    with TemporaryDirectory(dir=require_new_path(folder).parent, prefix=".") as temporary:
+        unfinished = Path(temporary) / folder.name
+        unfinished.mkdir()
+        yield unfinished
+        unfinished.rename(folder)

@@ -1,32 +1,33 @@
 """Models on disk: tensors as safetensors, and a JSON record beside them, each written whole or not at all."""
 
-from __future__ import annotations  # torch is named in types alone
+from __future__ import annotations  # torch appears in types alone
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bdgan_lib.core.io import write_atomic
-from bdgan_lib.core.types import BdganError
+from bdgan_lib.core.types import BdganError, Json
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-def write_json(path: Path, record: Any, ascii_only: bool = True) -> None:
-    """Write a record as JSON with one entry a line."""
+def write_json(path: Path, record: object, ascii_only: bool = True) -> None:
+    """Write a record as JSON with one entry per line, whole or not at all."""
     write_atomic(path, (json.dumps(record, indent=1, ensure_ascii=ascii_only) + "\n").encode())
 
 
-def read_json(path: Path, hint: str = "restore it") -> dict[str, Any]:
+def read_json(path: Path, hint: str = "restore it") -> Json:
     """The JSON object in a file.
 
     Args:
-        hint: what to do where the file is missing or damaged.
+        path: the file.
+        hint: what the user should do if the file is missing or damaged.
 
     Raises:
-        BdganError: the file is missing, no JSON, or no object.
+        BdganError: the file is missing, not JSON, or not an object.
     """
     try:
         record = json.loads(path.read_bytes())
@@ -52,10 +53,11 @@ def read_tensors(path: Path, hint: str = "restore it") -> dict[str, Tensor]:
     """The tensors of a safetensors file, by name.
 
     Args:
-        hint: what to do where the file is missing or damaged.
+        path: the file.
+        hint: what the user should do if the file is missing or damaged.
 
     Raises:
-        BdganError: the file is missing or no safetensors file.
+        BdganError: the file is missing or not a safetensors file.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file

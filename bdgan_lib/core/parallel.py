@@ -4,7 +4,7 @@ import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from bdgan_lib.core.malloc import keep_freed_memory
 from bdgan_lib.core.types import BdganError
@@ -18,23 +18,25 @@ def run_in_processes(
     jobs: Sequence[Job],
     workers: int,
     setup: Callable[..., object] | None = None,
-    arguments: tuple[Any, ...] = (),
+    arguments: tuple[object, ...] = (),
     poll: Callable[[], object] | None = None,
     torch_threads: bool = True,
 ) -> Iterator[tuple[int, Result]]:
     """Run a function on every job and yield (index of the job, its result) in the order they finish.
 
     Args:
-        function: of a module, so that a new process can import it; as the jobs and results, picklable.
-        workers: processes at most; each computes with one thread, so results do not depend on their number.
-        setup: called in each process before its first job, with `arguments`.
+        function: defined at the top of a module, so that a new process can import it.
+        jobs: its arguments, one each; jobs and results must be picklable.
+        workers: the most processes; each computes with one thread, so results do not depend on their number.
+        setup: called in each process before its first job.
+        arguments: of `setup`.
         poll: called about twice a second while jobs run, for a progress bar.
-        torch_threads: limit torch's threads; False for jobs that run without torch, which then is not imported.
+        torch_threads: limit torch's threads; False for jobs without torch, which then is not imported.
 
     Raises:
-        BdganError: a process died. Whatever a job raises is raised here, and the jobs not begun are dropped.
+        BdganError: a process died. An error in a job is raised here too; jobs not yet begun are dropped.
     """
-    # not multiprocessing.Pool: where the caller's script cannot be imported, that one starts workers for ever
+    # not multiprocessing.Pool: where the caller's script cannot be imported, it starts workers for ever
     context = multiprocessing.get_context("spawn")
     begin = (_begin, (torch_threads, setup, arguments))
     with ProcessPoolExecutor(max(1, min(workers, len(jobs))), context, *begin) as pool:
@@ -48,14 +50,14 @@ def run_in_processes(
                     yield pending.pop(future), future.result()
         except BrokenProcessPool as error:
             raise BdganError(
-                "a worker process died, perhaps for want of memory; the same command goes on from here: "
-                "take fewer workers or smaller batches"
+                "a worker process died, perhaps because memory ran out; use fewer workers or smaller batches "
+                "and run the same command again, which resumes from here"
             ) from error
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _begin(torch_threads: bool, setup: Callable[..., object] | None, arguments: tuple[Any, ...]) -> None:
+def _begin(torch_threads: bool, setup: Callable[..., object] | None, arguments: tuple[object, ...]) -> None:
     keep_freed_memory()
     if torch_threads:
         import torch

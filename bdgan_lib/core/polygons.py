@@ -1,7 +1,7 @@
-"""Masks and polygons: one filling rule, outlines that fill to the very mask, and their simplification.
+"""Masks and polygons: one filling rule, outlines that fill to exactly their mask, and their simplification.
 
-A ring is an array [N, 2] of (x, y) in pixels, closed by itself; pixel (i, j) covers x in [j, j + 1] and y in
-[i, i + 1]. Several rings fill by the even-odd rule, so a ring inside another is a hole.
+A ring is a closed polygon, [N, 2] of (x, y) in pixels, whose last corner joins the first; pixel (i, j) covers
+x in [j, j + 1] and y in [i, i + 1]. Rings fill by the even-odd rule, so a ring inside another is a hole.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ Ring = NDArray[np.float64]
 
 
 def fill(rings: Sequence[Ring], height: int, width: int) -> NDArray[np.bool_]:
-    """Pixels whose centre lies inside the rings, [height, width]; on an edge, to one side of it."""
+    """The mask [height, width] of pixels whose centre lies inside the rings; on an edge, one side counts."""
     turns = np.zeros((height, width + 1), np.int64)
     for ring in rings:
         start = np.asarray(ring, float).reshape(-1, 2)
@@ -30,11 +30,12 @@ def fill(rings: Sequence[Ring], height: int, width: int) -> NDArray[np.bool_]:
             x = x0 + (row + 0.5 - y0) / (y1 - y0) * (x1 - x0)
         column = np.clip(np.ceil(x - 0.5), 0, width).astype(int)
         np.add.at(turns, (row, column), 1)
-    return np.cumsum(turns, 1)[:, :width] % 2 == 1
+    inside: NDArray[np.bool_] = np.cumsum(turns, 1)[:, :width] % 2 == 1
+    return inside
 
 
 def outline(mask: NDArray[np.bool_]) -> list[Ring]:
-    """Rings along the pixels' edges, a hole's the other way round; `fill` makes the very mask of them."""
+    """Rings along the pixels' edges, holes in the opposite direction; `fill` makes the same mask of them."""
     m = np.pad(np.asarray(mask, bool), 1)
     below, above = m[1:, 1:-1], m[:-1, 1:-1]
     right, left = m[1:-1, 1:], m[1:-1, :-1]
@@ -53,7 +54,7 @@ def outline(mask: NDArray[np.bool_]) -> list[Ring]:
         step, ring = (0, 0), list[tuple[int, int]]()
         while not ring or corner != first:
             choices = steps[corner]
-            turn = (-step[1], step[0])  # where two pixels touch at a corner, each keeps its own ring
+            turn = (-step[1], step[0])  # two pixels that touch at a corner keep separate rings
             new = turn if turn in choices else choices[0]
             choices.remove(new)
             if not choices:
@@ -66,17 +67,20 @@ def outline(mask: NDArray[np.bool_]) -> list[Ring]:
 
 
 def smooth(ring: Ring) -> Ring:
-    """An outline's ring through the middles of the pixels' edges: the same pixels, and no stairs."""
+    """An outline's ring through the midpoints of its pixel edges: the same pixels, without stairs."""
     steps = np.roll(ring, -1, 0) - ring
     count = np.abs(steps).sum(1).astype(int)  # unit edges of each side
     along = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count) + 0.5
-    return np.repeat(ring, count, 0) + along[:, None] * np.repeat(np.sign(steps), count, 0)
+    points: Ring = np.repeat(ring, count, 0) + along[:, None] * np.repeat(np.sign(steps), count, 0)
+    return points
 
 
 def simplified(rings: Sequence[Ring], tolerance: float) -> list[Ring]:
-    """Douglas-Peucker: fewer vertices, none of the left-out farther than `tolerance` pixels from the ring.
+    """Rings with fewer vertices (Douglas-Peucker); removed ones lie within `tolerance` pixels of it.
 
-    A ring that falls below three vertices is gone: it enclosed less than the tolerance shows.
+    Rings left with fewer than three vertices are dropped, since they are smaller than the tolerance.
     """
-    found = [cv2.approxPolyDP(ring.astype(np.float32), tolerance, True)[:, 0].astype(float) for ring in rings]
-    return [ring for ring in found if len(ring) >= 3]
+    shorter = [
+        cv2.approxPolyDP(ring.astype(np.float32), tolerance, True)[:, 0].astype(float) for ring in rings
+    ]
+    return [ring for ring in shorter if len(ring) >= 3]

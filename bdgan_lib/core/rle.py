@@ -1,4 +1,4 @@
-"""Masks as run lengths, in the form of COCO: column by column, ground first, packed into text."""
+"""Masks as run lengths in COCO's form: column by column, background first, packed into text."""
 
 from collections.abc import Sequence
 
@@ -9,15 +9,20 @@ from bdgan_lib.core.types import BdganError
 
 
 def runs(mask: NDArray[np.bool_]) -> list[int]:
-    """Run lengths of a mask [H, W], column by column; the first run is ground and may be 0."""
+    """Run lengths of a mask [H, W], column by column; the first run is background and may be 0."""
     flat = np.asarray(mask, bool).ravel(order="F")
     turns = np.flatnonzero(flat[1:] != flat[:-1]) + 1
     bounds = np.concatenate([[0] if flat.size and flat[0] else [], [0], turns, [flat.size]])
-    return np.diff(bounds).astype(int).tolist()
+    lengths: list[int] = np.diff(bounds).astype(int).tolist()
+    return lengths
 
 
 def from_runs(counts: Sequence[int], height: int, width: int) -> NDArray[np.bool_]:
-    """Run lengths -> mask [height, width]; BdganError unless they are whole numbers that fill it exactly."""
+    """The mask [height, width] of its run lengths, column by column.
+
+    Raises:
+        BdganError: they are not whole numbers that fill the mask exactly.
+    """
     whole = all(type(n) is int and 0 <= n <= height * width for n in counts)
     if not whole or sum(counts) != height * width:
         raise BdganError(f"run lengths do not fill {height} x {width} pixels; the mask is damaged")
@@ -26,11 +31,11 @@ def from_runs(counts: Sequence[int], height: int, width: int) -> NDArray[np.bool
 
 
 def encode(mask: NDArray[np.bool_]) -> str:
-    """A mask [H, W] as COCO's packed text: six bits a character, from the third run on differences."""
+    """COCO's packed text of a mask [H, W]: six bits per character, differences from the fourth run on."""
     counts = np.array(runs(mask))
     x, live, letters = counts.copy(), np.ones(len(counts), bool), []
     x[3:] -= counts[1:-2]
-    while live.any():  # all numbers' next five bits, the lowest first
+    while live.any():  # the next five bits of all numbers, lowest first
         low, x = x & 0x1F, x >> 5
         more = live & (x != np.where(low & 0x10, -1, 0))
         letters.append(np.where(live, 48 + low + 0x20 * more, 0))
@@ -40,13 +45,17 @@ def encode(mask: NDArray[np.bool_]) -> str:
 
 
 def decode(text: str, height: int, width: int) -> NDArray[np.bool_]:
-    """What `encode` packed, or COCO did, as a mask [height, width]; BdganError for anything else."""
+    """The mask [height, width] that `encode` or COCO packed into a text.
+
+    Raises:
+        BdganError: the text is not the packed runs of such a mask.
+    """
     counts: list[int] = []
     x = shift = 0
     for letter in text:
         bits = ord(letter) - 48
         if not 0 <= bits < 64 or shift > 60:
-            raise BdganError(f"packed runs hold {letter!r} out of place; the mask is damaged")
+            raise BdganError(f"packed runs hold a misplaced {letter!r}; the mask is damaged")
         x |= (bits & 0x1F) << shift
         shift += 5
         if not bits & 0x20:
@@ -54,5 +63,5 @@ def decode(text: str, height: int, width: int) -> NDArray[np.bool_]:
             counts.append(x + (counts[-2] if len(counts) > 2 else 0))
             x = shift = 0
     if shift:
-        raise BdganError("packed runs end amid a number; the mask is damaged")
+        raise BdganError("packed runs end in the middle of a number; the mask is damaged")
     return from_runs(counts, height, width)

@@ -1,13 +1,13 @@
 """How latents are drawn, and what a generator returns."""
 
-from __future__ import annotations  # torch is named in types alone: renderer processes start without it
+from __future__ import annotations  # torch appears in types alone: renderer processes start without it
 
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from bdgan_lib.core.types import BdganError
+from bdgan_lib.core.types import BdganError, Json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 class Sampling:
     """How latents are drawn.
 
-    "Truncation 0.9" means two different data sets in the literature, so there are two names:
-    `truncation` clips a standard normal at |z| <= 2 and then scales it (the paper of BigGAN-deep and
-    pytorch-pretrained-biggan, where it also picks the batch-norm statistics); `z_std` draws a plain
-    N(0, z_std^2) and clips nothing (the release of BigDatasetGAN, with 0.9).
+    "Truncation 0.9" means two different things in the literature, so there are two settings: `truncation`
+    clips a standard normal at |z| <= 2 and then scales it (the paper of BigGAN-deep and
+    pytorch-pretrained-biggan, where it also selects the batch-norm statistics); `z_std` draws a plain
+    N(0, z_std^2) without clipping (the release of BigDatasetGAN, with 0.9).
     """
 
     truncation: float = 1.0  # in (0, 1]
     z_std: float | None = None  # > 0; only with truncation 1.0
-    # of a generator that samples codes (VQGAN); others leave them alone
-    top_k: int | None = None  # how many codes may come, the likeliest; None = all
-    top_p: float = 1.0  # in (0, 1]: the likeliest codes that together have this probability
+    # for generators that sample codes (VQGAN); others ignore them
+    top_k: int | None = None  # draw from this many of the likeliest codes; None = all
+    top_p: float = 1.0  # in (0, 1]: draw from the likeliest codes that together have this probability
     temperature: float = 1.0  # > 0
 
     def __post_init__(self) -> None:
@@ -45,38 +45,39 @@ class Sampling:
             raise BdganError(f"z_std is {self.z_std}; give a finite number above 0, or None to truncate")
         if self.truncation != 1.0:
             raise BdganError(
-                f"truncation {self.truncation} and z_std {self.z_std} came together; give one: "
-                "truncation clips and scales, z_std scales alone"
+                f"expected truncation or z_std, got both ({self.truncation} and {self.z_std}); give one: "
+                "truncation clips and scales, z_std only scales"
             )
 
     @property
     def of_codes(self) -> bool:
-        """Whether it says how codes are drawn."""
+        """Whether it has settings for code sampling."""
         return self.top_k is not None or self.top_p != 1.0 or self.temperature != 1.0
 
-    def to_json(self) -> dict[str, float | int | None]:
-        """As a JSON object, in which settings of codes stand where they matter; `from_json` reads it back."""
-        plain = {field.name: field.default for field in fields(self)}
-        return {
-            key: value
-            for key, value in asdict(self).items()
-            if key in ("truncation", "z_std") or value != plain[key]
-        }
+    def to_json(self) -> Json:
+        """The settings as a JSON object, code sampling only where it differs from the defaults."""
+        defaults = {field.name: field.default for field in fields(self)}
+        always = ("truncation", "z_std")
+        return {key: v for key, v in asdict(self).items() if key in always or v != defaults[key]}
 
     @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> Sampling:
-        """Read what `to_json` wrote; BdganError on anything else."""
+    def from_json(cls, record: object) -> Sampling:
+        """The settings that `to_json` wrote.
+
+        Raises:
+            BdganError: the record is anything else.
+        """
         number: tuple[type, ...] = (int, float)
-        wanted = {"truncation": number, "z_std": (*number, type(None)), "top_k": (int,), "top_p": number,
-                  "temperature": number}  # fmt: skip
+        types = {"truncation": number, "z_std": (*number, type(None)), "top_k": (int,), "top_p": number,
+                 "temperature": number}  # fmt: skip
         if (
             not isinstance(record, Mapping)
-            or not {"truncation", "z_std"} <= set(record) <= set(wanted)
-            or not all(isinstance(value, wanted[key]) for key, value in record.items())
+            or not {"truncation", "z_std"} <= set(record) <= set(types)
+            or not all(isinstance(value, types[key]) for key, value in record.items())
         ):
             raise BdganError(
-                f"sampling settings came as {record!r}; wanted an object with truncation (a number), "
-                "z_std (a number or null) and, for codes, top_k, top_p and temperature"
+                "expected sampling settings: an object with truncation (a number), z_std (a number or null) "
+                f"and, for codes, top_k, top_p and temperature; got {record!r}"
             )
         numbers: dict[str, Any] = {k: v if v is None or k == "top_k" else float(v) for k, v in record.items()}
         return cls(**numbers)
@@ -93,6 +94,6 @@ class Sample:
     sampling: Sampling
 
     def cpu(self) -> Sample:
-        """The same sample with images and features in the machine's own memory, for numpy."""
+        """The same sample with images and features on the CPU."""
         features = {block: x.cpu() for block, x in self.features.items()}
         return replace(self, images=self.images.cpu(), features=features)

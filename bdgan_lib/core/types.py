@@ -1,14 +1,12 @@
-"""What every room shares: the error of a user's mistake, and the label of an unlabelled pixel."""
+"""Shared by every room: the error of a user's mistake, the label of an unlabelled pixel, JSON types."""
 
-from __future__ import annotations  # torch is named in types alone: renderer processes start without it
+from typing import TypeAlias
 
-from typing import TYPE_CHECKING
+UNLABELLED = 255  # the label of a pixel that nobody labelled; losses and metrics leave it out
 
-if TYPE_CHECKING:
-    pass
-
-UNLABELLED = 255  # the label of a pixel nobody labelled; losses and metrics leave it out
+JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None"
+Json: TypeAlias = dict[str, JsonValue]  # a JSON object
 
 
 class BdganError(ValueError):
-    """A user's mistake or a damaged file; its line says what came, what was wanted, what to do next."""
+    """A user's mistake or a damaged file. The message says what was wrong, what was expected, what to do."""

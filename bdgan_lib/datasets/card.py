@@ -1,6 +1,6 @@
-"""Trust files of a data set: `README.md`, a data card, and `croissant.json`, its MLCommons metadata.
+"""The data card of a data set, `README.md`, and its MLCommons metadata, `croissant.json`.
 
-Both are a function of the manifest and the shards alone, without dates: `validate` makes them again.
+Both depend on the manifest and the shards alone and hold no dates, so that `validate` can compute them again.
 """
 
 import json
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from bdgan_lib.core.io import sha256_of, write_atomic
-from bdgan_lib.core.types import UNLABELLED
+from bdgan_lib.core.types import UNLABELLED, Json
 from bdgan_lib.datasets.croissant import croissant
 from bdgan_lib.datasets.shards import MANIFEST, ShardedSet
 from bdgan_lib.datasets.tar_format import stored_samples
@@ -23,17 +23,17 @@ CARD, CROISSANT = "README.md", "croissant.json"
 
 
 class SetStatistics:
-    """What a pass over the samples counts."""
+    """Counts over the samples of a set, for its data card."""
 
     def __init__(self) -> None:
         self.images: Counter[str] = Counter()  # by class name
         self.area: defaultdict[str, float] = defaultdict(float)  # sum of shares that are not background
         self.sizes: Counter[str] = Counter()
-        self.told: defaultdict[str, set[str]] = defaultdict(set)  # what records say of their making
-        self.sums: defaultdict[str, list[float]] = defaultdict(list)  # [sum, count] of their numbers
+        self.metadata: defaultdict[str, set[str]] = defaultdict(set)  # versions, devices, licences of records
+        self.sums: defaultdict[str, list[float]] = defaultdict(list)  # [sum, count] of the records' scores
 
-    def add(self, mask: NDArray[np.uint8], record: Mapping[str, Any]) -> None:
-        """Count one sample: its mask [H, W] of label ids, its provenance."""
+    def add(self, mask: NDArray[np.uint8], record: Mapping[str, object]) -> None:
+        """Count one sample, given its mask [H, W] of label ids and its provenance."""
         name = str(record.get("class_name", f"class {record['class_id']}"))
         self.images[name] += 1
         labelled = int((mask != UNLABELLED).sum())
@@ -41,31 +41,34 @@ class SetStatistics:
         self.sizes[f"{mask.shape[0]} × {mask.shape[1]}"] += 1
         for key in ("bdgan_lib", "device", "licence"):
             if key in record:
-                self.told[key].add(_plain(record[key]))
+                self.metadata[key].add(_plain(record[key]))
         for key in ("confidence", "divergence"):
-            if isinstance(record.get(key), (int, float)):
+            if isinstance(value := record.get(key), (int, float)):
                 total = self.sums[key] or [0.0, 0.0]
-                self.sums[key] = [total[0] + record[key], total[1] + 1]
+                self.sums[key] = [total[0] + value, total[1] + 1]
 
 
 def write_card(folder: Path, progress: bool = True) -> None:
     """Write `README.md` and `croissant.json` beside a finished data set's manifest, in place of older ones.
 
-    One pass over the shards, one sample in memory. BdganError when one is damaged.
+    It reads all shards once, with one sample in memory.
+
+    Raises:
+        BdganError: a shard is damaged.
     """
-    data, figures = ShardedSet(folder), SetStatistics()
+    data, statistics = ShardedSet(folder), SetStatistics()
     with tqdm(total=len(data), unit="image", disable=not progress, mininterval=1.0) as bar:
         for shard in data.shards:
             for stored in stored_samples(data.verified(shard)):
-                figures.add(*stored.labels())
+                statistics.add(*stored.labels())
                 bar.update()
-    for name, text in trust_files(data.folder, data.manifest, figures).items():
+    for name, text in trust_files(data.folder, data.manifest, statistics).items():
         write_atomic(data.folder / name, text)
 
 
-def trust_files(folder: Path, manifest: Mapping[str, Any], figures: SetStatistics) -> dict[str, bytes]:
-    """The files' bytes by their names."""
-    digest, text = sha256_of(folder / MANIFEST), card(manifest, figures)
+def trust_files(folder: Path, manifest: Json, statistics: SetStatistics) -> dict[str, bytes]:
+    """The bytes of data card and Croissant file, by file name."""
+    digest, text = sha256_of(folder / MANIFEST), _card(manifest, statistics)
     record = croissant(manifest, digest, _plain(manifest.get("licence", "not stated")))
     return {
         CARD: f"{text}\nsha256 of `{MANIFEST}`: `{digest}`\n".encode(),
@@ -73,7 +76,7 @@ def trust_files(folder: Path, manifest: Mapping[str, Any], figures: SetStatistic
     }
 
 
-def card(manifest: Mapping[str, Any], figures: SetStatistics) -> str:
+def _card(manifest: Mapping[str, Any], statistics: SetStatistics) -> str:
     """The data card, in Markdown."""
     spec, total = manifest.get("spec", {}), max(1, manifest["count"])
     made = {
@@ -81,8 +84,8 @@ def card(manifest: Mapping[str, Any], figures: SetStatistics) -> str:
         "label head, sha256 of its weights": spec.get("head_sha256"),
         "sampling": spec.get("sampling"),
         "first seed": spec.get("first_seed"),
-        "library": figures.told.get("bdgan_lib"),
-        "devices": figures.told.get("device"),
+        "library": statistics.metadata.get("bdgan_lib"),
+        "devices": statistics.metadata.get("device"),
         "sha256 of the settings": manifest.get("spec_sha256"),
     }
     counts = {key: n for key, n in (manifest.get("counts") or {}).items() if isinstance(n, int)}
@@ -91,21 +94,21 @@ def card(manifest: Mapping[str, Any], figures: SetStatistics) -> str:
     licence = manifest.get("licence")
     chain: dict[str, object] = {"code (bdgan_lib)": "Apache-2.0"}
     chain |= licence if isinstance(licence, Mapping) else {"this data set": licence or "not stated"}
-    if figures.told.get("licence"):
-        chain["as the records say"] = figures.told["licence"]
+    if statistics.metadata.get("licence"):
+        chain["as the records say"] = statistics.metadata["licence"]
     labels = manifest.get("labels") or ["background", "foreground, or part k where labels are above 1"]
     facts = {
         "images": f"{manifest['count']:,} in {len(manifest['shards'])} shards",
-        "sizes (height × width)": ", ".join(f"{size}: {n:,}" for size, n in sorted(figures.sizes.items())),
-        "classes": len(figures.images),
+        "sizes (height × width)": ", ".join(f"{size}: {n:,}" for size, n in sorted(statistics.sizes.items())),
+        "classes": len(statistics.images),
         "labels, from 0": labels,
-        "share of pixels that are not background, mean": f"{sum(figures.area.values()) / total:.4f}",
+        "share of pixels that are not background, mean": f"{sum(statistics.area.values()) / total:.4f}",
         **({"kept of what was made": f"{share:.4f}"} if counts else {}),
         **{f"dropped: {reason}": f"{n:,}" for reason, n in dropped.items()},
-        **{f"{key}, mean": f"{value / n:.4f}" for key, (value, n) in sorted(figures.sums.items())},
+        **{f"{key}, mean": f"{value / n:.4f}" for key, (value, n) in sorted(statistics.sums.items())},
     }
     classes = [
-        (name, f"{n:,}", f"{figures.area[name] / n:.4f}") for name, n in sorted(figures.images.items())
+        (name, f"{n:,}", f"{statistics.area[name] / n:.4f}") for name, n in sorted(statistics.images.items())
     ]
     return f"""---
 license: other
@@ -155,14 +158,14 @@ for sample, provenance in ShardedSet("FOLDER"):  # or any reader of WebDataset: 
 
 
 def _table(head: tuple[str, ...], rows: Any) -> str:
-    """A Markdown table; rows whose value is None are left out."""
+    """A Markdown table; rows with the value None are left out."""
     lines = [head, ("---",) * len(head), *(row for row in rows if row[1] is not None)]
     cells = ([_plain(cell).replace("|", "\\|") for cell in row] for row in lines)
     return "".join(f"| {' | '.join(row)} |\n" for row in cells)
 
 
 def _plain(value: object) -> str:
-    """A manifest's or a record's value in one line."""
+    """A value of a manifest or a record, in one line."""
     if isinstance(value, Mapping):
         return "; ".join(f"{key}: {_plain(one)}" for key, one in value.items() if one is not None)
     if isinstance(value, (list, tuple, set)):

@@ -1,19 +1,19 @@
-"""MLCommons Croissant 1.0: a data set's files with their sha256, and the fields in them, as JSON-LD."""
+"""MLCommons Croissant 1.0: a data set's files with their sha256, and their fields, as JSON-LD."""
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
+from bdgan_lib.core.types import Json
 from bdgan_lib.datasets.shards import MANIFEST
 from bdgan_lib.datasets.tar_format import IMAGE, JPEG, MASK, RECORD
 
-_OWN = (
+_TERMS = (
     "citeAs", "column", "equivalentProperty", "extract", "field", "fileProperty", "fileObject", "fileSet",
     "format", "includes", "isLiveDataset", "jsonPath", "key", "md5", "parentField", "path", "recordSet",
     "references", "regex", "repeated", "replace", "samplingRate", "separator", "source", "subField",
     "transform",
 )  # fmt: skip
-_CONTEXT = {
+_CONTEXT: Json = {
     "@language": "en",
     "@vocab": "https://schema.org/",
     "sc": "https://schema.org/",
@@ -21,26 +21,27 @@ _CONTEXT = {
     "rai": "http://mlcommons.org/croissant/RAI/",
     "dct": "http://purl.org/dc/terms/",
     "conformsTo": "dct:conformsTo",
-    **{key: f"cr:{key}" for key in _OWN},
+    **{key: f"cr:{key}" for key in _TERMS},
     "data": {"@id": "cr:data", "@type": "@json"},
     "examples": {"@id": "cr:examples", "@type": "@json"},
     "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
-}  # the specification's
+}  # as in the specification
 
 
-def croissant(manifest: Mapping[str, Any], manifest_sha256: str, licence: str) -> dict[str, Any]:
-    """The metadata of a data set whose manifest file has this sha256.
+def croissant(manifest: Json, manifest_sha256: str, licence: str) -> Json:
+    """The Croissant metadata of a data set, given the sha256 of its manifest file.
 
-    Record sets `images`, `masks` and `records` pair by the id in the file's name. The package mlcroissant
-    unpacks shards into its cache by their names alone: give each data set a CROISSANT_CACHE of its own.
+    Record sets `images`, `masks` and `records` are paired by the id in the file name. The package mlcroissant
+    unpacks shards into its cache by their names alone: give each data set a separate CROISSANT_CACHE.
     """
-    jpeg = manifest.get("spec", {}).get("jpeg")
+    known: dict[str, Any] = manifest
+    jpeg = known.get("spec", {}).get("jpeg")
     image = JPEG if jpeg else IMAGE
-    shards = [_file(s["name"], "application/x-tar", s["sha256"]) for s in manifest["shards"]]
+    shards = [_file(s["name"], "application/x-tar", s["sha256"]) for s in known["shards"]]
     return {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
-        "name": f"bdgan-{manifest['sha256'][:12]}",
+        "name": f"bdgan-{known['sha256'][:12]}",
         "description": f"{manifest['count']} synthetic images with a label for every pixel, in tar shards "
         "of WebDataset's form. README.md tells how they were made and what they are not good for.",
         "conformsTo": "http://mlcommons.org/croissant/1.0",
@@ -85,7 +86,7 @@ def _files(id: str, kind: str, pattern: str, shards: list[dict[str, Any]]) -> di
 
 
 def _contents(id: str, files: str, suffix: str, kind: str, what: str) -> dict[str, Any]:
-    """A record set of one file set: each file's id and its content."""
+    """The record set of a file set: the id and the content of each file."""
     name = {"extract": {"fileProperty": "filename"}, "transform": {"regex": f"([^/]+){re.escape(suffix)}$"}}
     fields = [("id", "sc:Text", name), ("content", kind, {"extract": {"fileProperty": "content"}})]
     return {

@@ -1,4 +1,4 @@
-"""A data set as a stream for torch's DataLoader, dealt out to workers and ranks."""
+"""A data set as a stream for torch's DataLoader, split over workers and ranks."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -11,14 +11,23 @@ from bdgan_lib.datasets.shards import Labelled, ShardedSet, read_shard
 
 
 class LabelledShards(IterableDataset[Labelled]):
-    """The samples of a set: once each per epoch, however many ranks and workers share them.
-
-    The epoch's order is cut into as many stretches as there are workers on all ranks, equal but for one
-    sample; each opens only the shards that its stretch touches. With a seed every epoch has another order of
-    shards and, in a window of `window` samples, of samples.
+    """The samples of a set, each once per epoch, however many ranks and workers share them.
 
         loader = DataLoader(LabelledShards(ShardedSet(folder), seed=0), batch_size=None, num_workers=4)
         loader.dataset.epoch = 3
+
+    Each worker of each rank reads one part of the epoch and opens only the shards of that part. Lengths of
+    parts differ by one sample at most.
+
+    Args:
+        data: the set.
+        seed: shuffle the shards, and the samples within a window, differently in each epoch; None = in order.
+        window: samples held in memory for shuffling.
+        rank: of this process.
+        ranks: number of processes.
+
+    Raises:
+        BdganError: the rank or the window is out of range.
     """
 
     def __init__(
@@ -26,29 +35,33 @@ class LabelledShards(IterableDataset[Labelled]):
     ) -> None:
         if not 0 <= rank < ranks or window < 1:
             raise BdganError(
-                f"rank {rank} of {ranks} and window {window} came; wanted 0 <= rank < ranks, 1 or more"
+                f"expected 0 <= rank < ranks and window >= 1, got rank {rank} of {ranks} and window {window}"
             )
         self.data, self.seed, self.window, self.rank, self.ranks = data, seed, window, rank, ranks
         self.epoch = 0
 
     def __iter__(self) -> Iterator[Labelled]:
         worker = get_worker_info()
-        own, workers = (worker.id, worker.num_workers) if worker else (0, 1)
-        return self.part(self.rank * workers + own, self.ranks * workers)
+        id, workers = (worker.id, worker.num_workers) if worker else (0, 1)
+        return self.part(self.rank * workers + id, self.ranks * workers)
 
     def part(self, k: int, parts: int) -> Iterator[Labelled]:
-        """The k-th of so many stretches of this epoch; BdganError naming a damaged shard."""
+        """Yield the samples of part k of `parts` in this epoch.
+
+        Raises:
+            BdganError: a shard is damaged.
+        """
         total = len(self.data)
         stretch = self._stretch(k * total // parts, (k + 1) * total // parts)
         if self.seed is None:
             yield from stretch
             return
-        noise, held = np.random.default_rng([self.seed, self.epoch, k]), list(islice(stretch, self.window))
+        rng, held = np.random.default_rng([self.seed, self.epoch, k]), list(islice(stretch, self.window))
         for sample in stretch:
-            i = int(noise.integers(len(held)))
+            i = int(rng.integers(len(held)))
             yield held[i]
             held[i] = sample
-        for i in noise.permutation(len(held)).tolist():
+        for i in rng.permutation(len(held)).tolist():
             yield held[i]
 
     def _stretch(self, start: int, end: int) -> Iterator[Labelled]:

@@ -1,4 +1,4 @@
-"""A journal: entries of JSON, one a line, each on the disk before `append` returns."""
+"""A journal: JSON entries, one per line, each on disk before `append` returns."""
 
 import json
 import os
@@ -10,11 +10,11 @@ from zlib import crc32
 from bdgan_lib.core.io import flush_folder
 from bdgan_lib.core.types import BdganError
 
-Entry = Mapping[str, Any]
+Entry = Mapping[str, Any]  # a JSON object, whose keys the journal's user knows
 
 
 class Journal:
-    """A file of lines `{"entry": ..., "crc32": ...}`. What a crash cut off at its end was never acknowledged.
+    """A file of lines `{"entry": ..., "crc32": ...}`; a last line that a crash cut off is dropped.
 
     An entry that the disk refuses waits, with all that come after it, until the next `append` or `flush`
     writes them; `waiting` counts them.
@@ -31,28 +31,33 @@ class Journal:
 
     @property
     def waiting(self) -> int:
-        """How many entries are not on the disk."""
+        """How many entries are not yet on disk."""
         return len(self._waiting)
 
     def append(self, entry: Entry) -> None:
-        """Write an entry through to the disk; OSError if the disk refuses: the entry then waits."""
+        """Write an entry through to the disk.
+
+        Raises:
+            OSError: the disk refuses; the entry waits.
+        """
         text = _text(entry)
         self.entries.append(entry)
         self._waiting.append(b'{"entry": %s, "crc32": "%08x"}\n' % (text, crc32(text)))
         self.flush()
 
     def flush(self) -> None:
-        """Write what waits; OSError as of `append`."""
+        """Write the entries that wait; errors as in `append`."""
         if self._waiting:
             data = b"".join(self._waiting)
             written = 0
-            while written < len(data):  # from the last good end, over what a failed try has left
+            while written < len(data):  # from the last good end, over the remains of a failed attempt
                 written += os.pwrite(self._file, data[written:], self._end + written)
             os.fsync(self._file)
             self._end += len(data)
             self._waiting.clear()
 
     def close(self) -> None:
+        """Close the file."""
         os.close(self._file)
 
 
@@ -61,17 +66,17 @@ def _text(entry: Entry) -> bytes:
 
 
 def _read(path: Path) -> tuple[list[Entry], int]:
-    """The whole entries and where they end; BdganError for a line that is damaged and not just cut off."""
+    """The entries and the byte where they end; an error if a line is damaged and not just cut off."""
     entries: list[Entry] = []
     lines = path.read_bytes().splitlines(keepends=True)
     end = 0
     for number, line in enumerate(lines, 1):
         entry = _entry(line)
         if entry is None:
-            if line.endswith(b"\n") or number < len(lines):  # a line cut off is the last, and has no end
+            if line.endswith(b"\n") or number < len(lines):  # a cut-off line is the last, without newline
                 raise BdganError(
-                    f"{path} is damaged in line {number}; the masks beside it are as they were last saved: "
-                    "restore it from a copy, or move it away to go on from the masks"
+                    f"{path} is damaged in line {number}; the masks beside it are as last saved: restore it "
+                    "from a copy, or move it away to continue from the masks"
                 )
             break
         entries.append(entry)

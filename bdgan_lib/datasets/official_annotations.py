@@ -1,4 +1,4 @@
-"""Labels of others, brought into our annotation store."""
+"""Import of the annotations that the authors of BigDatasetGAN published."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,20 +12,20 @@ from bdgan_lib.core.sampling import Sampling
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.datasets.annotation_store import Annotation, AnnotationStore
 
-SET = "biggan512"  # the release's folder of masks and latents
+SET = "biggan512"  # the folder of masks and latents
 ANNOTATOR = "BigDatasetGAN release"
 
 
 @dataclass
 class OfficialImport:
-    """What became of the release's files, and every one that has no partner or is bad."""
+    """The result of an import: counts, and every file that has no partner or was refused."""
 
     added: int = 0
     without_latent: list[str] = field(default_factory=list)  # masks, as "synset/stem"
     without_mask: list[str] = field(default_factory=list)  # latents
     refused: list[str] = field(default_factory=list)  # "synset/stem: why"
-    real: dict[str, str] = field(default_factory=dict)  # mask of a real image -> ImageNet's file
-    real_without_mask: list[str] = field(default_factory=list)  # entries of the list
+    real: dict[str, str] = field(default_factory=dict)  # mask of a real image -> file of ImageNet
+    real_without_mask: list[str] = field(default_factory=list)  # entries of the list of real images
 
     def __str__(self) -> str:
         lines = [f"{self.added} annotations; {len(self.real)} masks of real images listed"]
@@ -45,19 +45,29 @@ def import_official_annotations(
 ) -> OfficialImport:
     """Add the release's annotated BigGAN samples to a store, each mask paired with its latent by name.
 
-    Its layout: `annotations/biggan512/<synset>/..._<class>_<n>.png`, a pixel that is not 0 being foreground;
-    `latents/biggan512/<synset>/<same name>.npy`, [1, 128]; `annotations/real-random-list.txt`, lines
-    `<synset>/..._<image id>`. A file without partner or that does not fit is listed, and the others come in.
+    The layout is `annotations/biggan512/<synset>/..._<class>_<n>.png`, in which pixels other than 0 are
+    foreground; `latents/biggan512/<synset>/<same name>.npy`, [1, 128]; and `annotations/real-random-list.txt`
+    with lines `<synset>/..._<image id>`. Files without partner or with errors are listed, others are added.
 
-    BdganError when there is no such folder.
+    Args:
+        root: the folder with `annotations/` and `latents/`.
+        store: receives the annotations.
+        generator_sha256: of the generator that made the images.
+        classes: names by class id.
+        synsets: WordNet ids by class id.
+        side: of the masks, in pixels.
+        z_dim: length of the latents.
+
+    Raises:
+        BdganError: there is no such folder.
     """
     masks, latents = (_files(root / kind / SET, end) for kind, end in
                       (("annotations", ".png"), ("latents", ".npy")))  # fmt: skip
     if not masks and not latents:
         raise BdganError(
-            f"{root} holds no annotations/{SET} and latents/{SET}; unpack the release's two archives"
+            f"{root} has no annotations/{SET} and latents/{SET}; unpack the release's two archives"
         )
-    found = OfficialImport(
+    result = OfficialImport(
         without_latent=sorted(masks.keys() - latents.keys()),
         without_mask=sorted(latents.keys() - masks.keys()),
     )
@@ -78,11 +88,11 @@ def import_official_annotations(
                     latent=_latent(latents[name], z_dim),
                 )
             )
-            found.added += 1
+            result.added += 1
         except BdganError as error:
-            found.refused.append(f"{name}: {error}")
-    found.real, found.real_without_mask = _real(root / "annotations")
-    return found
+            result.refused.append(f"{name}: {error}")
+    result.real, result.real_without_mask = _real(root / "annotations")
+    return result
 
 
 def _files(folder: Path, end: str) -> dict[str, Path]:
@@ -103,28 +113,29 @@ def _mask(path: Path, side: int) -> NDArray[np.uint8]:
     try:
         with Image.open(path) as image:
             if image.size != (side, side):
-                raise BdganError(f"the mask is {image.width} x {image.height}, wanted {side} x {side}")
+                raise BdganError(f"expected a mask {side} x {side}, got {image.width} x {image.height}")
             pixels = np.asarray(image)
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise BdganError(f"the mask is no readable image ({error})") from error
+        raise BdganError(f"the mask is not a readable image ({error})") from error
     coloured = pixels[..., :3] if pixels.ndim == 3 else pixels[..., None]
-    return np.any(coloured != 0, axis=-1).astype(np.uint8)
+    foreground: NDArray[np.uint8] = np.any(coloured != 0, axis=-1).astype(np.uint8)
+    return foreground
 
 
 def _latent(path: Path, z_dim: int) -> tuple[float, ...]:
     try:
         latent = np.load(path, allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
-        raise BdganError(f"the latent is no plain array ({error})") from error
+        raise BdganError(f"the latent is not a plain array ({error})") from error
     if latent.shape != (1, z_dim) or latent.dtype.kind != "f" or not np.isfinite(latent).all():
         raise BdganError(
-            f"the latent is {latent.dtype} {list(latent.shape)}, wanted finite floats [1, {z_dim}]"
+            f"expected a latent of finite floats [1, {z_dim}], got {latent.dtype} {list(latent.shape)}"
         )
     return tuple(latent[0].astype(np.float32).tolist())
 
 
 def _real(annotations: Path) -> tuple[dict[str, str], list[str]]:
-    """Of the list of annotated real images: {mask: ImageNet's file}, and entries without a mask."""
+    """{mask: ImageNet's file} of the list of annotated real images, and its entries without a mask."""
     path, paired, orphans = annotations / "real-random-list.txt", {}, []
     for entry in path.read_text("utf-8").split() if path.exists() else []:
         synset, _, stem = entry.partition("/")

@@ -1,4 +1,4 @@
-"""Shards: labelled samples in plain tar files, the same bytes whoever writes them, under one manifest."""
+"""Shards: labelled samples in plain tar files under one manifest; equal samples make equal bytes."""
 
 import json
 import os
@@ -7,7 +7,7 @@ import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from bdgan_lib.core.ids import checked_id
 from bdgan_lib.core.image_codecs import encode_jpeg, encode_png
 from bdgan_lib.core.io import as_path, atomic_file, sha256_of, sha256_of_open, write_atomic
 from bdgan_lib.core.labelled_arrays import LabelledSample
-from bdgan_lib.core.types import BdganError
+from bdgan_lib.core.types import BdganError, Json
 from bdgan_lib.datasets.tar_format import (
     IMAGE,
     JPEG,
@@ -28,44 +28,53 @@ from bdgan_lib.datasets.tar_format import (
 )
 
 MANIFEST = "manifest.json"
-DROPPED = ".dropped.jsonl"  # in place of .tar: what filters left out of a shard
-LOG, CALIBRATION = "log.jsonl", "calibration.json"  # of the making; no part of the set's bytes
-_AGAIN = "make the data set again, finished shards are kept"
+DROPPED = ".dropped.jsonl"  # suffix of the list of samples that filters dropped from a shard
+LOG, CALIBRATION = "log.jsonl", "calibration.json"  # about the synthesis; not part of the set's bytes
+_AGAIN = "make the data set again; finished shards are kept"
 _REMAKE = "remove it and run the same command, which makes the same bytes"
 _SHARD_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*\.tar")
 
-Labelled = tuple[LabelledSample, dict[str, Any]]  # a sample and its provenance
+Labelled = tuple[LabelledSample, Json]  # a sample and its provenance
 
 
-def write_shard(path: str | os.PathLike[str], samples: Iterable[Labelled], jpeg: int = 0) -> dict[str, Any]:
-    """Write samples and their provenance to a tar file, whole or not at all: {"name", "sha256", "count"}.
+def write_shard(path: str | os.PathLike[str], samples: Iterable[Labelled], jpeg: int = 0) -> Json:
+    """Write samples to a tar file, whole or not at all, and return its {"name", "sha256", "count"}.
 
-    Members, in the samples' order: `<id>.png` (RGB; with a quality `jpeg` from 1 to 100 it is `<id>.jpg`),
-    `<id>.mask.png` (grey, label ids) and `<id>.json` (the provenance with id, class_id and seed). No times,
-    owners or compression: equal samples make equal bytes. Memory is that of one sample. BdganError for an
-    unsafe or repeated id, or a mask of another size.
+    Members, in the samples' order: `<id>.png` (RGB) or `<id>.jpg`, `<id>.mask.png` (grey, label ids) and
+    `<id>.json` (the provenance with id, class_id and seed). Without times, owners or compression, equal
+    samples make equal bytes. One sample is in memory at a time.
+
+    Args:
+        path: of the file.
+        samples: the samples and their provenance.
+        jpeg: JPEG quality of the images, from 1 to 100; 0 = PNG.
+
+    Raises:
+        BdganError: an id is unsafe or repeated, or a mask has another size than its image.
     """
     path = as_path(path)
     ids: set[str] = set()
     with atomic_file(path) as file:
         for sample, provenance in samples:
             if checked_id(sample.id) in ids:
-                raise BdganError(f"id {sample.id} came twice for {path}; each sample needs its own")
+                raise BdganError(f"id {sample.id} is repeated in {path}; give each sample another id")
             ids.add(sample.id)
             for suffix, data in _encode(sample, provenance, jpeg):
                 file.write(plain_header(sample.id + suffix, len(data)))
                 file.write(data + bytes(-len(data) % tarfile.BLOCKSIZE))
         end = file.tell() + 2 * tarfile.BLOCKSIZE
         file.write(bytes(2 * tarfile.BLOCKSIZE + -end % tarfile.RECORDSIZE))
-        entry = {"name": path.name, "sha256": sha256_of_open(file), "count": len(ids)}
+        entry: Json = {"name": path.name, "sha256": sha256_of_open(file), "count": len(ids)}
     return entry
 
 
 def read_shard(path: str | os.PathLike[str]) -> Iterator[Labelled]:
-    """The samples of a shard and their provenance, one at a time, in the order they were written.
+    """Yield the samples of a shard and their provenance, in the order they were written.
 
-    Nothing is unpacked to the disk. BdganError naming the file and the member when one is missing, surplus,
-    unsafe or damaged, and when the file ends too early.
+    Nothing is unpacked to disk.
+
+    Raises:
+        BdganError: a member is missing, surplus, unsafe or damaged, or the file ends too early.
     """
     path = as_path(path)
     for stored in stored_samples(path):
@@ -73,8 +82,9 @@ def read_shard(path: str | os.PathLike[str]) -> Iterator[Labelled]:
             image, (mask, provenance) = stored.pixels(), stored.labels()
             _check_pair(stored.id, image, mask)
             if provenance["id"] != stored.id:
-                raise BdganError(f"its record is that of {provenance['id']}")
-            sample = LabelledSample(image, mask, provenance["class_id"], provenance["seed"], stored.id)
+                raise BdganError(f"its record is of {provenance['id']}")
+            class_id, seed = cast(int, provenance["class_id"]), cast(int, provenance["seed"])
+            sample = LabelledSample(image, mask, class_id, seed, stored.id)
         except (ValueError, KeyError) as error:
             raise BdganError(
                 f"{path}: sample {stored.id} is damaged ({error}); {how_to_remake(path)}"
@@ -83,25 +93,31 @@ def read_shard(path: str | os.PathLike[str]) -> Iterator[Labelled]:
 
 
 def write_manifest(
-    path: str | os.PathLike[str], shards: Iterable[Mapping[str, Any]], about: Mapping[str, Any]
+    path: str | os.PathLike[str], shards: Iterable[Mapping[str, object]], about: Mapping[str, object]
 ) -> None:
-    """Commit a set: what `write_shard` returned for each shard, and what the set is (settings ...).
+    """Write the manifest of a set, which commits it. Its last entry is the sha256 of all the others.
 
-    It ends in the sha256 of all the rest, so that `read_manifest` knows it whole.
+    Args:
+        path: of the file.
+        shards: what `write_shard` returned for each shard, and further entries.
+        about: the other entries, such as the settings.
     """
-    shards = [dict(shard) for shard in shards]
-    record = {**about, "count": sum(shard["count"] for shard in shards), "shards": shards}
-    write_atomic(path, _sealed(record))
+    entries: list[dict[str, Any]] = [dict(shard) for shard in shards]
+    write_atomic(path, _sealed({**about, "count": sum(e["count"] for e in entries), "shards": entries}))
 
 
-def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What `write_manifest` wrote; BdganError when it is missing, damaged or names an unsafe file."""
+def read_manifest(path: str | os.PathLike[str]) -> Json:
+    """Read the manifest that `write_manifest` wrote.
+
+    Raises:
+        BdganError: it is missing, damaged or names an unsafe file.
+    """
     path = as_path(path)
     try:
         data = path.read_bytes()
-        record = json.loads(data)
+        record: dict[str, Any] = json.loads(data)
         shards = record["shards"]
-        sealed = data == _sealed(record)  # another order, space or spelling is a change as well
+        sealed = data == _sealed(record)  # another order, space or spelling is a change too
         whole = (
             all(isinstance(shard["sha256"], str) and isinstance(shard["count"], int) for shard in shards)
             and all(_SHARD_NAME.fullmatch(shard["name"]) for shard in shards)
@@ -109,7 +125,9 @@ def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
             and record["count"] == sum(shard["count"] for shard in shards)
         )
     except FileNotFoundError as error:
-        raise BdganError(f"{path} is missing: no data set here, or not finished; finish it first") from error
+        raise BdganError(
+            f"{path} is missing: there is no data set here, or it is not finished; finish it first"
+        ) from error
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise BdganError(f"{path} is damaged ({error!r}); {_REMAKE}") from error
     if not sealed:
@@ -120,8 +138,11 @@ def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def _sealed(record: Mapping[str, Any]) -> bytes:
-    """A manifest's text: its entries, then the sha256 of the text without that."""
-    text = lambda record: (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode()
+    """The text of a manifest: its entries, then the sha256 of the text without this entry."""
+
+    def text(record: Mapping[str, Any]) -> bytes:
+        return (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode()
+
     rest = {key: value for key, value in record.items() if key != "sha256"}
     return text({**rest, "sha256": sha256(text(rest)).hexdigest()})
 
@@ -129,25 +150,29 @@ def _sealed(record: Mapping[str, Any]) -> bytes:
 class ShardedSet:
     """A finished data set: a folder with `manifest.json` and the shards it names.
 
-    Every shard is held against its sha256 as it is read; `verify()` does so without reading images.
+    The sha256 of every shard is checked before it is read; `verify()` checks all without decoding images.
+
+    Raises:
+        BdganError: the manifest or a shard is missing, or there is a shard that it does not name.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        """BdganError when the manifest or a shard is missing, or a shard is there that it does not name."""
         self.folder = as_path(folder)
-        self.manifest = read_manifest(self.folder / MANIFEST)
-        self.shards: list[dict[str, Any]] = self.manifest["shards"]
-        named, found = {s["name"] for s in self.shards}, {p.name for p in self.folder.glob("*.tar")}
-        if named - found:
-            raise BdganError(f"{self.folder / min(named - found)} is missing; {_AGAIN}")
-        if found - named:
-            raise BdganError(f"{self.folder / min(found - named)} is not in the manifest; move it elsewhere")
+        manifest: dict[str, Any] = read_manifest(self.folder / MANIFEST)
+        self.manifest, self.shards = manifest, list[dict[str, Any]](manifest["shards"])
+        listed, present = {s["name"] for s in self.shards}, {p.name for p in self.folder.glob("*.tar")}
+        if listed - present:
+            raise BdganError(f"{self.folder / min(listed - present)} is missing; {_AGAIN}")
+        if present - listed:
+            raise BdganError(
+                f"{self.folder / min(present - listed)} is not in the manifest; move it elsewhere"
+            )
 
     def __len__(self) -> int:
-        return self.manifest["count"]
+        return int(self.manifest["count"])
 
     def __iter__(self) -> Iterator[Labelled]:
-        """All samples and their provenance, in order, one in memory at a time."""
+        """Iterate over all samples and their provenance, in order, with one in memory at a time."""
         for shard in self.shards:
             count = 0
             for labelled in read_shard(self.verified(shard)):
@@ -160,14 +185,21 @@ class ShardedSet:
                 )
 
     def verify(self) -> None:
-        """BdganError naming the first shard whose bytes are not the manifest's, with both sha256."""
+        """Check every shard's sha256.
+
+        Raises:
+            BdganError: a shard is missing or differs from the manifest.
+        """
         for shard in self.shards:
             self.verified(shard)
 
     def arrays(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.int64]]:
         """(images uint8 [N, H, W, 3], masks uint8 [N, H, W], class_ids int64 [N]), in the shards' order.
 
-        All in memory: N * H * W * 4 bytes. BdganError when the set is empty or its images differ in size.
+        All are in memory at once: N * H * W * 4 bytes.
+
+        Raises:
+            BdganError: the set is empty or its images differ in size.
         """
         images = masks = None
         class_ids = np.empty(len(self), np.int64)
@@ -177,18 +209,23 @@ class ShardedSet:
                 masks = np.empty((len(self), *sample.mask.shape), np.uint8)
             if sample.image.shape != images.shape[1:]:
                 raise BdganError(
-                    f"{sample.id} in {self.folder} is {list(sample.image.shape)}, "
-                    f"those before it are {list(images.shape[1:])}; "
-                    "iterate over the set instead of asking for arrays"
+                    f"{sample.id} in {self.folder}: expected {list(images.shape[1:])} as before, "
+                    f"got {list(sample.image.shape)}; iterate over the set instead of asking for arrays"
                 )
             images[i], masks[i], class_ids[i] = sample.image, sample.mask, sample.class_id
         if images is None or masks is None:
-            raise BdganError(f"{self.folder} holds no sample; wanted one or more")
+            raise BdganError(
+                f"expected one or more samples in {self.folder}, got none; iterate over the set instead"
+            )
         return images, masks, class_ids
 
-    def verified(self, shard: Mapping[str, Any]) -> Path:
-        """The path of one of `shards`; BdganError when it is missing or its bytes are not the manifest's."""
-        path, expected = self.folder / shard["name"], shard["sha256"]
+    def verified(self, shard: Mapping[str, object]) -> Path:
+        """The path of one of `shards`, whose sha256 was checked.
+
+        Raises:
+            BdganError: it is missing or differs from the manifest.
+        """
+        path, expected = self.folder / str(shard["name"]), shard["sha256"]
         if not path.is_file():
             raise BdganError(f"{path} is missing; {_AGAIN}")
         if (actual := sha256_of(path)) != expected:
@@ -197,19 +234,20 @@ class ShardedSet:
 
 
 def _encode(sample: LabelledSample, provenance: Mapping[str, Any], jpeg: int) -> Iterator[tuple[str, bytes]]:
-    """Suffix and bytes of each member."""
+    """The suffix and the bytes of each member."""
     _check_pair(sample.id, sample.image, sample.mask)
-    own = {"id": sample.id, "class_id": int(sample.class_id), "seed": int(sample.seed)}
-    for key, value in own.items():
+    identity = {"id": sample.id, "class_id": int(sample.class_id), "seed": int(sample.seed)}
+    for key, value in identity.items():
         if provenance.get(key, value) != value:
             raise BdganError(f"sample {sample.id} has {key} {value}, its provenance says {provenance[key]}")
     yield (JPEG, encode_jpeg(sample.image, jpeg)) if jpeg else (IMAGE, encode_png(sample.image))
     yield MASK, encode_png(sample.mask)
-    yield RECORD, json.dumps({**provenance, **own}, sort_keys=True, ensure_ascii=False).encode()
+    yield RECORD, json.dumps({**provenance, **identity}, sort_keys=True, ensure_ascii=False).encode()
 
 
 def _check_pair(id: str, image: NDArray[np.uint8], mask: NDArray[np.uint8]) -> None:
     if image.ndim != 3 or mask.ndim != 2 or image.shape[:2] != mask.shape:
         raise BdganError(
-            f"sample {id}: image {list(image.shape)} and mask {list(mask.shape)}; wanted [H, W, 3] and [H, W]"
+            f"sample {id}: expected [H, W, 3] and [H, W], "
+            f"got image {list(image.shape)} and mask {list(mask.shape)}"
         )

@@ -1,20 +1,20 @@
-"""Members: a shard's samples as bytes, from headers that are plain to the last byte; nothing is unpacked."""
+"""The tar format of shards: members with plain headers, read as bytes without unpacking to disk."""
 
 import json
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bdgan_lib.core.ids import checked_id
 from bdgan_lib.core.image_codecs import decode_image, decode_png
-from bdgan_lib.core.types import BdganError
+from bdgan_lib.core.types import BdganError, Json
 
-IMAGE, JPEG = ".png", ".jpg"  # suffixes of the members of a sample: the image is one of these
+IMAGE, JPEG = ".png", ".jpg"  # suffixes of a sample's members: the image has one of these
 MASK, RECORD = ".mask.png", ".json"
 _LARGEST = {IMAGE: 1 << 28, JPEG: 1 << 28, MASK: 1 << 28, RECORD: 1 << 20}  # bytes
 _KINDS = {
@@ -31,7 +31,7 @@ _BLANK = _PLAIN.tobuf(tarfile.USTAR_FORMAT)
 
 @dataclass(frozen=True)
 class StoredSample:
-    """One sample as it lies in a shard."""
+    """One sample as the bytes of its members in a shard."""
 
     id: str
     image: bytes  # `<id>.png`, or `<id>.jpg`
@@ -41,46 +41,63 @@ class StoredSample:
 
     @property
     def image_name(self) -> str:
+        """The member name of the image."""
         return self.id + self.suffix
 
     def pixels(self) -> NDArray[np.uint8]:
-        """Its image [H, W, 3]; BdganError when that is damaged."""
+        """The image [H, W, 3].
+
+        Raises:
+            BdganError: it is damaged.
+        """
         return decode_png(self.image) if self.suffix == IMAGE else decode_image(self.image)
 
-    def labels(self) -> tuple[NDArray[np.uint8], dict[str, Any]]:
-        """Its mask [H, W] of label ids and its provenance; BdganError when they are no such thing."""
+    def labels(self) -> tuple[NDArray[np.uint8], Json]:
+        """The mask [H, W] of label ids and the provenance.
+
+        Raises:
+            BdganError: one of them is damaged.
+        """
         try:
             mask, record = decode_png(self.mask), json.loads(self.record)
             if mask.ndim != 2 or type(record["class_id"]) is not int:
-                raise BdganError(f"mask {list(mask.shape)}, class_id {record['class_id']!r:.20}")
+                raise BdganError(
+                    f"expected a mask [H, W] and a whole number as class_id, got {list(mask.shape)} "
+                    f"and {record['class_id']!r:.20}"
+                )
         except (ValueError, TypeError, KeyError, RecursionError) as error:
-            raise BdganError(f"sample {self.id} is damaged ({error}); `bdgan validate` says more") from error
+            raise BdganError(f"sample {self.id} is damaged ({error}); run `bdgan validate`") from error
         return mask, record
 
 
 def how_to_remake(path: Path) -> str:
-    """How to mend a shard."""
+    """The advice to a user for a damaged shard."""
     return f"remove {path.name} and run the same command: only it is made again"
 
 
 def plain_header(name: str, size: int) -> bytes:
-    """The tar header of a member without time or owner, as tarfile has it, in a quarter of its time.
+    """The tar header of a member without time or owner: the bytes of tarfile's, in a quarter of the time.
 
-    name: of a sample's member, ASCII, at most 100 characters; size: bytes, below 8 GiB.
+    Args:
+        name: of the member, ASCII, at most 100 characters.
+        size: in bytes, below 8 GiB.
     """
     header = bytearray(_BLANK)
     header[: len(name)] = name.encode("ascii")
     header[124:135] = b"%011o" % size
-    header[148:156] = b"%06o\0 " % (sum(header) - sum(header[148:156]) + 8 * ord(" "))  # sum, blank itself
+    # the checksum, in whose sum its own bytes count as blanks
+    header[148:156] = b"%06o\0 " % (sum(header) - sum(header[148:156]) + 8 * ord(" "))
     return bytes(header)
 
 
 def stored_samples(path: Path) -> Iterator[StoredSample]:
-    """The samples of a shard, undecoded, one in memory at a time.
+    """Yield the samples of a shard, undecoded, with one in memory at a time.
 
-    A header must be the very one that `write_shard` makes of its name and size. BdganError naming the file
-    and the member for anything else: links, devices, sparse files, paths, members that are huge, missing or
-    surplus, and bytes that lie between or behind them.
+    A header must be exactly the one that `plain_header` makes of its name and size.
+
+    Raises:
+        BdganError: there are links, devices, sparse files, paths, members that are huge, missing or surplus,
+            or bytes between or after the members.
     """
     if not path.is_file():
         raise BdganError(f"{path} is missing; run the same command: only it is made again")
@@ -90,15 +107,15 @@ def stored_samples(path: Path) -> Iterator[StoredSample]:
             id, dot, rest = name.partition(".")
             try:
                 if dot + rest not in (IMAGE, JPEG):
-                    raise BdganError("no image")
+                    raise BdganError("not an image")
                 checked_id(id)
             except BdganError as error:
-                raise _bad(path, name, "came where `<id>.png` was wanted") from error
+                raise _bad(path, name, "is where `<id>.png` was expected") from error
             others = []
             for suffix in (MASK, RECORD):
-                came, other = next(members, ("the end", b""))
-                if came != id + suffix:
-                    raise _bad(path, id + suffix, f"is missing, {came} came instead")
+                next_name, other = next(members, ("the end", b""))
+                if next_name != id + suffix:
+                    raise _bad(path, id + suffix, f"is missing, {next_name} follows instead")
                 others.append(other)
             yield StoredSample(id, data, others[0], others[1], dot + rest)
 
@@ -106,22 +123,22 @@ def stored_samples(path: Path) -> Iterator[StoredSample]:
 def _members(path: Path, file: BinaryIO) -> Iterator[tuple[str, bytes]]:
     size, block = path.stat().st_size, tarfile.BLOCKSIZE
     while (header := file.read(block)).strip(b"\0"):
-        name, length = _named(path, header, f"at byte {file.tell() - len(header)}")
+        name, length = _name_and_size(path, header, f"at byte {file.tell() - len(header)}")
         padding = -length % block
         if file.tell() + length + padding > size:
             raise _bad(path, name, "is cut off")
         data = file.read(length)
         if any(file.read(padding)):
-            raise _bad(path, name, "is followed by strange bytes")
+            raise _bad(path, name, "is followed by unexpected bytes")
         yield name, data
     content = file.tell() - len(header)
     end = -(-(content + 2 * block) // tarfile.RECORDSIZE) * tarfile.RECORDSIZE
     if size != end or any(file.read()):
-        raise BdganError(f"{path} does not end as it should behind byte {content}; {how_to_remake(path)}")
+        raise BdganError(f"{path} does not end as expected after byte {content}; {how_to_remake(path)}")
 
 
-def _named(path: Path, header: bytes, place: str) -> tuple[str, int]:
-    """Name and size of a member; BdganError says what is wrong with a header that is no `plain_header`."""
+def _name_and_size(path: Path, header: bytes, place: str) -> tuple[str, int]:
+    """Name and size of a member; an error if its header is not a `plain_header`."""
     try:
         member = tarfile.TarInfo.frombuf(header, "ascii", "strict")
     except (tarfile.TarError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""Validation: is every byte of a data set what was written, and does it mean what it should?"""
+"""Validation: is a data set complete and unchanged, and are its images, masks and records consistent?"""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -17,33 +17,33 @@ from bdgan_lib.datasets.tar_format import MASK, RECORD, StoredSample, how_to_rem
 
 
 def validate(folder: Path, progress: bool = True) -> list[str]:
-    """All that is wrong with a data set, a line each: the file, the member, why, how to mend it; [] = whole.
+    """List everything that is wrong with a data set, a line each with file, member and remedy; [] = valid.
 
-    Checks the manifest and every shard against their sha256, that nothing else lies there, headers of members
-    before a byte of them is read, pairs, sizes, labels, classes, counts, ids over all shards, and that data
-    card and Croissant file, where they are, are those of this very set. Nothing is unpacked to the disk;
-    memory is that of one sample and of all ids.
+    Checks the sha256 of the manifest and of every shard, that there are no other files, headers of members
+    (before their contents are read), pairs, sizes, labels, classes, counts, ids over all shards, and that the
+    data card and the Croissant file, if there, are those of this set. Nothing is unpacked to disk; one sample
+    and all ids are in memory.
     """
     try:
-        manifest = read_manifest(folder / MANIFEST)
+        manifest: dict[str, Any] = read_manifest(folder / MANIFEST)
     except (BdganError, OSError) as error:
         return [str(error)]
     shards: list[dict[str, Any]] = manifest["shards"]
     of_bytes = {shard["sha256"]: shard["name"] for shard in shards}
     lists = {_dropped(folder / s["name"]): s["dropped_sha256"] for s in shards if "dropped_sha256" in s}
-    own = {*(shard["name"] for shard in shards), *(path.name for path in lists)}
-    own |= {MANIFEST, CARD, CROISSANT, LOG, CALIBRATION}
+    expected = {*(shard["name"] for shard in shards), *(path.name for path in lists)}
+    expected |= {MANIFEST, CARD, CROISSANT, LOG, CALIBRATION}
     findings = [
-        f"{path} is no part of the data set; move it elsewhere"
+        f"{path} is not part of the data set; move it elsewhere"
         for path in sorted(folder.iterdir())
-        if path.name not in own or not path.is_file()
+        if path.name not in expected or not path.is_file()
     ]
     findings += [
         f"{path} is missing or damaged: expected sha256 {digest}; remove it and run the same command"
         for path, digest in lists.items()
         if not path.is_file() or sha256_of(path) != digest
     ]
-    figures, homes = SetStatistics(), dict[str, str]()
+    statistics, shard_of = SetStatistics(), dict[str, str]()
     with tqdm(total=manifest["count"], unit="image", disable=not progress, mininterval=1.0) as bar:
         for shard in shards:
             path, count = folder / shard["name"], 0
@@ -52,12 +52,12 @@ def validate(folder: Path, progress: bool = True) -> list[str]:
                 continue
             if (actual := sha256_of(path)) != shard["sha256"]:
                 actual += f", which is {of_bytes[actual]}'s" if actual in of_bytes else ""
-                wanted = f"expected sha256 {shard['sha256']}, actual {actual}"
-                findings.append(f"{path} is damaged: {wanted}; {how_to_remake(path)}")
+                difference = f"expected sha256 {shard['sha256']}, actual {actual}"
+                findings.append(f"{path} is damaged: {difference}; {how_to_remake(path)}")
             try:
                 for stored in stored_samples(path):
                     count += 1
-                    for member, why in _wrong(stored, manifest, path.name, homes, figures):
+                    for member, why in _errors(stored, manifest, path.name, shard_of, statistics):
                         findings.append(f"{path}: member {stored.id}{member} {why}; {how_to_remake(path)}")
                     bar.update()
             except BdganError as error:
@@ -65,10 +65,11 @@ def validate(folder: Path, progress: bool = True) -> list[str]:
             else:
                 if count != shard["count"]:
                     findings.append(
-                        f"{path} holds {count} samples, {MANIFEST} says {shard['count']}; {how_to_remake(path)}"
+                        f"{path} holds {count} samples, {MANIFEST} says {shard['count']}; "
+                        f"{how_to_remake(path)}"
                     )
-    if not findings:  # of whole shards alone can they be made again
-        for name, data in trust_files(folder, manifest, figures).items():
+    if not findings:  # only undamaged shards give the same files again
+        for name, data in trust_files(folder, manifest, statistics).items():
             if (folder / name).exists() and (folder / name).read_bytes() != data:
                 findings.append(
                     f"{folder / name} is not of this data set, or was changed; run `bdgan describe`"
@@ -80,24 +81,24 @@ def _dropped(shard: Path) -> Path:
     return shard.with_suffix(DROPPED)
 
 
-def _wrong(
+def _errors(
     stored: StoredSample,
     manifest: Mapping[str, Any],
     shard: str,
-    homes: dict[str, str],
-    figures: SetStatistics,
+    shard_of: dict[str, str],
+    statistics: SetStatistics,
 ) -> Iterator[tuple[str, str]]:
-    """(a member's suffix, what is wrong with it) of one sample; its id and figures are added to the rest."""
-    if stored.id in homes:
-        yield stored.suffix, f"has an id that {homes[stored.id]} has as well"
-    homes[stored.id] = shard
+    """Yield (suffix of a member, what is wrong with it) of one sample, and count the sample."""
+    if stored.id in shard_of:
+        yield stored.suffix, f"has an id that {shard_of[stored.id]} has as well"
+    shard_of[stored.id] = shard
     try:
         record = json.loads(stored.record)
         if record["id"] != stored.id or type(record["seed"]) is not int:
             yield RECORD, f"is the record of {record['id']!r:.100}, seed {record['seed']!r:.20}"
-        yield from ((RECORD, why) for why in _wrong_class(record, manifest))
+        yield from ((RECORD, why) for why in _class_errors(record, manifest))
     except (ValueError, TypeError, KeyError, RecursionError) as error:
-        yield RECORD, f"is no record with id, class_id and seed ({error!r:.200})"
+        yield RECORD, f"is not a record with id, class_id and seed ({error!r:.200})"
         return
     arrays = []
     for suffix, decoded, dimensions in (
@@ -109,7 +110,7 @@ def _wrong(
             yield suffix, f"is damaged: {error}"
             return
         if arrays[-1].ndim != dimensions:
-            yield suffix, f"has the wrong kind of pixels; wanted {'RGB' if dimensions == 3 else 'grey'}"
+            yield suffix, f"has the wrong kind of pixels, expected {'RGB' if dimensions == 3 else 'grey'}"
             return
     image, mask = arrays
     if mask.shape != image.shape[:2]:
@@ -118,13 +119,13 @@ def _wrong(
     if declared is not None and image.shape[:2] != (declared, declared):
         yield stored.suffix, f"is {list(image.shape[:2])}; {MANIFEST} says {declared} × {declared}"
     labels = len(manifest.get("labels") or range(UNLABELLED))
-    strange = np.unique(mask[(mask >= labels) & (mask != UNLABELLED)]).tolist()
-    if strange:
-        yield MASK, f"holds labels {strange}; wanted 0..{labels - 1} or 255"
-    figures.add(mask, record)
+    unknown = np.unique(mask[(mask >= labels) & (mask != UNLABELLED)]).tolist()
+    if unknown:
+        yield MASK, f"holds labels {unknown}, expected 0..{labels - 1} or 255"
+    statistics.add(mask, record)
 
 
-def _wrong_class(record: Mapping[str, Any], manifest: Mapping[str, Any]) -> Iterator[str]:
+def _class_errors(record: Mapping[str, Any], manifest: Mapping[str, Any]) -> Iterator[str]:
     class_id, classes = record["class_id"], manifest.get("classes") or []
     if type(class_id) is not int or class_id < 0 or (classes and class_id >= len(classes)):
         yield f"has class_id {class_id!r:.20}; {MANIFEST} names {len(classes)} classes"

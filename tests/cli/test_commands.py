@@ -193,7 +193,7 @@ def test_labels_go_to_another_tool_and_come_back(folder, monkeypatch, capsys, fo
     said = capsys.readouterr().out.splitlines()
     assert (
         said[0].startswith("store: 0 ")
-        and "extra is no JSON" in said[1] + said[2]
+        and "extra is not JSON" in said[1] + said[2]
         and "seed" in said[1] + said[2]
     )
     assert sorted(path.name for path in folder.iterdir()) == ["out", "store"]

@@ -56,7 +56,7 @@ def test_half_precision_images_convert_too():
     "images", [torch.zeros(3, 4, 4), torch.zeros(1, 1, 4, 4), torch.full((1, 3, 2, 2), torch.nan)]
 )
 def test_what_is_no_image_is_refused(images):
-    with pytest.raises(BdganError, match="wanted"):
+    with pytest.raises(BdganError, match="expected"):
         to_uint8(images)
 
 
@@ -64,7 +64,7 @@ def test_what_is_no_image_is_refused(images):
     "images", [np.zeros((4, 4, 3)), np.zeros((4, 4), np.uint8), np.zeros((3, 4, 4), np.uint8)]
 )
 def test_what_is_no_picture_is_refused(images):
-    with pytest.raises(BdganError, match="wanted uint8"):
+    with pytest.raises(BdganError, match=r"expected (a )?uint8"):
         from_uint8(images)
 
 
@@ -155,7 +155,7 @@ def test_a_png_gives_back_the_array(array):
     "array", [np.zeros((2, 2)), np.zeros((2, 2, 4), np.uint8), np.zeros((0, 2), np.uint8)]
 )
 def test_what_a_png_cannot_hold_is_refused(array):
-    with pytest.raises(BdganError, match="wanted uint8"):
+    with pytest.raises(BdganError, match=r"expected (a )?uint8"):
         encode_png(array)
 
 
@@ -231,7 +231,7 @@ def test_label_ids_come_out_of_every_kind_of_png():
     palette.putpalette([9] * 768)
     assert np.array_equal(decode_labels(saved(palette)), ids)
     for wrong in (Image.fromarray(ids + 1), Image.new("RGB", (2, 2)), Image.new("LA", (2, 2))):
-        with pytest.raises(BdganError, match="wanted"):
+        with pytest.raises(BdganError, match="expected"):
             decode_labels(saved(wrong))
 
 

@@ -41,7 +41,7 @@ def test_settings_without_a_meaning_are_refused(settings):
     [None, {}, [1, None], {"truncation": "1", "z_std": None}, {"truncation": 1, "z_std": None, "x": 1}],
 )
 def test_a_record_of_something_else_is_refused(record):
-    with pytest.raises(BdganError, match="sampling settings came as"):
+    with pytest.raises(BdganError, match="expected sampling settings"):
         Sampling.from_json(record)
 
 

@@ -63,14 +63,14 @@ def same(one, other):
 def test_every_pixel_and_object_comes_back(format, item, other):
     losses = []
     with tempfile.TemporaryDirectory() as folder:
-        FORMATS[format].write([item, other], Path(folder) / "out")
-        found = {found.name: found for found in FORMATS[format].read(Path(folder) / "out", losses)}
+        FORMATS[format].write_annotations([item, other], Path(folder) / "out")
+        found = {item.name: item for item in FORMATS[format].read_annotations(Path(folder) / "out", losses)}
     assert not losses and set(found) == {"robin_1", "mug_2"}
-    for came in (item, other):
-        back = found[came.name]
-        assert np.array_equal(words(back), words(came))
-        if came.instances is not None and came.instances.any():
-            assert np.array_equal(back.instances, came.instances)
+    for original in (item, other):
+        back = found[original.name]
+        assert np.array_equal(words(back), words(original))
+        if original.instances is not None and original.instances.any():
+            assert np.array_equal(back.instances, original.instances)
         else:
             assert back.instances is None or not back.instances.any()
 
@@ -112,7 +112,7 @@ def test_partners_that_are_missing_are_named_and_shift_nothing(tmp_path, sent, f
     assert losses == [
         "robin_2: samples.json has no sample of this name",
         "robin_3: its record in samples.json is of 'robin_1'",
-        "'robin_9': no labels came for this sample",
+        "'robin_9': the file has no labels for this sample",
     ]
 
 
@@ -128,13 +128,13 @@ def test_a_label_that_the_other_tool_added_comes_in_and_is_told(tmp_path, sent):
 
 def test_an_export_that_fails_leaves_nothing_and_nothing_is_written_over(tmp_path, sent):
     wrong = {
-        "no format 'voc'": lambda: export_annotations(sent, grey(sent), tmp_path / "out", "voc"),
+        "unknown format 'voc'": lambda: export_annotations(sent, grey(sent), tmp_path / "out", "voc"),
         "pairs of one size": lambda: export_annotations(sent, grey(sent[:1]), tmp_path / "out", "coco"),
         "exists": lambda: export_annotations(sent + sent, grey(sent + sent), tmp_path / "out", "coco"),
         "printable": lambda: export_annotations(
             [replace(sent[0], classes=("background", "a\0", "b"))], grey(sent), tmp_path / "out", "cvat"
         ),
-        "each once": lambda: export_annotations(
+        "each label once": lambda: export_annotations(
             [replace(sent[0], classes=("a", "a", "b"))], grey(sent), tmp_path / "out", "png"
         ),
     }
@@ -150,7 +150,7 @@ def test_an_export_that_fails_leaves_nothing_and_nothing_is_written_over(tmp_pat
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_folder_without_such_files_is_refused(tmp_path, format):
     with pytest.raises(BdganError, match="missing"):
-        list(FORMATS[format].read(tmp_path, []))
+        list(FORMATS[format].read_annotations(tmp_path, []))
 
 
 # What follows is hostile: it is refused by name, the good piece beside it comes in, nothing else is touched.
@@ -170,7 +170,7 @@ def read_coco(tmp_path, images, annotations, categories=({"id": 1, "name": "bird
     record = {"images": images, "annotations": annotations, "categories": list(categories)}
     (tmp_path / "instances.json").write_text(json.dumps(record))
     losses = []
-    found = list(FORMATS["coco"].read(tmp_path, losses))
+    found = list(FORMATS["coco"].read_annotations(tmp_path, losses))
     assert [path.name for path in tmp_path.iterdir()] == ["instances.json"]
     return {item.name: item for item in found}, losses
 
@@ -215,7 +215,7 @@ def test_a_hostile_size_takes_no_memory(tmp_path, side):
 def test_a_file_that_is_no_coco_is_refused(tmp_path, text):
     (tmp_path / "instances.json").write_text(text)
     with pytest.raises(BdganError):
-        list(FORMATS["coco"].read(tmp_path, []))
+        list(FORMATS["coco"].read_annotations(tmp_path, []))
 
 
 def test_ids_that_are_no_ids_and_orphans_are_named(tmp_path):
@@ -239,8 +239,8 @@ FETCH = '<!DOCTYPE a [<!ENTITY a SYSTEM "file:///etc/passwd">]><annotations>&a;<
 @pytest.mark.parametrize("text", [BOMB, FETCH, "<!DOCTYPE a><annotations/>", "", "<a>", "\0"])
 def test_xml_with_entities_or_damage_is_refused(tmp_path, text):
     (tmp_path / "annotations.xml").write_text(text)
-    with pytest.raises(BdganError, match="no plain XML"):
-        list(FORMATS["cvat"].read(tmp_path, []))
+    with pytest.raises(BdganError, match="not plain XML"):
+        list(FORMATS["cvat"].read_annotations(tmp_path, []))
 
 
 @pytest.mark.parametrize(
@@ -270,7 +270,7 @@ def test_a_hostile_cvat_shape_is_left_out(tmp_path, bad):
         f'<image name="good.png" width="8" height="8">{bad}{good}</image></annotations>'
     )
     losses = []
-    (item,) = FORMATS["cvat"].read(tmp_path, losses)
+    (item,) = FORMATS["cvat"].read_annotations(tmp_path, losses)
     assert item.name == "good" and (item.mask > 0).sum() == 9
     assert len(losses) == 3 and "good: a" in losses[2]
 
@@ -306,7 +306,7 @@ def test_a_hostile_labelme_shape_is_left_out(tmp_path, bad):
     (tmp_path / "bad name.json").write_text("{}")
     (tmp_path / "damaged.json").write_text("{")
     losses = []
-    (item,) = FORMATS["labelme"].read(tmp_path, losses)
+    (item,) = FORMATS["labelme"].read_annotations(tmp_path, losses)
     assert item.name == "good" and (item.mask > 0).sum() == 9
     assert len(losses) == 3 and "good: shape at 0" in losses[2]
 
@@ -328,16 +328,15 @@ def test_png_folders_of_any_tool_come_in_and_others_are_named(tmp_path):
     (tmp_path / "labels.txt").write_text("ground\na\nb\nc\nd\ne\n")
     (tmp_path / "instances/orphan.png").write_bytes(encode_png(ids))
     losses = []
-    found = list(FORMATS["png"].read(tmp_path, losses))
+    found = list(FORMATS["png"].read_annotations(tmp_path, losses))
     assert [item.name for item in found] == ["deep", "grey", "palette"]
     assert all(np.array_equal(item.mask, ids) and item.labels[5] == "e" for item in found)
     told = [loss.split(":")[0] for loss in losses]
     assert told == [f"'{n}'" for n in ("bad name.png", "beyond.png", "colours.png", "cut.png", "note.txt",
                                        "seven.png", "orphan.png")]  # fmt: skip
     (tmp_path / "labels.txt").unlink()
-    assert (
-        next(item for item in FORMATS["png"].read(tmp_path, []) if item.name == "grey").labels[5] == "label 5"
-    )
+    labels = {item.name: item.labels for item in FORMATS["png"].read_annotations(tmp_path, [])}
+    assert labels["grey"][5] == "label 5"
 
 
 @pytest.mark.parametrize("key", ["id", "class_name", "classes", "seed", "sampling", "extra", "instances"])

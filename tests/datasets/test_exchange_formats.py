@@ -41,7 +41,7 @@ def of_coco(file):
 @given(mask=MASKS)
 def test_pycocotools_reads_the_pixels_areas_and_boxes_we_wrote(tmp_path_factory, mask):
     folder = tmp_path_factory.mktemp("coco")
-    coco.write([LabelledImage("a", mask, LABELS, mask)], folder)
+    coco.write_annotations([LabelledImage("a", mask, LABELS, mask)], folder)
     found = of_coco(folder / "instances.json")
     assert len(found["a"]) == len(np.unique(mask[mask > 0]))
     for name, pixels, record in found["a"]:
@@ -55,7 +55,7 @@ def test_a_region_without_hole_goes_out_as_polygons_and_one_with_a_hole_as_runs(
     mask = np.zeros((9, 12), np.uint8)
     mask[1:4, 1:4], mask[4:6, 4:6], mask[8, 11] = 1, 1, 1  # two that touch at a corner, and a pixel apart
     mask[1:6, 7:11], mask[3, 8] = 2, 255
-    coco.write([LabelledImage("a", mask, LABELS)], tmp_path)
+    coco.write_annotations([LabelledImage("a", mask, LABELS)], tmp_path)
     one, two, void = json.loads((tmp_path / "instances.json").read_text())["annotations"]
     assert len(one["segmentation"]) == 3 and set(two["segmentation"]) == {"size", "counts"}
     assert void["iscrowd"] == 1 and [one["category_id"], two["category_id"]] == [1, 2]
@@ -67,7 +67,7 @@ def test_a_region_without_hole_goes_out_as_polygons_and_one_with_a_hole_as_runs(
 def test_the_real_file_is_read_as_pycocotools_does_and_goes_out_whole(tmp_path):
     real = of_coco(REAL)
     losses = []
-    items = list(coco.read(REAL, losses))
+    items = list(coco.read_annotations(REAL, losses))
     assert len(items) == len(real) == 16 and sum(map(len, real.values())) == 119
     for item in items:
         label = np.full(item.mask.shape, "background", object)
@@ -85,7 +85,7 @@ def test_the_real_file_is_read_as_pycocotools_does_and_goes_out_whole(tmp_path):
         assert sum(told) == lost, "each pixel lost to an overlap is told"
     assert sum("crowd" in loss for loss in losses) == 3
 
-    coco.write(items, tmp_path)
+    coco.write_annotations(items, tmp_path)
     again = of_coco(tmp_path / "instances.json")
     for item in items:
         union = np.any([pixels for _, pixels, _ in real[item.name]], 0)
@@ -102,7 +102,7 @@ def test_the_real_file_is_read_as_pycocotools_does_and_goes_out_whole(tmp_path):
 @given(mask=MASKS)
 def test_labelmes_rule_fills_the_pixels_we_wrote(tmp_path_factory, mask):
     folder = tmp_path_factory.mktemp("labelme")
-    labelme.write([LabelledImage("a", mask, LABELS)], folder)
+    labelme.write_annotations([LabelledImage("a", mask, LABELS)], folder)
     record = json.loads((folder / "labels/a.json").read_text())
     found = np.zeros_like(mask)
     for shape in record["shapes"]:
@@ -123,7 +123,7 @@ def test_a_blob_goes_to_labelme_as_one_polygon_to_drag(tmp_path):
     y, x = np.mgrid[:64, :64]
     mask = ((y - 30) ** 2 + (x - 33) ** 2 < 400).astype(np.uint8)
     mask[2, 2] = 1  # and a stray pixel as a mask
-    labelme.write([LabelledImage("a", mask, LABELS, mask * 7)], tmp_path)
+    labelme.write_annotations([LabelledImage("a", mask, LABELS, mask * 7)], tmp_path)
     shapes = json.loads((tmp_path / "labels/a.json").read_text())["shapes"]
     assert sorted(s["shape_type"] for s in shapes) == ["mask", "polygon"]
     assert all(s["group_id"] == 7 for s in shapes)
@@ -133,7 +133,7 @@ def test_a_blob_goes_to_labelme_as_one_polygon_to_drag(tmp_path):
 @given(mask=MASKS)
 def test_cvats_rule_fills_the_pixels_we_wrote(tmp_path_factory, mask):
     folder = tmp_path_factory.mktemp("cvat")
-    cvat.write([LabelledImage("a", mask, LABELS)], folder)
+    cvat.write_annotations([LabelledImage("a", mask, LABELS)], folder)
     found = np.zeros_like(mask)
     for shape in ElementTree.parse(folder / "annotations.xml").iter("mask"):
         left, top, width = (int(shape.attrib[key]) for key in ("left", "top", "width"))
@@ -162,7 +162,7 @@ LABELME = {
 def test_a_file_of_labelme_comes_in(tmp_path):
     (tmp_path / "photo-7.json").write_text(json.dumps(LABELME))
     losses = []
-    (item,) = labelme.read(tmp_path, losses)
+    (item,) = labelme.read_annotations(tmp_path, losses)
     assert item.name == "photo-7" and item.labels == ("background", "wing", "beak")
     assert (item.mask == 1).sum() == 28 and item.mask[2, 2] == item.mask[8, 8] == 1
     y, x = np.mgrid[:20, :24]
@@ -192,7 +192,7 @@ CVAT = """<?xml version="1.0" encoding="utf-8"?>
 def test_a_file_of_cvat_comes_in(tmp_path):
     (tmp_path / "export.xml").write_text(CVAT)
     losses = []
-    (item,) = cvat.read(tmp_path / "export.xml", losses)
+    (item,) = cvat.read_annotations(tmp_path / "export.xml", losses)
     label = np.array(item.labels, object)[item.mask]
     assert item.name == "photo" and set(item.labels) == {"background", "wing", "beak", "claw"}
     assert (label[3:5, 2:8] == "wing").all() and (label[:3, :5] == "beak").all()

@@ -225,10 +225,10 @@ def test_what_a_format_cannot_hold_is_refused(make_set, tmp_path):
     data = make_set()
     many = [*data.manifest["classes"], *(f"class {n}" for n in range(300))]
     for about, format, why in (
-        ({"classes": many}, "voc", "304 categories came; voc holds 255"),
-        ({"classes": many}, "pdf", "no format 'pdf'; there is coco, coco-panoptic, voc"),
-        ({"classes": ["robin", "robin"]}, "hf", "wanted each once"),
-        ({}, "coco", "wanted each once"),
+        ({"classes": many}, "voc", "expected at most 255 categories, got 304"),
+        ({"classes": many}, "pdf", "unknown format 'pdf'; choose one of coco, coco-panoptic, voc"),
+        ({"classes": ["robin", "robin"]}, "hf", "expected each class once"),
+        ({}, "coco", "expected each class once"),
         ({"classes": ["robin"]}, "coco", "blue_jay_00000001 has label 1 and class 1"),
     ):
         write_manifest(data.folder / MANIFEST, data.shards, about)

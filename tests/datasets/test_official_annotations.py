@@ -57,8 +57,8 @@ def test_masks_and_latents_are_paired_by_name_and_a_missing_one_shifts_nothing(t
 
 BAD = {
     "n01440764_1_3": ("folder says", mask(0), latent(0)),
-    "n01440764_0_4": ("9 x 9, wanted 8 x 8", mask(0, 9), latent(0)),
-    "n01440764_0_5": (r"\[4\], wanted", mask(0), latent(0)[0]),
+    "n01440764_0_4": ("expected a mask 8 x 8, got 9 x 9", mask(0, 9), latent(0)),
+    "n01440764_0_5": (r"finite floats \[1, 4\], got float32 \[4\]", mask(0), latent(0)[0]),
     "n01440764_0_6": ("finite", mask(0), latent(0) * np.nan),
     "n01440764_0_x": ("_<class>_<n>", mask(0), latent(0)),
     "n01440764_9999_1": ("_<class>_<n>", mask(0), latent(0)),

@@ -119,7 +119,7 @@ def test_repeated_ids_unequal_sizes_and_contradictions_are_refused_and_leave_no_
     sample, _ = labelled(1)
     small = LabelledSample(sample.image, sample.mask[:4], 1, 1, "a")
     for samples, names_it in (
-        ([labelled(1), labelled(1)], "robin_00000001 came twice"),
+        ([labelled(1), labelled(1)], "id robin_00000001 is repeated in"),
         ([(small, {})], r"image \[8, 8, 3\] and mask \[4, 8\]"),
         ([(sample, {"seed": 2})], "seed 1, its provenance says 2"),
         ([(LabelledSample(sample.image, sample.mask, 1, 1, "../a"), {})], "safe file name"),

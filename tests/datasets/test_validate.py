@@ -151,12 +151,12 @@ def record(**entries) -> bytes:
 
 BLANK = np.zeros((21, 26), np.uint8)
 MEANINGS = {
-    "a label nobody named": (4, encode_png(BLANK + 4), "mask.png holds labels [4]; wanted 0..3 or 255"),
+    "a label nobody named": (4, encode_png(BLANK + 4), "mask.png holds labels [4], expected 0..3 or 255"),
     "another size": (4, encode_png(BLANK[:5]), "mask.png is [5, 26], its image [21, 26]"),
     "a coloured mask": (4, encode_png(np.dstack([BLANK] * 3)), "mask.png has the wrong kind of pixels"),
     "no PNG": (3, b"GIF89a", "blue_jay_00000001.png is damaged: not a readable PNG"),
-    "no record": (5, b"[]", "blue_jay_00000001.json is no record"),
-    "no end of brackets": (5, b"[" * 100_000, "blue_jay_00000001.json is no record"),
+    "no record": (5, b"[]", "blue_jay_00000001.json is not a record"),
+    "no end of brackets": (5, b"[" * 100_000, "blue_jay_00000001.json is not a record"),
     "another's record": (5, record(id="robin_00000000"), "is the record of 'robin_00000000'"),
     "an unknown class": (5, record(class_id=3), "has class_id 3; manifest.json names 3 classes"),
     "two names": (5, record(class_name="robin"), "says 'robin'; class 1 in manifest.json is 'blue jay'"),

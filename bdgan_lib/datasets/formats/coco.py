@@ -1,4 +1,4 @@
-"""COCO: one `instances.json`, a category per label, an annotation per region."""
+"""COCO: annotation files of instances, and data sets with instances or panoptic segments."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -10,27 +10,28 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from bdgan_lib.core import rle
+from bdgan_lib.core.image_codecs import encode_png
 from bdgan_lib.core.io import require_new_path, write_atomic
+from bdgan_lib.core.model_files import read_json
 from bdgan_lib.core.polygons import outline
 from bdgan_lib.core.types import UNLABELLED, BdganError
-from bdgan_lib.core.validation import checked_points, collect_errors, load_json, pairing_name
-from bdgan_lib.datasets.formats.shapes import BACKGROUND, VOID, Canvas, LabelledImage, box
+from bdgan_lib.core.validation import checked_points, collect_errors, pairing_name
+from bdgan_lib.datasets.formats.json_lists import Lists
+from bdgan_lib.datasets.formats.set_items import VOID_CATEGORY, ExportReport, Item, SetItems
+from bdgan_lib.datasets.formats.shapes import BACKGROUND, CHECK_FORMAT, VOID, Canvas, LabelledImage, box
 
 FILE = "instances.json"
 
 
-def write(items: Iterable[LabelledImage], folder: Path) -> None:
+def write_annotations(items: Iterable[LabelledImage], folder: Path) -> None:
     """Write `folder/instances.json`, in which every pixel keeps its label and its object.
 
-    A region is written as polygons along its pixels' edges if pycocotools fills these to the very region, as
-    it does where there is no hole, else as compressed run lengths. Unlabelled pixels are a crowd, which
-    COCO's scores leave out. The number of the object stands in `attributes`, where datumaro looks for it.
+    A region is written as polygons along its pixels' edges if pycocotools fills them to exactly the region,
+    which it does where there is no hole, else as compressed run lengths. Unlabelled pixels are a crowd, which
+    COCO's scores ignore. The object's number is in `attributes`, where datumaro looks for it.
     """
-    path, images, annotations = (
-        require_new_path(folder / FILE),
-        list[dict[str, Any]](),
-        list[dict[str, Any]](),
-    )
+    path = require_new_path(folder / FILE)
+    images, annotations = list[dict[str, Any]](), list[dict[str, Any]]()
     ids = {BACKGROUND: 0, VOID: UNLABELLED}  # the others have the ids of the labels
     for image_id, item in enumerate(items, 1):
         height, width = item.mask.shape
@@ -38,15 +39,13 @@ def write(items: Iterable[LabelledImage], folder: Path) -> None:
         for label in item.labels:
             ids.setdefault(label, len(ids) - 1 if len(ids) <= UNLABELLED else len(ids))
         for label, instance, pixels in item.regions():
-            left, top, right, bottom = box(pixels)
             annotations.append(
                 {
                     "id": len(annotations) + 1,
                     "image_id": image_id,
                     "category_id": ids[label],
                     "segmentation": _segmentation(pixels, polygons=label != VOID),
-                    "area": int(pixels.sum()),
-                    "bbox": [left, top, right - left + 1, bottom - top + 1],
+                    **_extent(pixels),
                     "iscrowd": int(label == VOID),
                     "attributes": {"instance": instance},
                 }
@@ -58,21 +57,28 @@ def write(items: Iterable[LabelledImage], folder: Path) -> None:
     write_atomic(path, json.dumps(record).encode())
 
 
-def read(path: Path, losses: list[str]) -> Iterator[LabelledImage]:
-    """The images of a COCO file, or of the folder with `instances.json`; what is lost is added to `losses`.
+def read_annotations(path: Path, losses: list[str]) -> Iterator[LabelledImage]:
+    """Read the images of a COCO file, or of the folder with `instances.json`.
 
-    Each annotation is an object of its own unless its `attributes` number it; a crowd is of none, and told.
+    Each annotation is a separate object unless its `attributes` give a number; a crowd belongs to no object.
+
+    Args:
+        path: the file or its folder.
+        losses: receives a line for everything that is lost.
+
+    Raises:
+        BdganError: the file is missing, or is not COCO's instances.
     """
-    record = load_json(path / FILE if path.is_dir() else path)
+    record: dict[str, Any] = read_json(path / FILE if path.is_dir() else path, CHECK_FORMAT)
     names, taken, seen = dict[Any, Any](), set[str](), set[Any]()
     of_image: dict[Any, list[dict[str, Any]]] = {}
-    for category in _listed(record, "categories"):
+    for category in _list(record, "categories"):
         with collect_errors("a category", losses):
             names[category["id"]] = category["name"]
-    for i, annotation in enumerate(_listed(record, "annotations")):
+    for i, annotation in enumerate(_list(record, "annotations")):
         with collect_errors(f"annotation at {i}", losses):
             of_image.setdefault(annotation["image_id"], []).append(annotation)
-    for i, image in enumerate(_listed(record, "images")):
+    for i, image in enumerate(_list(record, "images")):
         item = None
         with collect_errors(f"image at {i}", losses):
             if image["id"] in seen:
@@ -89,8 +95,70 @@ def read(path: Path, losses: list[str]) -> Iterator[LabelledImage]:
     losses += [f"annotations of image {id!r:.20} have no image" for id in of_image]
 
 
-def filled(polygons: object, height: int, width: int) -> NDArray[np.bool_]:
-    """The union of polygons, each [x, y, x, y, ...], as pycocotools fills them; [height, width]."""
+def write_set(source: SetItems, folder: Path) -> ExportReport:
+    """Write `images/` and `instances.json`, an annotation per region as run lengths. Nothing is lost.
+
+    A region is all pixels of a category in an image: the objects of a class are not told apart, so its pieces
+    are not split. Holes stay holes. Unlabelled pixels are a crowd of a category of their own.
+    """
+    report, lists, void = ExportReport(), Lists(folder, "images", "annotations"), len(source.names)
+    (folder / "images").mkdir()
+    crowds = False
+    for item in source:
+        _add_image(item, folder, report, lists)
+        for category, pixels in item.regions():
+            report.regions += 1
+            crowds |= category == VOID_CATEGORY
+            lists.add(
+                "annotations",
+                {
+                    "id": report.regions,
+                    "image_id": report.images,
+                    "category_id": void if category == VOID_CATEGORY else category,
+                    "segmentation": {"size": list(pixels.shape), "counts": rle.encode(pixels)},
+                    **_extent(pixels),
+                    "iscrowd": int(category == VOID_CATEGORY),
+                },
+            )
+    categories = [{"id": id, "name": name} for id, name in enumerate(source.names) if id]
+    categories += [{"id": void, "name": VOID}] * crowds
+    lists.save(folder / FILE, {"info": source.about, "categories": categories})
+    return report
+
+
+def write_panoptic_set(source: SetItems, folder: Path) -> ExportReport:
+    """Write `images/`, `panoptic/` and `panoptic.json`. Nothing is lost.
+
+    Every pixel is in one segment, whose id is R + 256 G + 256² B of a PNG: its category + 1, since 0 is the
+    format's unlabelled. Category 0, the background, is a stuff category.
+    """
+    report, lists = ExportReport(), Lists(folder, "images", "annotations")
+    (folder / "images").mkdir()
+    (folder / "panoptic").mkdir()
+    for item in source:
+        _add_image(item, folder, report, lists)
+        ids = np.where(item.categories == VOID_CATEGORY, 0, item.categories + np.uint16(1))
+        rgb = np.stack([ids % 256, ids // 256, np.zeros_like(ids)], -1).astype(np.uint8)
+        (folder / "panoptic" / f"{item.id}.png").write_bytes(encode_png(rgb))
+        segments = [
+            {"id": category + 1, "category_id": category, **_extent(pixels), "iscrowd": 0}
+            for category, pixels in item.regions(least=0)
+            if category != VOID_CATEGORY
+        ]
+        report.regions += len(segments)
+        lists.add("annotations", {"image_id": report.images, "file_name": f"{item.id}.png",
+                                  "segments_info": segments})  # fmt: skip
+    categories = [{"id": id, "name": name, "isthing": int(id > 0)} for id, name in enumerate(source.names)]
+    lists.save(folder / "panoptic.json", {"info": source.about, "categories": categories})
+    return report
+
+
+def fill_polygons(polygons: object, height: int, width: int) -> NDArray[np.bool_]:
+    """The union [height, width] of polygons, each a list [x, y, x, y, ...], as pycocotools fills them.
+
+    Raises:
+        BdganError: there is no polygon, or one is too short or lies far outside the image.
+    """
     if not (isinstance(polygons, list) and polygons):
         raise BdganError("it has no polygon")
     rings = [checked_points(np.reshape(p, (-1, 2)), height, width) for p in polygons]
@@ -98,30 +166,39 @@ def filled(polygons: object, height: int, width: int) -> NDArray[np.bool_]:
     return rle.decode(coco_mask.merge(packed)["counts"].decode(), height, width)
 
 
-def _listed(record: dict[str, Any], key: str) -> list[Any]:
-    if not isinstance(record.get(key), list):
-        raise BdganError(f"the file has no list of {key}; wanted COCO's instances")
-    return record[key]
+def _list(record: dict[str, Any], key: str) -> list[Any]:
+    values = record.get(key)
+    if not isinstance(values, list):
+        raise BdganError(f"expected COCO's instances, got a file without a list of {key}; {CHECK_FORMAT}")
+    return values
 
 
 def _segmentation(pixels: NDArray[np.bool_], polygons: bool) -> list[list[int]] | dict[str, Any]:
     height, width = pixels.shape
     if polygons:
         rings = [ring.astype(int).ravel().tolist() for ring in outline(pixels)]
-        if np.array_equal(filled(rings, height, width), pixels):
+        if np.array_equal(fill_polygons(rings, height, width), pixels):
             return rings
     return {"size": [height, width], "counts": rle.encode(pixels)}
 
 
+def _extent(pixels: NDArray[np.bool_]) -> dict[str, Any]:
+    """Area and bbox [left, top, width, height] of a region, in pixels."""
+    left, top, right, bottom = box(pixels)
+    return {"area": int(pixels.sum()), "bbox": [left, top, right - left + 1, bottom - top + 1]}
+
+
 def _paint(canvas: Canvas, annotation: dict[str, Any], names: dict[Any, Any]) -> None:
-    label, came = names[annotation["category_id"]], annotation["segmentation"]
-    if not isinstance(came, dict):
-        pixels = filled(came, canvas.height, canvas.width)
-    elif came["size"] != [canvas.height, canvas.width]:
-        raise BdganError(f"its runs are of {came['size']!r:.40}, the image is another size")
+    label, segmentation = names[annotation["category_id"]], annotation["segmentation"]
+    if not isinstance(segmentation, dict):
+        pixels = fill_polygons(segmentation, canvas.height, canvas.width)
+    elif segmentation["size"] != [canvas.height, canvas.width]:
+        raise BdganError(
+            f"expected runs of the image's {[canvas.height, canvas.width]}, got {segmentation['size']!r:.40}"
+        )
     else:
-        decode = rle.decode if isinstance(came["counts"], str) else rle.from_runs
-        pixels = decode(came["counts"], canvas.height, canvas.width)
+        decode = rle.decode if isinstance(segmentation["counts"], str) else rle.from_runs
+        pixels = decode(segmentation["counts"], canvas.height, canvas.width)
     instance = (annotation.get("attributes") or {}).get("instance")
     if type(instance) is not int:
         instance = None
@@ -129,3 +206,13 @@ def _paint(canvas: Canvas, annotation: dict[str, Any], names: dict[Any, Any]) ->
             canvas.losses.append(f"{canvas.name}: a crowd of {label!r:.100} is of no object here")
             instance = 0
     canvas.paint(label, instance, pixels)
+
+
+def _add_image(item: Item, folder: Path, report: ExportReport, lists: Lists) -> None:
+    """Write an image and its entry in COCO's list of images, with its class and its seed."""
+    report.images += 1
+    (folder / "images" / item.stored.image_name).write_bytes(item.stored.image)
+    height, width = item.mask.shape
+    metadata = {key: item.record.get(key) for key in ("class_id", "class_name", "seed")}
+    entry = {"id": report.images, "file_name": item.stored.image_name, "height": height, "width": width}
+    lists.add("images", {**entry, **metadata})

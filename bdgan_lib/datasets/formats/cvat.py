@@ -16,13 +16,13 @@ from bdgan_lib.core import rle
 from bdgan_lib.core.io import require_new_path, write_atomic
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.core.validation import checked_points, collect_errors, pairing_name
-from bdgan_lib.datasets.formats.coco import filled
-from bdgan_lib.datasets.formats.shapes import Canvas, LabelledImage, box
+from bdgan_lib.datasets.formats.coco import fill_polygons
+from bdgan_lib.datasets.formats.shapes import CHECK_FORMAT, Canvas, LabelledImage, box
 
 FILE = "annotations.xml"
 
 
-def write(items: Iterable[LabelledImage], folder: Path) -> None:
+def write_annotations(items: Iterable[LabelledImage], folder: Path) -> None:
     """Write `folder/annotations.xml`: every pixel keeps its label, and its object as `group_id`."""
     path, root = require_new_path(folder / FILE), Element("annotations")
     SubElement(root, "version").text = "1.1"
@@ -43,19 +43,26 @@ def write(items: Iterable[LabelledImage], folder: Path) -> None:
     write_atomic(path, ElementTree.tostring(root, "utf-8", xml_declaration=True))
 
 
-def read(path: Path, losses: list[str]) -> Iterator[LabelledImage]:
-    """The images of such a file, or of the folder with `annotations.xml`; what is lost is told in `losses`.
+def read_annotations(path: Path, losses: list[str]) -> Iterator[LabelledImage]:
+    """Read the images of such a file, or of the folder with `annotations.xml`.
 
-    Masks, polygons, boxes and ellipses come in, filled as CVAT does when it makes masks of them, the higher
-    z_order later; other shapes are left out. A file with a DTD or entities is refused.
+    Masks, polygons, boxes and ellipses are read, filled as CVAT does when it makes masks of them, and painted
+    in order of z_order; other shapes are left out. A file with a DTD or entities is refused.
+
+    Args:
+        path: the file or its folder.
+        losses: receives a line for everything that is lost.
+
+    Raises:
+        BdganError: the file is missing, or is not plain XML.
     """
     path = path / FILE if path.is_dir() else path
     try:
         root = parse(path, forbid_dtd=True).getroot()
     except FileNotFoundError as error:
-        raise BdganError(f"{path} is missing; is this the folder, and the format?") from error
+        raise BdganError(f"{path} is missing; {CHECK_FORMAT}") from error
     except (ElementTree.ParseError, DefusedXmlException, ValueError, LookupError) as error:
-        raise BdganError(f"{path} is no plain XML: {error}") from error
+        raise BdganError(f"{path} is not plain XML ({error}); {CHECK_FORMAT}") from error
     taken = set[str]()
     for i, image in enumerate(root):
         item = None
@@ -63,7 +70,7 @@ def read(path: Path, losses: list[str]) -> Iterator[LabelledImage]:
             if image.tag in ("version", "meta"):
                 continue
             if image.tag != "image":
-                raise BdganError(f"{image.tag!r:.20} left out; wanted CVAT for images")
+                raise BdganError(f"expected CVAT for images, got {image.tag!r:.20}, which is left out")
             name = pairing_name(image.get("name"), taken)
             canvas = Canvas(name, int(image.attrib["height"]), int(image.attrib["width"]), losses)
             for shape in sorted(image, key=lambda shape: int(shape.get("z_order", "0"))):
@@ -94,18 +101,19 @@ def _pixels(shape: Element, height: int, width: int) -> NDArray[np.bool_]:
         return pixels
     if shape.tag == "polygon":
         points = [[float(x) for x in pair.split(",")] for pair in shape.attrib["points"].split(";")]
-        return filled([np.ravel(points)], height, width)
+        return fill_polygons([np.ravel(points)], height, width)
     if shape.tag == "box":
         x0, y0, x1, y1 = numbers("xtl", "ytl", "xbr", "ybr")
         centre, half = np.array([x0 + x1, y0 + y1]) / 2, np.array([x1 - x0, y1 - y0]) / 2
         cos, sin = math.cos(math.radians(turn)), math.sin(math.radians(turn))
         corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * half
-        return filled([np.ravel(corners @ [[cos, sin], [-sin, cos]] + centre)], height, width)
+        return fill_polygons([np.ravel(corners @ [[cos, sin], [-sin, cos]] + centre)], height, width)
     if shape.tag == "ellipse":
         ends = checked_points(np.reshape(numbers("cx", "cy", "rx", "ry"), (2, 2)), height, width, 2)
         (cx, cy), (rx, ry) = np.rint(ends).astype(int).tolist()
         if min(rx, ry) < 0 or not math.isfinite(turn):
-            raise BdganError("its radii or its rotation are no sizes")
+            raise BdganError("expected radii of 0 or more and a finite rotation")
         picture = np.zeros((height, width), np.uint8)
-        return cv2.ellipse(picture, (cx, cy), (rx, ry), turn % 360, 0, 360, 1, -1) > 0
+        cv2.ellipse(picture, (cx, cy), (rx, ry), turn % 360, 0, 360, 1, -1)
+        return picture > 0
     raise BdganError("shapes of this kind are left out")

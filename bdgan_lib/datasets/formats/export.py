@@ -1,46 +1,48 @@
-"""A data set for other tools: one function per format, whole or not there, and every loss has a name."""
+"""A data set in the formats of other tools, written whole or not at all, with a report of what was lost."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from tqdm import tqdm
 
-from bdgan_lib.core.io import require_new_path
+from bdgan_lib.core.io import atomic_folder
+from bdgan_lib.core.model_files import write_json
 from bdgan_lib.core.types import BdganError
-from bdgan_lib.datasets.formats import coco_panoptic, coco_set, folder, huggingface, voc, yolo
+from bdgan_lib.datasets.formats import coco, folder, huggingface, voc, yolo
 from bdgan_lib.datasets.formats.set_items import ExportReport, SetItems
 from bdgan_lib.datasets.shards import ShardedSet
 
 EXPORTS = {
-    "coco": coco_set.write,
-    "coco-panoptic": coco_panoptic.write,
-    "voc": voc.write,
-    "hf": huggingface.write,
-    "yolo-seg": yolo.write,
-    "folder": folder.write,
+    "coco": coco.write_set,
+    "coco-panoptic": coco.write_panoptic_set,
+    "voc": voc.write_set,
+    "hf": huggingface.write_set,
+    "yolo-seg": yolo.write_set,
+    "folder": folder.write_set,
 }
-ABOUT = "export.json"  # whence an export is, its licence, its categories, what was lost
+ABOUT = "export.json"  # source, licence, categories and losses of an export
 
 
 def export_set(data: ShardedSet, folder: Path, format: str, progress: bool = True) -> ExportReport:
-    """Write a data set to `folder` in the format of another tool, and `export.json` that says whence it is.
+    """Write a data set in the format of another tool, and `export.json` about its source and losses.
 
-    Memory is that of one image (of 100 for "hf"). The folder appears under its name when all is written.
-    BdganError for an unknown format, labels that it cannot hold, a folder that exists or a damaged shard.
+    One image is in memory at a time (100 for "hf"). The folder appears when all is written.
+
+    Args:
+        data: the data set.
+        folder: a new folder.
+        format: one of EXPORTS.
+        progress: show a bar.
+
+    Raises:
+        BdganError: the format is unknown or cannot hold the labels, the folder exists, or a shard is damaged.
     """
     if format not in EXPORTS:
-        raise BdganError(f"no format {format!r}; there is {', '.join(EXPORTS)}")
-    with TemporaryDirectory(
-        dir=require_new_path(folder).parent, prefix="."
-    ) as temporary:  # all of it or nothing
-        whole = Path(temporary) / folder.name
-        whole.mkdir()
+        raise BdganError(f"unknown format {format!r}; choose one of {', '.join(EXPORTS)}")
+    with atomic_folder(folder) as unfinished:
         with tqdm(total=len(data), unit="image", disable=not progress, mininterval=1.0) as bar:
             source = SetItems(data, bar.update)
-            report = EXPORTS[format](source, whole)
+            report = EXPORTS[format](source, unfinished)
         about = {**source.about, "format": format, "categories": list(source.names), **asdict(report)}
-        (whole / ABOUT).write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        whole.rename(folder)
+        write_json(unfinished / ABOUT, about, ascii_only=False)
     return report

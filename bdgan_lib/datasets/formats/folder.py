@@ -1,4 +1,4 @@
-"""Plain folders: `images/`, `masks/` of label ids, and a line of `records.jsonl` for each."""
+"""Plain folders: `images/`, `masks/` of label ids, and `records.jsonl` with a line per image."""
 
 import json
 from pathlib import Path
@@ -6,8 +6,8 @@ from pathlib import Path
 from bdgan_lib.datasets.formats.set_items import ExportReport, SetItems
 
 
-def write(source: SetItems, folder: Path) -> ExportReport:
-    """Write images as stored, masks as PNGs of that name, their provenance in order. Nothing is lost."""
+def write_set(source: SetItems, folder: Path) -> ExportReport:
+    """Write images and masks as stored, and their provenance in the same order. Nothing is lost."""
     report = ExportReport()
     (folder / "images").mkdir()
     (folder / "masks").mkdir()

@@ -1,4 +1,4 @@
-"""Hugging Face: parquet with its features, images as the bytes they are stored as."""
+"""Hugging Face: parquet with its features, images as their stored bytes."""
 
 import json
 from itertools import islice
@@ -7,21 +7,24 @@ from pathlib import Path
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.datasets.formats.set_items import ExportReport, SetItems
 
-ROWS = 5_000  # of a file
-GROUP = 100  # rows in memory, and of what a reader takes at a time
+ROWS = 5_000  # per file
+GROUP = 100  # rows in memory, and in a parquet row group
 
 
-def write(source: SetItems, folder: Path) -> ExportReport:
+def write_set(source: SetItems, folder: Path) -> ExportReport:
     """Write `data/train-00000-of-0000N.parquet`: id, image, mask (label ids), class, provenance (JSON).
 
-    Nothing is lost. BdganError if the package `datasets` is missing.
+    Nothing is lost.
+
+    Raises:
+        BdganError: the package `datasets` is missing.
     """
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
         from datasets import ClassLabel, Features, Image, Value
     except ImportError as error:
-        raise BdganError(f"{error}; hf wants it: pip install 'bdgan-lib[export]'") from error
+        raise BdganError(f"{error}; hf needs it: pip install 'bdgan-lib[export]'") from error
     schema = Features(
         {
             "id": Value("string"),

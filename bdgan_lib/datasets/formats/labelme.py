@@ -14,18 +14,19 @@ from PIL import Image, ImageDraw
 
 from bdgan_lib.core.image_codecs import decode_labels, encode_png
 from bdgan_lib.core.io import require_new_path, write_atomic
+from bdgan_lib.core.model_files import read_json
 from bdgan_lib.core.types import BdganError
-from bdgan_lib.core.validation import checked_points, collect_errors, load_json, pairing_name
-from bdgan_lib.datasets.formats.shapes import Canvas, LabelledImage, box
+from bdgan_lib.core.validation import checked_points, collect_errors, pairing_name
+from bdgan_lib.datasets.formats.shapes import CHECK_FORMAT, Canvas, LabelledImage, box
 
 FOLDER = "labels"
 
 
-def write(items: Iterable[LabelledImage], folder: Path) -> None:
+def write_annotations(items: Iterable[LabelledImage], folder: Path) -> None:
     """Write `folder/labels/<name>.json`; every pixel keeps its label, and its object as `group_id`.
 
-    A part of a region becomes a polygon if labelme fills it to the very pixels; what has holes, is too thin
-    or is in pieces that no polygon meets becomes one shape `mask` (labelme 5.2 or newer).
+    A part of a region becomes a polygon if labelme fills it to exactly its pixels. The rest (holes, parts too
+    thin for a polygon) becomes one shape `mask` (labelme 5.2 or newer).
     """
     require_new_path(folder / FOLDER).mkdir()
     for item in items:
@@ -47,27 +48,35 @@ def write(items: Iterable[LabelledImage], folder: Path) -> None:
         )
 
 
-def read(path: Path, losses: list[str]) -> Iterator[LabelledImage]:
-    """The images of a folder's JSON files (of its `labels/` if it has one); what is lost is told in `losses`.
+def read_annotations(path: Path, losses: list[str]) -> Iterator[LabelledImage]:
+    """Read the images of the JSON files in a folder, or in its `labels/` if there is one.
 
-    Polygons, rectangles, circles and masks come in, filled as labelme does; lines and points are left out.
-    The image is named by the JSON file; the path inside is not followed.
+    Polygons, rectangles, circles and masks are read, filled as labelme does; lines and points are left out.
+    The JSON file's name is the image's; the path inside is ignored.
+
+    Args:
+        path: the folder.
+        losses: receives a line for everything that is lost.
+
+    Raises:
+        BdganError: there is no JSON file.
     """
     folder = path / FOLDER if (path / FOLDER).is_dir() else path
     files = sorted(file for file in folder.glob("*.json") if file.is_file())
     if not files:
-        raise BdganError(f"{folder}: the JSON files are missing; is this the folder, and the format?")
+        raise BdganError(f"{folder}: the JSON files are missing; {CHECK_FORMAT}")
     for file in files:
         item = None
         with collect_errors(file.name, losses):
-            name, record = pairing_name(file.name, set()), load_json(file)
+            name = pairing_name(file.name, set())
+            record: dict[str, Any] = read_json(file)
             canvas = Canvas(name, record["imageHeight"], record["imageWidth"], losses)
             for i, shape in enumerate(record["shapes"]):
                 with collect_errors(f"{name}: shape at {i}", losses):
                     group = shape.get("group_id")
                     if group is not None and type(group) is not int:
-                        raise BdganError(f"group_id {group!r:.20} came; wanted a whole number or null")
-                    # a group 0 is an object as well
+                        raise BdganError(f"expected a whole number or null as group_id, got {group!r:.20}")
+                    # in labelme group 0 is an object too
                     canvas.paint(shape["label"], {None: 0, 0: "0"}.get(group, group), _pixels(shape, canvas))
             item = canvas.finished()
         if item:
@@ -83,9 +92,9 @@ def _shapes(pixels: NDArray[np.bool_]) -> Iterator[dict[str, Any]]:
     for contour in contours:
         points = contour[:, 0].astype(float)
         if len(points) >= 3:
-            found = _filled("polygon", points, *region.shape)
-            if not (found & ~region).any():
-                rest &= ~found
+            polygon = _filled("polygon", points, *region.shape)
+            if not (polygon & ~region).any():
+                rest &= ~polygon
                 yield {"shape_type": "polygon", "points": (points + (left, top)).tolist(), "mask": None}
     if rest.any():
         x0, y0, x1, y1 = box(rest)
@@ -102,17 +111,17 @@ def _pixels(shape: dict[str, Any], canvas: Canvas) -> NDArray[np.bool_]:
     if kind != "mask":
         return _filled(kind, points, canvas.height, canvas.width)
     (left, top), (right, bottom) = points[:2].astype(int).tolist()
-    found = decode_labels(base64.b64decode(shape["mask"], validate=True)) > 0
+    mask = decode_labels(base64.b64decode(shape["mask"], validate=True)) > 0
     pixels = np.zeros((canvas.height, canvas.width), bool)
     window = pixels[max(top, 0) : bottom + 1, max(left, 0) : right + 1]
-    if not (window.shape == found.shape == (bottom - top + 1, right - left + 1)):
-        raise BdganError(f"its mask {list(found.shape)} does not fit its box or the image")
-    window[:] = found
+    if not (window.shape == mask.shape == (bottom - top + 1, right - left + 1)):
+        raise BdganError(f"its mask {list(mask.shape)} does not fit its box or the image")
+    window[:] = mask
     return pixels
 
 
 def _filled(kind: str, points: NDArray[np.float64], height: int, width: int) -> NDArray[np.bool_]:
-    """The shape's pixels by labelme's rule, which is Pillow's: outline and inside."""
+    """The shape's pixels by labelme's rule, which is Pillow's: outline and interior."""
     picture = Image.new("L", (width, height))
     draw = ImageDraw.Draw(picture)
     if kind == "polygon":

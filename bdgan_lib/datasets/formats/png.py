@@ -1,4 +1,4 @@
-"""PNG folders: `labels/<name>.png` of label ids, `instances/<name>.png`, and the labels' names in a text."""
+"""PNG folders: label ids in `labels/<name>.png`, objects in `instances/<name>.png`, names in `labels.txt`."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -9,15 +9,18 @@ from bdgan_lib.core.image_codecs import decode_labels, encode_png
 from bdgan_lib.core.io import require_new_path, write_atomic
 from bdgan_lib.core.types import UNLABELLED, BdganError
 from bdgan_lib.core.validation import collect_errors, pairing_name
-from bdgan_lib.datasets.formats.shapes import BACKGROUND, LabelledImage
+from bdgan_lib.datasets.formats.shapes import BACKGROUND, CHECK_FORMAT, LabelledImage
 
 LABELS, INSTANCES, NAMES = "labels", "instances", "labels.txt"
 
 
-def write(items: Iterable[LabelledImage], folder: Path) -> None:
+def write_annotations(items: Iterable[LabelledImage], folder: Path) -> None:
     """Write 8-bit grey PNGs, 255 = unlabelled, and `labels.txt`, whose first line names label 0, and so on.
 
-    All that is in the items comes back. BdganError when they have more than 255 labels together.
+    Nothing is lost.
+
+    Raises:
+        BdganError: there are more than 255 labels in all.
     """
     names, ids = require_new_path(folder / NAMES), {BACKGROUND: 0}
     require_new_path(folder / LABELS).mkdir()
@@ -26,7 +29,9 @@ def write(items: Iterable[LabelledImage], folder: Path) -> None:
         for label in item.labels:
             ids.setdefault(label, len(ids))
         if len(ids) > UNLABELLED:
-            raise BdganError(f"{item.name} has label {len(ids)}; at most 255 fit 8 bits: choose coco or cvat")
+            raise BdganError(
+                f"expected at most 255 labels, got {len(ids)} with {item.name}; choose coco or cvat"
+            )
         table = np.full(256, UNLABELLED, np.uint8)
         table[: len(item.labels)] = [ids[label] for label in item.labels]
         write_atomic(require_new_path(folder / LABELS / f"{item.name}.png"), encode_png(table[item.mask]))
@@ -35,14 +40,21 @@ def write(items: Iterable[LabelledImage], folder: Path) -> None:
     write_atomic(names, "".join(f"{label}\n" for label in ids).encode())
 
 
-def read(path: Path, losses: list[str]) -> Iterator[LabelledImage]:
-    """The images of such a folder; what is lost is told in `losses`.
+def read_annotations(path: Path, losses: list[str]) -> Iterator[LabelledImage]:
+    """Read the images of such a folder.
 
-    PNGs of any tool come in: grey of 1 to 16 bits with values to 255, or palettes (their indices, as in
+    PNGs of any tool are read: grey of 1 to 16 bits with values up to 255, or palettes (their indices, as in
     Pascal VOC). Without `labels.txt` the labels are named by their numbers.
+
+    Args:
+        path: the folder.
+        losses: receives a line for everything that is lost.
+
+    Raises:
+        BdganError: it has no folder `labels/`.
     """
     if not (path / LABELS).is_dir():
-        raise BdganError(f"{path / LABELS} is missing; is this the folder, and the format?")
+        raise BdganError(f"{path / LABELS} is missing; {CHECK_FORMAT}")
     names = None
     if (path / NAMES).exists():
         names = tuple((path / NAMES).read_text("utf-8", "replace").splitlines())
@@ -51,11 +63,11 @@ def read(path: Path, losses: list[str]) -> Iterator[LabelledImage]:
         item, instances = None, maps.pop(file.name, None)
         with collect_errors(f"{file.name!r:.100}", losses):
             name, mask = pairing_name(file.name, set()), decode_labels(file.read_bytes())
-            known = int(mask[mask != UNLABELLED].max(initial=0)) + 1
+            count = int(mask[mask != UNLABELLED].max(initial=0)) + 1
             item = LabelledImage(
                 name,
                 mask,
-                names or (BACKGROUND, *(f"label {n}" for n in range(1, known))),
+                names or (BACKGROUND, *(f"label {n}" for n in range(1, count))),
                 decode_labels(instances.read_bytes()) if instances else None,
             )
         if item:

@@ -1,13 +1,13 @@
-"""What every format is written from: samples as bytes, and for each pixel a category of the whole set.
+"""The input of every set export: samples as bytes, and for each pixel a category of the whole set.
 
-One rule for all formats. Where masks say foreground or not (labels 0 and 1), category k + 1 is the class with
-id k: a pixel's category is what the image shows. Where masks hold parts (the manifest names more than two
+One rule serves all formats. If masks are foreground masks (labels 0 and 1), category k + 1 is the class with
+id k: a pixel's category is what the image shows. If masks hold parts (the manifest names more than two
 `labels`, or names none and a mask has a label above 1), the category is the label itself. 0 is background.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,24 +17,25 @@ from bdgan_lib.datasets.formats.shapes import BACKGROUND
 from bdgan_lib.datasets.shards import ShardedSet
 from bdgan_lib.datasets.tar_format import StoredSample, stored_samples
 
-VOID = 65_535  # the category of unlabelled pixels
+VOID_CATEGORY = 65_535  # the category of unlabelled pixels
 
 
 @dataclass(frozen=True, eq=False)
 class Item:
-    """One image on its way to another tool."""
+    """One image of the set."""
 
     stored: StoredSample  # the files' bytes
     mask: NDArray[np.uint8]  # [H, W] label ids; 255 = unlabelled
-    categories: NDArray[np.uint16]  # [H, W] indices into the source's names; `VOID` = unlabelled
+    categories: NDArray[np.uint16]  # [H, W] indices into the source's names; VOID_CATEGORY = unlabelled
     record: dict[str, Any]  # provenance, with class_id and seed
 
     @property
     def id(self) -> str:
+        """The sample's id."""
         return self.stored.id
 
     def regions(self, least: int = 1) -> Iterator[tuple[int, NDArray[np.bool_]]]:
-        """(category, pixels [H, W]) of each category from `least` on; one region, however many its pieces."""
+        """Yield (category, pixels [H, W]) of each category from `least` on; its pieces are one region."""
         for category in np.unique(self.categories[self.categories >= least]).tolist():
             yield category, self.categories == category
 
@@ -44,21 +45,28 @@ class ExportReport:
     """What an export wrote and what it lost."""
 
     images: int = 0
-    regions: int = 0  # annotated areas, in formats that list them
+    regions: int = 0  # annotated regions, in formats that list them
     losses: list[str] = field(default_factory=list)
-    mean_iou: float = 1.0  # of the masks a reader gets back with those that went in
+    mean_iou: float = 1.0  # of the masks that a reader gets with those of the set
 
 
 class SetItems:
-    """The items of a data set, in order, one in memory at a time."""
+    """The items of a data set, in order, one in memory at a time.
+
+    Args:
+        data: the set.
+        advance: called with 1 after each image.
+
+    Raises:
+        BdganError: the set names no classes, or one of them twice.
+    """
 
     def __init__(self, data: ShardedSet, advance: Callable[[int], object] = lambda images: None) -> None:
-        """advance: called with 1 after each image. BdganError if the set names no classes, or one twice."""
         self.data, self._advance, manifest = data, advance, data.manifest
         self.classes = [str(name) for name in manifest.get("classes") or ()]
         if not self.classes or len(set(self.classes)) < len(self.classes):
             raise BdganError(
-                f"the manifest of {data.folder} names classes {self.classes!r:.200}; wanted each once"
+                f"expected each class once in the manifest of {data.folder}, got {self.classes!r:.200}"
             )
         labels = [str(name) for name in manifest.get("labels") or ()]
         if not labels:
@@ -73,14 +81,14 @@ class SetItems:
     def __iter__(self) -> Iterator[Item]:
         for stored in self._stored():
             mask, record = stored.labels()
-            label, class_id = mask[mask != UNLABELLED].max(initial=0), record["class_id"]
+            label, class_id = mask[mask != UNLABELLED].max(initial=0), cast(int, record["class_id"])
             if label > (len(self.names) - 1 if self.parts else 1) or not 0 <= class_id < len(self.classes):
                 raise BdganError(
                     f"{stored.id} has label {label} and class {class_id}, which the manifest of "
-                    f"{self.data.folder} does not name; `bdgan validate` says more"
+                    f"{self.data.folder} does not name; run `bdgan validate`"
                 )
             categories = mask.astype(np.uint16) * (1 if self.parts else class_id + 1)
-            categories[mask == UNLABELLED] = VOID
+            categories[mask == UNLABELLED] = VOID_CATEGORY
             yield Item(stored, mask, categories, record)
             self._advance(1)
 
@@ -89,7 +97,7 @@ class SetItems:
             yield from stored_samples(self.data.verified(shard))
 
     def _largest_label(self) -> int:
-        """Of all masks: one more pass over the set, where the manifest names no labels."""
+        """The largest label of all masks: one more pass over a set whose manifest names no labels."""
         largest = 0
         for stored in self._stored():
             mask, _ = stored.labels()

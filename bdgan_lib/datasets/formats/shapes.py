@@ -1,4 +1,4 @@
-"""One image's labels on their way between tools, and the canvas to paint the shapes of a label file on."""
+"""One image's labels for any tool, and the canvas on which the shapes of a label file are painted."""
 
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
@@ -11,18 +11,19 @@ from bdgan_lib.core.image_codecs import MOST_PIXELS
 from bdgan_lib.core.types import UNLABELLED, BdganError
 from bdgan_lib.core.validation import checked_label
 
-BACKGROUND = "background"  # what no shape covers, in every file
+BACKGROUND = "background"  # pixels that no shape covers, in every file
 VOID = "unlabelled"  # the name of 255 in files of shapes
+CHECK_FORMAT = "check that this is the folder and that the format is right"
 
 
 @dataclass(frozen=True, eq=False)
 class LabelledImage:
-    """One image's labels with their names, whatever file they came from or go to."""
+    """One image's labels with their names, independent of a file format."""
 
-    name: str  # pairs labels and image; see `checked_id`
+    name: str  # the file name that pairs labels and image; see `checked_id`
     mask: NDArray[np.uint8]  # [H, W] an index into labels, or 255 = unlabelled
     labels: tuple[str, ...]
-    instances: NDArray[np.uint8] | None = None  # [H, W]; 0 = of no object, else its number; None = not told
+    instances: NDArray[np.uint8] | None = None  # [H, W] object numbers, 0 = of none; None = not distinguished
 
     def __post_init__(self) -> None:
         checked_id(self.name)
@@ -30,19 +31,19 @@ class LabelledImage:
             checked_label(label)
         if len(set(self.labels)) < len(self.labels) or VOID in self.labels:
             raise BdganError(
-                f"{self.name}: labels {self.labels!r:.200} came; wanted each once, and not {VOID!r}"
+                f"{self.name}: expected each label once and none named {VOID!r}, got {self.labels!r:.200}"
             )
         if self.instances is not None and self.instances.shape != self.mask.shape:
             raise BdganError(
-                f"{self.name}: instances {list(self.instances.shape)}, mask {list(self.mask.shape)}; "
-                "wanted one size"
+                f"{self.name}: expected instances of the mask's size {list(self.mask.shape)}, "
+                f"got {list(self.instances.shape)}"
             )
         beyond = self.mask[(self.mask >= len(self.labels)) & (self.mask != UNLABELLED)]
         if beyond.size:
-            raise BdganError(f"{self.name}: label {beyond.max()} came; wanted 0..{len(self.labels) - 1}")
+            raise BdganError(f"{self.name}: expected labels 0..{len(self.labels) - 1}, got {beyond.max()}")
 
     def regions(self) -> Iterator[tuple[str, int, NDArray[np.bool_]]]:
-        """(label, instance or 0, pixels [H, W]) of all that is not plain background; no pixel comes twice."""
+        """Yield (label, instance or 0, pixels [H, W]) of all but plain background, without overlap."""
         keys = self.mask.astype(np.uint16)
         if self.instances is not None:
             keys += self.instances.astype(np.uint16) * 256
@@ -54,32 +55,48 @@ class LabelledImage:
 
 
 class Canvas:
-    """Where the shapes of one image are painted, a later one over an earlier; what that loses is told."""
+    """Labels and objects of one image, on which shapes are painted, later ones over earlier ones.
+
+    Args:
+        name: of the image.
+        height: in pixels, as the file says.
+        width: in pixels, as the file says.
+        losses: receives a line for everything that is lost.
+
+    Raises:
+        BdganError: the size is not two positive whole numbers, or too large.
+    """
 
     def __init__(self, name: str, height: object, width: object, losses: list[str]) -> None:
         if not (type(height) is int and type(width) is int and height > 0 < width):
-            raise BdganError(f"the size came as {height!r:.20} x {width!r:.20}; wanted two whole numbers")
+            raise BdganError(f"expected a size of two whole numbers, got {height!r:.20} x {width!r:.20}")
         if height * width > MOST_PIXELS:
-            raise BdganError(f"it claims {width} x {height} pixels; at most {MOST_PIXELS:,}")
+            raise BdganError(f"it claims {width} x {height} pixels, above {MOST_PIXELS:,}")
         self.name, self.height, self.width, self.losses = name, height, width, losses
-        self._top = np.zeros((height, width), np.int32)  # which of the pairs below lies there
+        self._top = np.zeros((height, width), np.int32)  # index of the uppermost pair, see below
         self._pairs: dict[tuple[str, Hashable], int] = {(BACKGROUND, 0): 0}  # (label, object)
         self._labels = {BACKGROUND: 0, VOID: UNLABELLED}
 
     def paint(self, label: object, instance: Hashable, pixels: NDArray[np.bool_]) -> None:
-        """Lay a shape over what is there.
+        """Paint a shape over the earlier ones.
 
-        instance: the object's number, or anything else that tells objects apart; 0 = of none, None = one of
-        its own.
+        Args:
+            label: its name.
+            instance: the object's number, or anything else that tells objects apart; 0 = of no object,
+                None = a separate object.
+            pixels: [height, width].
+
+        Raises:
+            BdganError: the shape is empty, or its label unsafe or one too many.
         """
         if not pixels.any():
             raise BdganError("it covers no pixel")
         name = checked_label(label)
         if name not in self._labels:
             if len(self._labels) > UNLABELLED:
-                raise BdganError(f"label {name!r:.100} is the 256th of one image; at most 255")
+                raise BdganError(f"expected at most 255 labels in an image, got {name!r:.100} as the 256th")
             self._labels[name] = len(self._labels) - 1
-        pair = name, ("own", len(self._pairs)) if instance is None else instance
+        pair = name, ("separate", len(self._pairs)) if instance is None else instance
         index = self._pairs.setdefault(pair, len(self._pairs))
         under = self._top[pixels]
         if lost := int(((under > 0) & (under != index)).sum()):
@@ -89,7 +106,7 @@ class Canvas:
         self._top[pixels] = index
 
     def finished(self) -> LabelledImage:
-        """What was painted. Labels stand in the order they came in, after the background."""
+        """The painted image; its labels are in the order of painting, after the background."""
         numbers = self._numbers()
         ids = [self._labels[label] for label, _ in self._pairs]
         instances = np.array([numbers[key] for _, key in self._pairs], np.uint8)[self._top]
@@ -98,7 +115,7 @@ class Canvas:
         return LabelledImage(self.name, mask, labels, instances if instances.any() else None)
 
     def _numbers(self) -> dict[Hashable, int]:
-        """Numbers 1 to 255 of the objects: their own where they have one, else the next that is free."""
+        """Numbers 1 to 255 of the objects: those of the file where it has some, else the next free ones."""
         objects = dict.fromkeys(key for _, key in self._pairs)
         numbers: dict[Hashable, int] = {n: n for n in objects if type(n) is int and 0 <= n < 256}
         free = iter([n for n in range(1, 256) if n not in numbers])
@@ -113,6 +130,6 @@ class Canvas:
 
 
 def box(pixels: NDArray[np.bool_]) -> tuple[int, int, int, int]:
-    """Left, top, right and bottom of the box round a region, its last column and row within."""
+    """Left, top, right and bottom of a region's bounding box; its last column and row are inside."""
     rows, columns = np.flatnonzero(pixels.any(1)), np.flatnonzero(pixels.any(0))
     return int(columns[0]), int(rows[0]), int(columns[-1]), int(rows[-1])

@@ -8,20 +8,24 @@ from PIL import Image
 
 from bdgan_lib.core.image_codecs import decode_image
 from bdgan_lib.core.types import UNLABELLED, BdganError
-from bdgan_lib.datasets.formats.set_items import VOID, ExportReport, SetItems
+from bdgan_lib.datasets.formats.set_items import VOID_CATEGORY, ExportReport, SetItems
 
 ROOT = Path("VOCdevkit", "VOC2012")  # where readers look
-QUALITY = 95  # of the JPEGs, chroma not subsampled
+QUALITY = 95  # of the JPEGs, without chroma subsampling
 
 
-def write(source: SetItems, folder: Path) -> ExportReport:
+def write_set(source: SetItems, folder: Path) -> ExportReport:
     """Write `VOCdevkit/VOC2012/`, all of it in the list `train`; category names, from 0, in `labels.txt`.
 
-    Masks are exact, 255 is unlabelled. Readers want images as JPEG: how far off they are is in the losses.
-    BdganError for more categories than 8 bits hold.
+    Masks are exact, 255 is unlabelled. Readers expect JPEG images; the report's losses give their mean error.
+
+    Raises:
+        BdganError: there are more categories than 8 bits hold.
     """
     if len(source.names) > UNLABELLED:
-        raise BdganError(f"{len(source.names)} categories came; voc holds 255: choose coco or coco-panoptic")
+        raise BdganError(
+            f"expected at most 255 categories, got {len(source.names)}; choose coco or coco-panoptic"
+        )
     report, error, palette = ExportReport(), 0.0, _palette()
     images, masks, lists = (folder / ROOT / name for name in
                             ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"))  # fmt: skip
@@ -35,9 +39,9 @@ def write(source: SetItems, folder: Path) -> ExportReport:
             Image.fromarray(pixels).save(jpeg, "JPEG", quality=QUALITY, subsampling=0)
             error += float(np.abs(decode_image(jpeg.getvalue()).astype(int) - pixels).mean())
             (images / f"{item.id}.jpg").write_bytes(jpeg.getvalue())
-            ids = np.where(item.categories == VOID, UNLABELLED, item.categories).astype(np.uint8)
+            ids = np.where(item.categories == VOID_CATEGORY, UNLABELLED, item.categories).astype(np.uint8)
             mask = Image.fromarray(ids)
-            mask.putpalette(palette)  # makes it a palette's indices
+            mask.putpalette(palette)  # turns the values into palette indices
             mask.save(masks / f"{item.id}.png")
             train.write(f"{item.id}\n")
     (folder / ROOT / "labels.txt").write_text("".join(f"{n}\n" for n in source.names), encoding="utf-8")
@@ -47,7 +51,7 @@ def write(source: SetItems, folder: Path) -> ExportReport:
 
 
 def _palette() -> bytes:
-    """VOC's 256 colours: the bits of an index, dealt in turn to red, green and blue, the highest first."""
+    """VOC's 256 colours: the bits of an index go in turn to red, green and blue, highest bits first."""
     colours = np.zeros((256, 3), np.uint8)
     for bit in range(8):
         for channel in range(3):

@@ -1,4 +1,4 @@
-"""YOLO segmentation: a text of polygons per image. It cannot hold a mask as it is; the loss is measured."""
+"""YOLO segmentation: a text file of polygons per image. Masks lose some pixels, and the loss is measured."""
 
 import json
 from pathlib import Path
@@ -7,17 +7,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bdgan_lib.datasets.formats.set_items import VOID, ExportReport, SetItems
+from bdgan_lib.datasets.formats.set_items import VOID_CATEGORY, ExportReport, SetItems
 
-Points = NDArray[np.int32]  # [N, 2] (x, y), each the centre of a pixel of the region
+Points = NDArray[np.int32]  # [N, 2] (x, y), pixels of the region
 
 
-def write(source: SetItems, folder: Path) -> ExportReport:
+def write_set(source: SetItems, folder: Path) -> ExportReport:
     """Write `images/train/`, `labels/train/` and `data.yaml`; the YOLO class is category - 1.
 
-    A line is one piece of a region, its holes cut open along a seam; pieces of fewer than three corners are
-    left out. Unlabelled pixels become background. The report's mean IoU, over regions, is that of the text
-    filled again as readers do (cv2.fillPoly) with the region.
+    A line is one piece of a region, whose holes are joined to its outline by seams; pieces of fewer than
+    three corners are left out. Unlabelled pixels become background. The report's mean IoU, over regions,
+    compares the region with the text's polygons, filled as readers do (cv2.fillPoly).
     """
     report, ious = ExportReport(), list[float]()
     split = dropped = unlabelled = 0
@@ -29,7 +29,7 @@ def write(source: SetItems, folder: Path) -> ExportReport:
         (images / item.stored.image_name).write_bytes(item.stored.image)
         size, lines = np.array(item.mask.shape[::-1]), list[str]()
         for category, pixels in item.regions():
-            if category == VOID:
+            if category == VOID_CATEGORY:
                 unlabelled += int(pixels.sum())
                 continue
             report.regions += 1
@@ -38,8 +38,8 @@ def write(source: SetItems, folder: Path) -> ExportReport:
             dropped += len(pieces) - len(kept)
             split += len(kept) > 1
             lines += [f"{category - 1} {text}" for text in kept]
-            found = _filled(kept, size)
-            ious.append(float((found & pixels).sum() / (found | pixels).sum()))
+            filled = _filled(kept, size)
+            ious.append(float((filled & pixels).sum() / (filled | pixels).sum()))
         (labels / f"{item.id}.txt").write_text("".join(f"{line}\n" for line in lines), encoding="ascii")
     names = "".join(f"  {id}: {json.dumps(name)}\n" for id, name in enumerate(source.names[1:]))
     text = f"train: images/train\nval: images/train  # there is no split: name your own\nnames:\n{names}"
@@ -55,7 +55,7 @@ def write(source: SetItems, folder: Path) -> ExportReport:
 
 
 def _pieces(pixels: NDArray[np.bool_]) -> list[Points]:
-    """A polygon for each connected piece, whose holes hang on it by seams."""
+    """A polygon for each connected piece, with its holes joined to it by seams."""
     contours, tree = cv2.findContours(pixels.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     rings: dict[int, Points] = {}
     parents = tree[0, :, 3].tolist()
@@ -73,7 +73,7 @@ def _pieces(pixels: NDArray[np.bool_]) -> list[Points]:
 
 
 def _text(piece: Points, size: NDArray[np.integer]) -> str:
-    # a quarter pixel on, so that readers who round and readers who cut off find the same pixel
+    # plus a quarter pixel, so that readers that round and readers that truncate get the same pixel
     return " ".join(f"{x:.6f}" for x in ((piece + 0.25) / size).ravel())
 
 
