@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import torch
-
 from bdgan_lib.datasets.shards import ShardedSet
 from bdgan_lib.generators.feature_generator import FeatureGenerator
 from bdgan_lib.generators.vqgan import VQGAN
@@ -47,16 +45,16 @@ class Workspace:
     def synthetic(self, images_per_class: int, head: Head | None = None) -> ShardedSet:
         """BigGAN-sim or VQGAN-sim: every labelled class, labelled by the head; what is there is kept."""
         head = head or self.head()
-        spec = SynthesisSpec(
-            self.generator.sha256,
-            head.sha256,
-            self.profile.labelled,
+        models, profile = Models(self.generator, head), self.profile
+        size = batch_that_fits(self.generator.blocks, SynthesisSpec.batch_size)
+        spec = SynthesisSpec.for_models(
+            models,
+            profile.labelled,
             images_per_class,
-            self.profile.sampling,
-            batch_size=batch_that_fits(self.generator.blocks, SynthesisSpec.batch_size),
-            device=torch.device(self.device).type,
-            licence=self.profile.licence,
+            profile.sampling,
+            batch_size=size,
+            licence=profile.licence,
         )
-        models, folder = Models(self.generator, head), self.folder / f"synthetic_{spec.hash()[:8]}"
+        folder = self.folder / f"synthetic_{spec.hash()[:8]}"
         workers = min(os.cpu_count() or 1, spec.num_shards) if self.device == "cpu" else 1
         return synthesize(spec, models, folder, workers)

@@ -61,10 +61,8 @@ def test_judge_and_head_say_the_same_on_either(profile, head):
 def test_a_data_set_has_the_same_bytes_whenever_it_is_made(profile, head, bf16, tmp_path):
     models = Models(profile.generator("cuda"), head, profile.scorer.to("cuda"))
     filters = calibrate_filters(models, (0, 5), profile.sampling, samples=100, bf16=bf16)
-    spec = SynthesisSpec(
-        models.generator.sha256, head.sha256, (0, 5), 60, profile.sampling, shard_size=40, filters=filters,
-        scorer_sha256=models.scorer.sha256, device="cuda", bf16=bf16,
-    )  # fmt: skip
+    spec = SynthesisSpec.for_models(models, (0, 5), 60, profile.sampling, filters, shard_size=40, bf16=bf16)
+    assert spec.device == "cuda"
     whole = synthesize(spec, models, tmp_path / "a", progress=False)
     again = synthesize(spec, models, tmp_path / "b", progress=False)
     assert [s["sha256"] for s in whole.shards] == [s["sha256"] for s in again.shards]

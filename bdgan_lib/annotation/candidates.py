@@ -1,4 +1,4 @@
-"""Sample some, keep the recognisable ones (paper section 3.1: five of ten per class), label them."""
+"""Samples to annotate: draw some, keep the most recognisable (paper section 3.1: 5 of 10 per class)."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -28,19 +28,28 @@ def choose_candidates(
     seeds: Sequence[int] = range(10),
     keep: int = 5,
 ) -> Iterator[tuple[list[Annotation], Images]]:
-    """Class by class the `keep` most recognisable samples: annotations without labels, and their images.
+    """Yield, class by class, the `keep` most recognisable samples: unlabelled annotations, and their images.
 
-    confidence: images and class ids -> how recognisable each is, [N]; kept in `extra`.
+    Args:
+        generator: draws the samples.
+        class_ids: classes to draw.
+        confidence: images and class ids -> how recognisable each image is, [N]; stored in `extra`.
+        sampling: how latents are drawn.
+        seeds: of the samples of each class.
+        keep: how many samples of each class are kept.
+
+    Raises:
+        BdganError: `keep` is not within 1 and the number of seeds.
     """
     if not 1 <= keep <= len(seeds):
-        raise BdganError(f"keep {keep} of {len(seeds)} samples was asked for; keep 1 to {len(seeds)}")
+        raise BdganError(f"cannot keep {keep} of {len(seeds)} samples; keep 1 to {len(seeds)}")
     for class_id in class_ids:
         ids, name = torch.full((len(seeds),), class_id), generator.classes[class_id]
         images = to_uint8(generator.sample(ids, torch.tensor(list(seeds)), sampling, features=False).images)
         scores = confidence(images, ids.numpy())
         chosen = np.sort(np.argsort(-scores, kind="stable")[:keep])
         blank = np.zeros(images.shape[1:3], np.uint8)
-        found = [
+        annotations = [
             Annotation(
                 id=sample_id(name, seeds[i]),
                 class_name=name,
@@ -54,7 +63,7 @@ def choose_candidates(
             )
             for i in chosen.tolist()
         ]
-        yield found, images[chosen]
+        yield annotations, images[chosen]
 
 
 def annotate_candidates(
@@ -63,25 +72,27 @@ def annotate_candidates(
     annotator: str,
     part_names: Mapping[str, Sequence[str]],
 ) -> Iterator[Annotation]:
-    """What `candidates` chose, labelled.
+    """Yield the annotations of `choose_candidates`, labelled.
 
     Args:
-        label: images and class ids -> masks [N, H, W]; k is the k-th part of the class, 0 the ground.
+        chosen: class by class, annotations and their images.
+        label: images and class ids -> masks [N, H, W]; k is the k-th part of the class, 0 the background.
         annotator: who or what labels; stored with every mask.
+        part_names: class name -> names of its parts.
     """
-    for found, images in chosen:
-        masks = label(images, np.array([a.class_id for a in found]))
-        for a, mask in zip(found, masks, strict=True):
+    for annotations, images in chosen:
+        masks = label(images, np.array([a.class_id for a in annotations]))
+        for a, mask in zip(annotations, masks, strict=True):
             classes = ("background", *part_names[a.class_name])
             yield replace(a, mask=mask, annotator=annotator, classes=classes)
 
 
 def image_source(generator: Generator) -> Callable[[Annotation], NDArray[np.uint8]]:
-    """A function that draws an annotation's image [H, W, 3] again; the last hundred are kept."""
+    """A function that draws an annotation's image [H, W, 3] again and caches the last hundred."""
 
     @lru_cache(100)
-    def picture(annotation: Annotation) -> NDArray[np.uint8]:
+    def image(annotation: Annotation) -> NDArray[np.uint8]:
         (sample,) = samples_of(generator, [annotation], features=False)
         return to_uint8(sample.images)[0]
 
-    return picture
+    return image

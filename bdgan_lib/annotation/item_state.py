@@ -1,4 +1,4 @@
-"""What the journal's entries of one image add up to; a live session and a resumed one take them alike."""
+"""The state of one image that its journal entries add up to, in a live session as in a resumed one."""
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
@@ -15,35 +15,35 @@ from bdgan_lib.datasets.journal import Entry
 
 @dataclass
 class ItemState:
-    """One item under way: its drawing, and what it has cost."""
+    """One item in the making: its labels with their history, and what they have cost."""
 
-    item: Annotation  # whose mask is not looked at
-    drawing: UndoHistory = field(init=False)
+    item: Annotation  # its mask is ignored
+    history: UndoHistory = field(init=False)
     skipped: bool = False  # no recognisable object
     seconds: float = 0.0
     clicks: int = 0
     tools: Counter[str] = field(default_factory=Counter)
-    annotator: str = ""  # who did the last entry
+    annotator: str = ""  # of the last entry
     entries: int = 0
 
     def __post_init__(self) -> None:
-        self._base(np.zeros((2, *self.item.mask.shape), np.uint8))
+        self._start_from(np.zeros((2, *self.item.mask.shape), np.uint8))
 
-    def take(self, entry: Entry) -> None:
-        """Do what an entry says; BdganError if it cannot be done: nothing has changed."""
+    def apply(self, entry: Entry) -> None:
+        """Do what an entry says; BdganError if that is impossible, and then nothing has changed."""
         do = entry["do"]
         if do == "stroke":
             stroke = entry["stroke"]
-            self.drawing.draw(stroke)
+            self.history.draw(stroke)
             self.tools[str(stroke.get("tool", stroke["op"]))] += 1
         elif do == "base":
-            fresh = ItemState(self.item).drawing
-            fresh.draw(entry["stroke"])
-            self._base(fresh.maps)
+            blank = ItemState(self.item).history
+            blank.draw(entry["stroke"])
+            self._start_from(blank.maps)
             self.skipped = False
         elif do == "skip":
             self.skipped = bool(entry["skipped"])
-        elif do not in ("undo", "redo") or not getattr(self.drawing, do)():
+        elif do not in ("undo", "redo") or not getattr(self.history, do)():
             raise BdganError(f"there is nothing to {do}")
         self.seconds += entry["seconds"]
         self.clicks += entry["clicks"]
@@ -51,17 +51,17 @@ class ItemState:
         self.entries += 1
 
     def annotation(self) -> Annotation | None:
-        """The item with its labels, and in `extra` their cost and how many entries they come from.
+        """The labelled item, with its cost and number of entries in `extra`; None if nothing is labelled.
 
-        None if nothing is labelled; of a skipped item every pixel is unlabelled.
+        In a skipped item every pixel is unlabelled.
         """
-        labels, instances = self.drawing.maps.copy()
+        labels, instances = self.history.maps.copy()
         if self.skipped:
             labels[:] = UNLABELLED
         elif not labels.any():
             return None
-        about = {"seconds": round(self.seconds, 1), "clicks": self.clicks, "tools": dict(self.tools)}
-        extra = {**self.item.extra, **about, "entries": self.entries}
+        cost = {"seconds": round(self.seconds, 1), "clicks": self.clicks, "tools": dict(self.tools)}
+        extra = {**self.item.extra, **cost, "entries": self.entries}
         if self.skipped:
             extra["skipped"] = True
         return replace(
@@ -72,8 +72,8 @@ class ItemState:
             extra=extra,
         )
 
-    def _base(self, maps: Maps) -> None:
-        self.drawing = UndoHistory(maps, len(self.item.classes))
+    def _start_from(self, maps: Maps) -> None:
+        self.history = UndoHistory(maps, len(self.item.classes))
 
 
 def base_stroke(annotation: Annotation) -> Stroke:

@@ -1,4 +1,4 @@
-"""Masks proposed by a small ensemble that learns from what has been labelled so far."""
+"""Masks proposed by a small ensemble that is trained on what has been labelled so far."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -24,9 +24,9 @@ from bdgan_lib.heads.training_data import TrainingData, collect_training_data, i
 class Proposer:
     """An ensemble of label heads on the features of samples that are being labelled.
 
-    The features of all candidates are sampled once and kept, in memory or in `folder` (see `collect`). The
-    first `fit` starts from noise, each later one from the last weights, with fewer steps. The same fits in
-    the same order give the same proposals.
+    The features of all candidates are sampled once and kept, in memory or in a folder. The first `fit` starts
+    from random weights, each later one from the last weights with fewer steps. The same fits in the same
+    order give the same proposals.
     """
 
     def __init__(
@@ -35,22 +35,28 @@ class Proposer:
         candidates: Iterable[Annotation],
         parts: bool = False,
         members: int = 4,
-        steps: int = 120,  # of the first fit
-        warm_steps: int = 60,  # of each later one
+        steps: int = 120,
+        warm_steps: int = 60,
         folder: Path | None = None,
         seed: int = 0,
     ) -> None:
-        """A proposer that has learnt nothing yet.
+        """Collect the candidates' features and build an untrained ensemble.
 
         Args:
-            candidates: all that may come to be labelled; of their masks only the size counts here.
-            parts: propose every label of a sample's `classes`; else foreground against ground.
+            generator: draws the candidates.
+            candidates: all samples that may be labelled; of their masks only the size matters here.
+            parts: propose every label of a sample's `classes`; else foreground and background.
+            members: of the ensemble.
+            steps: training steps of the first fit.
+            warm_steps: training steps of each later fit.
+            folder: where features are kept; None: in memory (see `collect_training_data`).
+            seed: of the weights and the order of training samples.
         """
         self._generator, self._parts, self._seed = generator, parts, seed
         self._steps, self._warm_steps = steps, warm_steps
         self._candidates = [replace(a, mask=np.zeros_like(a.mask)) for a in in_sampling_order(candidates)]
         self._index = {a.id: i for i, a in enumerate(self._candidates)}
-        self._pool = collect_training_data(generator, self._candidates, parts, folder=folder)
+        self._data = collect_training_data(generator, self._candidates, parts, folder=folder)
         self._images: dict[str, NDArray[np.uint8]] = {}  # of the candidates proposed for
         blocks = tuple((name, channels, side) for name, (channels, side) in generator.blocks.items())
         names = ("background", *(f"part {k}" for k in range(1, max(map(self._labels, self._candidates)))))
@@ -59,62 +65,62 @@ class Proposer:
             architecture = Architecture(members=members)
             self._head = build_head(HeadConfig(blocks, len(generator.classes), names, architecture))
         self._fits = 0
-        self.labels = 0  # how many masks it has learnt from
+        self.labels = 0  # number of masks it was trained on
 
     def fit(self, annotations: Iterable[Annotation]) -> int:
-        """Learn from those that are labelled (not skipped, some pixel drawn); returns how many those were.
+        """Train on the labelled annotations (not skipped, some pixel drawn) and return their number.
 
-        BdganError if none is, for one that is no candidate and for a mask of another size.
+        Raises:
+            BdganError: none is labelled, one is not a candidate, or a mask has another size.
         """
-        found = [a for a in annotations if not a.skipped and ((a.mask > 0) & (a.mask != UNLABELLED)).any()]
-        if not found:
+        labelled = [a for a in annotations if not a.skipped and ((a.mask > 0) & (a.mask != UNLABELLED)).any()]
+        if not labelled:
             raise BdganError("nothing is labelled yet; label one sample or more, then ask for proposals")
-        chosen, shape = self._rows([a.id for a in found]), self._pool.masks.shape[1:]
-        for a in found:
+        rows, shape = self._rows([a.id for a in labelled]), self._data.masks.shape[1:]
+        for a in labelled:
             if a.mask.shape != shape:
                 raise BdganError(
                     f"annotation {a.id}: its mask is {list(a.mask.shape)}, the candidates' are "
                     f"{list(shape)}; annotate again"
                 )
-        wanted = torch.from_numpy(np.stack([a.mask for a in found]))
+        masks = torch.from_numpy(np.stack([a.mask for a in labelled]))
         if not self._parts:
-            wanted = torch.where(wanted == UNLABELLED, UNLABELLED, (wanted > 0).to(torch.uint8))
-        examples = TrainingData(lambda i: self._pool.batch(chosen[i]), self._pool.class_ids[chosen], wanted)
+            masks = torch.where(masks == UNLABELLED, UNLABELLED, (masks > 0).to(torch.uint8))
+        data = TrainingData(lambda i: self._data.batch(rows[i]), self._data.class_ids[rows], masks)
         steps = self._warm_steps if self._fits else self._steps
-        seed = self._seed + self._fits  # each fit sees an order of its own
-        fit_head(self._head, examples, HeadTraining(steps=steps, parts=self._parts, seed=seed))
+        seed = self._seed + self._fits  # another order of samples in each fit
+        fit_head(self._head, data, HeadTraining(steps=steps, parts=self._parts, seed=seed))
         self._fits += 1
-        self.labels = len(found)
+        self.labels = len(labelled)
         return self.labels
 
     def propose(self, id: str) -> NDArray[np.uint8]:
-        """A candidate's mask [H, W]: the ensemble says what is where, the image's edges where it ends."""
+        """The mask [H, W] that the ensemble predicts for a candidate, its outline snapped to image edges."""
         ((rows, mean, _),) = self._read([id])
         candidate = self._candidates[int(rows[0])]
         if id not in self._images:
             (sample,) = samples_of(self._generator, [candidate], features=False)
             self._images[id] = to_uint8(sample.images)[0]
-        own = mean[0, : self._labels(candidate)]  # [K, H, W]; other classes may have more
-        foreground = 1 - own[0] / own.sum(0)
-        found = snap_to_image(self._images[id], foreground.numpy())
-        return np.where(found, 1 + largest(own[None, 1:])[0].numpy(), 0).astype(np.uint8)
+        probs = mean[0, : self._labels(candidate)]  # [K, H, W]; other classes may have more labels
+        foreground = snap_to_image(self._images[id], (1 - probs[0] / probs.sum(0)).numpy())
+        return np.where(foreground, 1 + largest(probs[None, 1:])[0].numpy(), 0).astype(np.uint8)
 
     def divergence(self, ids: Sequence[str]) -> NDArray[np.float32]:
-        """The members' mean JS divergence over each candidate's pixels, [N], in nats, in [0, ln members]."""
-        found = [image_divergence(divergence.numpy()) for _, _, divergence in self._read(ids)]
-        return np.concatenate([np.zeros(0, np.float32), *found])
+        """The ensemble's mean JS divergence over each candidate's pixels, [N] nats, in [0, ln members]."""
+        batches = [image_divergence(divergence.numpy()) for _, _, divergence in self._read(ids)]
+        return np.concatenate([np.zeros(0, np.float32), *batches])
 
     @torch.inference_mode()
     def _read(self, ids: Sequence[str]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Rows [B] in the pool, mean probabilities [B, K, H, W] and divergence [B, H, W], in batches."""
+        """Yield batches: rows [B] of the data, mean probabilities [B, K, H, W], divergence [B, H, W]."""
         if not self._fits:
             raise BdganError("nothing has been learnt yet; label one sample or more and call `fit` first")
         for rows in self._rows(ids).split(20):
-            odds = self._head.log_odds(self._pool.batch(rows), self._pool.class_ids[rows])
+            odds = self._head.log_odds(self._data.batch(rows), self._data.class_ids[rows])
             yield rows, *mean_and_divergence(odds)
 
     def _labels(self, candidate: Annotation) -> int:
-        """How many labels its mask may hold."""
+        """Number of labels its mask may hold."""
         return len(candidate.classes) if self._parts else 2
 
     def _rows(self, ids: Sequence[str]) -> Tensor:

@@ -1,10 +1,10 @@
-"""A labelling session without a screen: commands come in, every one that changes something is journalled.
+"""A labelling session without a screen: it handles commands, and journals each one that changes something.
 
 A command is JSON: `{"do": "stroke", "stroke": {...}}` (see `strokes`), `undo`, `redo`, `skip` (`skipped`),
-`open` (`id`), `next`, `previous`, `save` (try again what the disk refused); with help of image or model
+`open` (`id`), `next`, `previous`, `save` (try again after a full disk); with the help of image or model
 `grabcut` (`box` [x0, y0, x1, y1], or points `inside` and `outside`), `superpixel` (`point`), `learn`,
-`propose`, `queue`; `outline` gives a region's polygon, to be dragged. The widget, a recorded log and a
-test send the same ones.
+`propose`, `queue`; `outline` gives a region's polygon to edit. The widget, a recorded log and a test send
+the same commands.
 """
 
 import time
@@ -26,18 +26,23 @@ from bdgan_lib.datasets.annotation_store import Annotation, AnnotationStore
 from bdgan_lib.datasets.journal import Entry, Journal
 
 Command = Mapping[str, Any]
-LONGEST_PAUSE = 60.0  # seconds; of a longer one nobody was at work
-_OPEN: "WeakValueDictionary[str, Session]" = WeakValueDictionary()  # folder -> who writes there
+LONGEST_PAUSE = 60.0  # seconds; a longer pause counts as this much work
+_OPEN: "WeakValueDictionary[str, Session]" = WeakValueDictionary()  # folder -> session that writes there
 
 
 class Proposals(Protocol):
     """A model that learns from what is labelled; see `proposals.Proposer`."""
 
-    labels: int  # how many masks it has learnt from
+    labels: int  # number of masks it was trained on
 
-    def fit(self, annotations: Iterable[Annotation]) -> object: ...
-    def propose(self, id: str) -> NDArray[np.uint8]: ...
-    def divergence(self, ids: Sequence[str]) -> NDArray[np.floating]: ...
+    def fit(self, annotations: Iterable[Annotation]) -> object:
+        """Train on the labelled annotations."""
+
+    def propose(self, id: str) -> NDArray[np.uint8]:
+        """The predicted mask [H, W] of an item."""
+
+    def divergence(self, ids: Sequence[str]) -> NDArray[np.floating]:
+        """The ensemble's mean JS divergence of each item, [N]."""
 
 
 class Session:
@@ -45,12 +50,15 @@ class Session:
 
     Args:
         store: where masks and journal go. It is locked while the session is open; an older session of this
-            process on the same folder is closed, one of another process is respected with a BdganError.
-        items: the samples, as annotations whose masks are not looked at.
+            process on the same folder is closed.
+        items: the samples, as annotations whose masks are ignored.
         picture: an item -> its image [H, W, 3] uint8.
         annotator: who labels; stored with every mask.
-        proposer: the model that helps, if any.
-        clock: seconds that go on; what an image costs is measured with it.
+        proposer: the model that proposes masks, if any.
+        clock: a running time in seconds, with which the cost of an image is measured.
+
+    Raises:
+        BdganError: no items, an item twice, or another process has a session on the folder.
     """
 
     def __init__(
@@ -64,14 +72,16 @@ class Session:
     ) -> None:
         self.items = {item.id: item for item in items}
         if not items or len(self.items) < len(items):
-            raise BdganError(f"{len(items)} items came, {len(self.items)} of them distinct; give one or more")
+            raise BdganError(
+                f"expected one or more distinct items, got {len(items)} with {len(self.items)} distinct"
+            )
         self.store, self.picture, self.annotator, self.proposer = store, picture, annotator, proposer
         self.error = ""  # why the last save failed
         self.rings: list[list[list[float]]] = []  # the polygon that `outline` gave
         self.status: dict[str, str] = {}  # id -> "labelled" or "skipped"
         self._clock, self._place = clock, str(store.root.resolve())
-        self._since, self._turn = clock(), RLock()  # a kernel may answer in several threads
-        self._unsettled: set[str] = set()  # whose mask in the store is not what the journal says
+        self._since, self._lock = clock(), RLock()  # a kernel may answer in several threads
+        self._unsettled: set[str] = set()  # items whose mask in the store is not what the journal says
         if self._place in _OPEN:
             _OPEN[self._place].close()
         with ExitStack() as stack:
@@ -82,65 +92,69 @@ class Session:
             self._closing = stack.pop_all()
         _OPEN[self._place] = self
 
-    # -- what there is to see
+    # -- what is shown
 
     @property
     def item(self) -> Annotation:
-        """The open one."""
+        """The open item."""
         return self.items[self.id]
 
     @property
     def saved(self) -> bool:
-        """Whether all that was done is in the journal, and every image's mask in the store."""
+        """Whether every change is in the journal, and every mask in the store."""
         return not (self._journal.waiting or self._unsettled)
 
     @property
     def closed(self) -> bool:
+        """Whether the session is closed, or a newer one has its folder."""
         return _OPEN.get(self._place) is not self
 
     def labelled(self) -> list[Annotation]:
-        """The labelled samples as they are stored, in their order."""
+        """The labelled samples as they are stored, in the order of the items."""
         return [self.store.load(id) for id in self.items if self.status.get(id) == "labelled"]
 
     def log(self) -> list[Entry]:
-        """All that was done so far, as `replay` takes it."""
+        """The entries of all changes so far, for `replay`."""
         return [entry for entry in self._journal.entries if entry["do"] not in ("open", "base")]
 
     # -- what can be done
 
     def handle(self, command: Command) -> None:
-        """Do one command. BdganError if it is malformed or cannot be done: then nothing has changed.
+        """Do one command.
 
-        A disk that refuses is no exception: `saved` turns false, `error` says why, and the next command (or
-        `save`) tries again.
+        If the disk refuses a write, no exception is raised: `saved` turns false, `error` says why, and the
+        next command (or `save`) tries again.
+
+        Raises:
+            BdganError: the command is malformed or cannot be done; nothing has changed.
         """
         if self.closed:
             raise BdganError("this session was closed, or a newer one has its folder; use that one")
         do = command.get("do")
         if not isinstance(do, str) or do not in _COMMANDS:
-            raise BdganError(f"no command {do!r:.40}; there is {', '.join(_COMMANDS)}")
-        with self._turn:
+            raise BdganError(f"expected a command of {', '.join(_COMMANDS)}, got {do!r:.40}")
+        with self._lock:
             self.rings = []
             try:
                 _COMMANDS[do](self, command)
             except BdganError:
                 raise
-            except OSError as error:  # of reading: what cannot be written waits
+            except OSError as error:  # of reading; a refused write waits in the journal
                 raise BdganError(f"{do} cannot be done now: {error}; try again") from error
             except (TypeError, ValueError, ArithmeticError) as error:
-                raise BdganError(f"{do} came malformed: {error}") from error
+                raise BdganError(f"{do} is malformed: {error}") from error
             finally:
                 self._save()
 
     def replay(self, log: Iterable[Entry]) -> None:
-        """Do what a log says, image by image, with the seconds and clicks that it tells."""
+        """Do the changes of a log again, with the seconds and clicks that it records."""
         for entry in log:
             if entry.get("id") != self.id:
                 self.handle({"do": "open", "id": entry.get("id")})
             self.handle({key: value for key, value in entry.items() if key not in ("id", "by")})
 
     def close(self) -> None:
-        """Let others write in the store; BdganError if something could not be saved."""
+        """Release the store; BdganError if something could not be saved."""
         if not self.closed:
             self._save()
             del _OPEN[self._place]
@@ -157,24 +171,24 @@ class Session:
     def _stroke(self, command: Command) -> None:
         stroke = command.get("stroke")
         if not isinstance(stroke, Mapping):
-            raise BdganError(f"a stroke came as {str(stroke)[:40]!r}; wanted an object with `op`")
+            raise BdganError(f"expected a stroke as an object with `op`, got {str(stroke)[:40]!r}")
         self._do(command, stroke=stroke)
 
     def _skip(self, command: Command) -> None:
         self._do(command, skipped=bool(command.get("skipped", True)))
 
     def _grabcut(self, command: Command) -> None:
-        given = {key: command[key] for key in ("box", "inside", "outside") if command.get(key)}
-        self._mask("grabcut", assist.grabcut(self.picture(self.item), **given), command)
+        hints = {key: command[key] for key in ("box", "inside", "outside") if command.get(key)}
+        self._mask("grabcut", assist.grabcut(self.picture(self.item), **hints), command)
 
     def _superpixel(self, command: Command) -> None:
         point = command.get("point")
         if not isinstance(point, list | tuple) or len(point) != 2:
-            raise BdganError(f"a point came as {point!r:.40}; wanted [x, y]")
+            raise BdganError(f"expected a point as [x, y], got {point!r:.40}")
         self._mask("superpixel", assist.superpixel_at(self.picture(self.item), *point), command)
 
     def _outline(self, command: Command) -> None:
-        labels, instances = self.work.drawing.maps
+        labels, instances = self.state.history.maps
         region = (labels == command.get("label")) & (instances == command.get("instance"))
         if not region.any():
             raise BdganError("nothing of this label and object is drawn; point at a region")
@@ -196,10 +210,9 @@ class Session:
         left = [id for id in self.items if id not in self.status]
         if not left:
             raise BdganError("every image is labelled or skipped")
-        doubt = dict(zip(left, self._model.divergence(left).tolist(), strict=True))
-        kinds = {kind: [id for id, k in self.status.items() if k == kind] for kind in ("labelled", "skipped")}
-        items = list(self.items.values())
-        self._open(next_ids(items, kinds["labelled"], doubt, 1, kinds["skipped"])[0])
+        divergence = dict(zip(left, self._model.divergence(left).tolist(), strict=True))
+        labelled, skipped = ([id for id, s in self.status.items() if s == x] for x in ("labelled", "skipped"))
+        self._open(next_ids(list(self.items.values()), labelled, divergence, 1, skipped)[0])
 
     def _step(self, command: Command) -> None:
         ids, step = list(self.items), 1 if command["do"] == "next" else -1
@@ -224,23 +237,17 @@ class Session:
         now, clicks = self._clock(), command.get("clicks", 1)
         seconds = command.get("seconds", round(min(now - self._since, LONGEST_PAUSE), 3))
         if type(clicks) is not int or not 0 <= clicks <= 100_000:
-            raise BdganError(f"clicks came as {clicks!r:.40}; wanted a whole number up to 100,000")
+            raise BdganError(f"expected clicks as a whole number from 0 to 100,000, got {clicks!r:.40}")
         if type(seconds) not in (int, float) or not 0 <= seconds <= LONGEST_PAUSE:
-            raise BdganError(f"seconds came as {seconds!r:.40}; wanted 0 to {LONGEST_PAUSE:.0f}")
-        entry = {
-            "id": self.id,
-            "do": command["do"],
-            "by": self.annotator,
-            "seconds": seconds,
-            "clicks": clicks,
-        }
-        self._take(self.work, {**entry, **what})
+            raise BdganError(f"expected seconds from 0 to {LONGEST_PAUSE:.0f}, got {seconds!r:.40}")
+        cost = {"seconds": seconds, "clicks": clicks}
+        self._apply(self.state, {"id": self.id, "do": command["do"], "by": self.annotator, **cost, **what})
         self._since = now
 
     # -- the disk
 
     def _resume(self) -> None:
-        """Take the journal up where it ends, and bring the store to it."""
+        """Go on where the journal ends, and bring the store to its state."""
         self._entries: dict[str, list[Entry]] = {}
         last = next(iter(self.items))
         for entry in self._journal.entries:
@@ -248,71 +255,71 @@ class Session:
                 self._entries.setdefault(entry["id"], []).append(entry)
             last = entry["id"] if entry["id"] in self.items else last
         for id in self.items:
-            found, entries = self._stored(id), self._entries.get(id, [])
-            if found is not None:
-                self.status[id] = "skipped" if found.skipped else "labelled"
-            if entries and (found is None or found.extra.get("entries") != len(entries)):
+            stored, entries = self._stored(id), self._entries.get(id, [])
+            if stored is not None:
+                self.status[id] = "skipped" if stored.skipped else "labelled"
+            if entries and (stored is None or stored.extra.get("entries") != len(entries)):
                 self._settle(self._restored(id))
         self._show(last)
         self._save()
 
     def _show(self, id: str) -> None:
-        self.work = self._restored(id)  # first: it may fail
+        self.state = self._restored(id)  # first: it may fail
         self.id, self._since = id, self._clock()
 
     def _restored(self, id: str) -> ItemState:
-        """An image's work from the journal; what others have put into the store since is its last entry."""
-        work, found = ItemState(self.items[id]), None if id in self._unsettled else self._stored(id)
-        ours = found is None
+        """An image's state by the journal; an annotation that others have stored since becomes an entry."""
+        state, stored = ItemState(self.items[id]), None if id in self._unsettled else self._stored(id)
+        ours = stored is None
         for entry in self._entries.get(id, []):
-            work.take(entry)
+            state.apply(entry)
             ours = ours or (
-                found is not None and work.entries == found.extra.get("entries") and _same(work, found)
+                stored is not None and state.entries == stored.extra.get("entries") and _same(state, stored)
             )
-        if ours or found is None:
-            return work
+        if ours or stored is None:
+            return state
         item = self.items[id]
-        if found.mask.shape != item.mask.shape or found.classes != item.classes:
+        if stored.mask.shape != item.mask.shape or stored.classes != item.classes:
             raise BdganError(
-                f"{id} is labelled in {self.store.root} as {list(found.mask.shape)} "
-                f"{', '.join(found.classes)}; this session has {list(item.mask.shape)} "
+                f"{id} is labelled in {self.store.root} as {list(stored.mask.shape)} "
+                f"{', '.join(stored.classes)}; this session has {list(item.mask.shape)} "
                 f"{', '.join(item.classes)}: label into another folder"
             )
-        entry = {"id": id, "do": "base", "by": found.annotator, "seconds": 0, "clicks": 0}
-        if found.skipped:
-            self._take(work, {**entry, "do": "skip", "skipped": True})
+        entry = {"id": id, "do": "base", "by": stored.annotator, "seconds": 0, "clicks": 0}
+        if stored.skipped:
+            self._apply(state, {**entry, "do": "skip", "skipped": True})
         else:
-            self._take(work, {**entry, "stroke": base_stroke(found)})
-        return work
+            self._apply(state, {**entry, "stroke": base_stroke(stored)})
+        return state
 
-    def _take(self, work: ItemState, entry: Entry) -> None:
-        work.take(entry)
-        self._entries.setdefault(work.item.id, []).append(entry)
-        self._unsettled.add(work.item.id)
+    def _apply(self, state: ItemState, entry: Entry) -> None:
+        state.apply(entry)
+        self._entries.setdefault(state.item.id, []).append(entry)
+        self._unsettled.add(state.item.id)
         self._write(entry)
 
     def _write(self, entry: Entry) -> None:
-        with suppress(OSError):  # then it waits; `_save` tries again and says why
+        with suppress(OSError):  # then it waits in the journal; `_save` tries again and says why
             self._journal.append(entry)
 
     def _save(self) -> None:
         try:
             self._journal.flush()
             for id in sorted(self._unsettled):
-                self._settle(self.work if id == self.id else self._restored(id))
+                self._settle(self.state if id == self.id else self._restored(id))
             self.error = ""
         except (OSError, BdganError) as error:
             self.error = f"not saved: {error}"
 
-    def _settle(self, work: ItemState) -> None:
-        """Bring the store to what the journal says of an image."""
-        id, made = work.item.id, work.annotation()
-        if made is None:
+    def _settle(self, state: ItemState) -> None:
+        """Bring an image in the store to its state by the journal."""
+        id, annotation = state.item.id, state.annotation()
+        if annotation is None:
             self.store.remove(id)
             self.status.pop(id, None)
         else:
-            self.store.add(made)
-            self.status[id] = "skipped" if work.skipped else "labelled"
+            self.store.add(annotation)
+            self.status[id] = "skipped" if state.skipped else "labelled"
         self._unsettled.discard(id)
 
     def _stored(self, id: str) -> Annotation | None:
@@ -325,14 +332,14 @@ class Session:
         return self.proposer
 
 
-def _same(work: ItemState, found: Annotation) -> bool:
-    """Whether the store's annotation is what the journal says so far."""
-    made = work.annotation()
-    if made is None or not np.array_equal(made.mask, found.mask):
+def _same(state: ItemState, stored: Annotation) -> bool:
+    """Whether the store's annotation has the masks of this state."""
+    annotation = state.annotation()
+    if annotation is None or not np.array_equal(annotation.mask, stored.mask):
         return False
-    if made.instances is None or found.instances is None:
-        return made.instances is found.instances
-    return np.array_equal(made.instances, found.instances)
+    if annotation.instances is None or stored.instances is None:
+        return annotation.instances is stored.instances
+    return np.array_equal(annotation.instances, stored.instances)
 
 
 _COMMANDS: dict[str, Callable[[Session, Command], None]] = {

@@ -1,7 +1,7 @@
-"""Annotators that know the truth and count their clicks: how much work is a mask with each tool?
+"""Simulated annotators that know the truth and count their clicks: what does a mask cost with each tool?
 
-Each returns its strokes in order, as `strokes` describes them, with the clicks each one cost; drawn one after
-the other they reach the wanted overlap with the truth.
+Each returns its strokes in order (see `strokes`) with the clicks that each one costs. Drawn one after the
+other, the strokes reach the target overlap (IoU) with the truth.
 """
 
 from typing import Any, NamedTuple
@@ -23,35 +23,42 @@ class Move(NamedTuple):
 
 
 def clicks(moves: list[Move]) -> int:
-    """What all of them cost."""
+    """The clicks of all moves together."""
     return sum(move.clicks for move in moves)
 
 
-def draw_polygon(truth: Mask, wanted: float = 0.9) -> list[Move]:
-    """Click around the object: a click for each vertex and one to close each ring.
+def draw_polygon(truth: Mask, target: float = 0.9) -> list[Move]:
+    """Draw polygons around the object: a click for each vertex and one to close each ring.
 
-    The vertices are the fewest with which a simplified outline reaches the wanted overlap; no hand places
-    them that well.
+    They have the fewest vertices with which a simplified outline reaches the target overlap, which is better
+    than any person places them.
     """
     if not truth.any():
         return []
     rings, best, fewest = [smooth(ring) for ring in outline(truth)], None, np.inf
     for tolerance in np.arange(0, max(truth.shape) / 4, 0.05):
-        found = simplified(rings, tolerance)
-        cost = sum(len(ring) + 1 for ring in found)
-        if cost < fewest and overlap(fill(found, *truth.shape), truth) >= wanted:
-            best, fewest = found, cost
+        simple = simplified(rings, tolerance)
+        cost = sum(len(ring) + 1 for ring in simple)
+        if cost < fewest and overlap(fill(simple, *truth.shape), truth) >= target:
+            best, fewest = simple, cost
     assert best is not None, "tolerance 0 gives the truth"
     stroke = {"op": "polygon", "rings": [ring.tolist() for ring in best], "label": 1}
     return [Move(stroke, int(fewest))]
 
 
 def draw_grabcut(
-    image: Image, truth: Mask, wanted: float = 0.9, cap: int = 20, margin: int = 1
+    image: Image, truth: Mask, target: float = 0.9, cap: int = 20, margin: int = 1
 ) -> list[Move]:
-    """A box around the object (2 clicks), then a dab at a time in the middle of the largest wrong region.
+    """Draw a box around the object (2 clicks), then a dab (1 click) amid the largest wrong region, and so on.
 
-    Each dab (1 click) has GrabCut make the mask anew. After `cap` dabs patience ends: see `give_up`.
+    GrabCut computes the mask again after each dab. After `cap` dabs the annotator gives up (see `give_up`).
+
+    Args:
+        image: [H, W, 3].
+        truth: the true mask, [H, W].
+        target: overlap to reach.
+        cap: number of dabs at most.
+        margin: between object and box, in pixels.
     """
     if not truth.any():
         return []
@@ -61,38 +68,44 @@ def draw_grabcut(
     dabs: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
     moves: list[Move] = []
     for dab in range(cap + 1):
-        found = grabcut(image, (x0, y0, x1, y1), dabs[True], dabs[False])
-        moves.append(Move(mask_stroke(found, "grabcut"), 1 if dab else 2))
-        if overlap(found, truth) >= wanted:
+        mask = grabcut(image, (x0, y0, x1, y1), dabs[True], dabs[False])
+        moves.append(Move(mask_stroke(mask, "grabcut"), 1 if dab else 2))
+        if overlap(mask, truth) >= target:
             return moves
-        x, y = deepest(found ^ truth)
+        x, y = deepest(mask ^ truth)
         dabs[bool(truth[y, x])].append((x + 0.5, y + 0.5))
-    return moves + give_up(truth, wanted)
+    return moves + give_up(truth, target)
 
 
-def draw_proposal(proposal: Mask, truth: Mask, wanted: float = 0.9, cap: int = 20) -> list[Move]:
-    """Take a proposed mask (1 click), then brush in the middle of the largest wrong region (1 click a dab).
+def draw_proposal(proposal: Mask, truth: Mask, target: float = 0.9, cap: int = 20) -> list[Move]:
+    """Accept a proposed mask (1 click), then brush amid the largest wrong region (1 click a dab), and so on.
 
-    A dab is as large as helps most. After `cap` dabs patience ends: see `give_up`.
+    Each dab has the radius that helps most. After `cap` dabs the annotator gives up (see `give_up`).
+
+    Args:
+        proposal: the proposed mask, [H, W].
+        truth: the true mask, [H, W].
+        target: overlap to reach.
+        cap: number of dabs at most.
     """
     mask, moves = proposal.copy(), [Move(mask_stroke(proposal, "proposal"), 1)]
     for _ in range(cap):
-        if overlap(mask, truth) >= wanted:
+        if overlap(mask, truth) >= target:
             return moves
         x, y = deepest(mask ^ truth)
         points, radius, label = [[x + 0.5, y + 0.5]], best_radius(mask, truth, x, y), int(truth[y, x])
         mask[brush(points, radius, *mask.shape)] = label
         moves.append(Move({"op": "brush", "points": points, "radius": radius, "label": label}, 1))
-    return moves if overlap(mask, truth) >= wanted else moves + give_up(truth, wanted)
+    return moves if overlap(mask, truth) >= target else moves + give_up(truth, target)
 
 
-def give_up(truth: Mask, wanted: float) -> list[Move]:
-    """Wipe all out (no click is counted) and draw a polygon."""
-    return [Move(mask_stroke(np.zeros_like(truth), "wipe"), 0), *draw_polygon(truth, wanted)]
+def give_up(truth: Mask, target: float) -> list[Move]:
+    """Erase everything (no click is counted) and draw a polygon."""
+    return [Move(mask_stroke(np.zeros_like(truth), "wipe"), 0), *draw_polygon(truth, target)]
 
 
 def best_radius(mask: Mask, truth: Mask, x: int, y: int) -> float:
-    """Of the disc at pixel (x, y) that, given its true label, sets most pixels right on balance."""
+    """Radius of the disc at pixel (x, y) that corrects most pixels on balance, filled with the true label."""
     rows, columns = np.indices(mask.shape)
     distance = np.hypot(columns - x, rows - y).ravel()
     gain = (np.where(mask == truth, -1, 1) * (mask != truth[y, x])).ravel()
@@ -103,7 +116,7 @@ def best_radius(mask: Mask, truth: Mask, x: int, y: int) -> float:
 
 
 def mask_stroke(mask: Mask, tool: str) -> dict[str, Any]:
-    """The stroke that puts this mask in place of all that was drawn."""
+    """The stroke that replaces everything drawn by this mask."""
     regions = [{"label": 1, "rle": rle.encode(mask)}]
     return {"op": "mask", "regions": regions, "whole": True, "tool": tool}
 

@@ -1,13 +1,13 @@
-"""Strokes: what an annotator draws, as plain JSON, and the pixels each one covers.
+"""Strokes: what an annotator draws, as plain JSON, and the pixels each of them covers.
 
     {"op": "polygon", "rings": [[[x, y], ...], ...], "label": 1, "instance": 1, "replace": false}
     {"op": "brush", "points": [[x, y], ...], "radius": 4, "label": 1, "instance": 1}
     {"op": "fill", "point": [x, y], "label": 1, "instance": 1}
     {"op": "mask", "regions": [{"label": 1, "instance": 1, "rle": "..."}, ...], "whole": false, "tool": "..."}
 
-Numbers are pixels; pixel (i, j) covers x in [j, j + 1] and y in [i, i + 1]. Label 0 erases, 255 takes the
-label away ("unlabelled"). `replace`: the polygon stands for all that its label and instance had, as when a
-vertex is dragged. `whole`: what the regions leave out becomes ground. `tool`: who made the mask; only told.
+Numbers are pixels; pixel (i, j) covers x in [j, j + 1] and y in [i, i + 1]. Label 0 is background, 255
+unlabelled. `replace`: the polygon replaces all pixels of its label and instance, as when a vertex is dragged.
+`whole`: all pixels outside the regions become background. `tool`: what made the mask, for the records alone.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,21 +35,31 @@ _KEYS = {
 def regions(
     stroke: Stroke, labels: NDArray[np.uint8], instances: NDArray[np.uint8], num_labels: int
 ) -> Iterator[Region]:
-    """What a stroke does to a drawing [H, W], region after region; BdganError for one that is malformed."""
+    """Yield the regions that a stroke draws, in order.
+
+    Args:
+        stroke: the stroke.
+        labels: label ids drawn so far, [H, W].
+        instances: instance ids drawn so far, [H, W].
+        num_labels: number of labels, with background.
+
+    Raises:
+        BdganError: the stroke is malformed.
+    """
     shape = labels.shape
     op = stroke.get("op")
     if not isinstance(op, str) or op not in _KEYS:
-        raise BdganError(f"a stroke of kind {op!r:.40} came; wanted one of {', '.join(_KEYS)}")
+        raise BdganError(f"expected a stroke of kind {', '.join(_KEYS)}, got {op!r:.40}")
     if strangers := set(stroke) - _KEYS[op] - {"op"}:
         raise BdganError(
-            f"a {op} came with {sorted(map(str, strangers))[0]!r:.40}; it has {sorted(_KEYS[op])}"
+            f"a {op} has no key {sorted(map(str, strangers))[0]!r:.40}; it has {sorted(_KEYS[op])}"
         )
     if op == "mask":
         if stroke.get("whole"):
             yield np.ones(shape, bool), 0, 0
         for region in _listed(stroke.get("regions"), "regions"):
             if not isinstance(region, Mapping) or not isinstance(region.get("rle"), str):
-                raise BdganError("a region of a mask came without `rle`; wanted label, instance and rle")
+                raise BdganError("a region of a mask has no `rle`; expected label, instance and rle")
             yield rle.decode(region["rle"], *shape), *_target(region, num_labels)
         return
     label, instance = _target(stroke, num_labels)
@@ -63,17 +73,17 @@ def regions(
     elif op == "brush":
         radius: Any = stroke.get("radius")
         if not _number(radius) or not 0 < radius <= max(shape):
-            raise BdganError(f"a brush of radius {radius!r:.40} came; wanted above 0, at most {max(shape)}")
+            raise BdganError(f"expected a brush radius above 0 and at most {max(shape)}, got {radius!r:.40}")
         yield brush(_points(stroke.get("points")), radius, *shape), label, instance
     else:
         ((x, y),) = _points([stroke.get("point")])
         if not (0 <= x < shape[1] and 0 <= y < shape[0]):
-            raise BdganError(f"a fill began at {x:.0f}, {y:.0f}, outside the image; click inside")
+            raise BdganError(f"the fill at {x:.0f}, {y:.0f} is outside the image; click inside")
         yield _connected(labels, instances, int(y), int(x)), label, instance
 
 
 def brush(points: ArrayLike, radius: float, height: int, width: int) -> NDArray[np.bool_]:
-    """Pixels whose centre lies within `radius` of a line through the points, [height, width]."""
+    """Mask [height, width] of pixels whose centre lies within `radius` of a line through the points."""
     path = np.asarray(points, float).reshape(-1, 2)
     covered = np.zeros((height, width), bool)
     for a, b in zip(path, path[1:] if len(path) > 1 else path, strict=False):
@@ -88,7 +98,7 @@ def brush(points: ArrayLike, radius: float, height: int, width: int) -> NDArray[
 
 
 def _connected(labels: NDArray[np.uint8], instances: NDArray[np.uint8], y: int, x: int) -> NDArray[np.bool_]:
-    """The pixels of this one's label and instance that touch it, side by side."""
+    """The 4-connected region of equal label and instance around a pixel."""
     same = (labels == labels[y, x]) & (instances == instances[y, x])
     parts = cv2.connectedComponents(same.astype(np.uint8), connectivity=4)[1]
     return parts == parts[y, x]
@@ -97,9 +107,9 @@ def _connected(labels: NDArray[np.uint8], instances: NDArray[np.uint8], y: int, 
 def _target(record: Mapping[str, Any], num_labels: int) -> tuple[int, int]:
     label, instance = record.get("label"), record.get("instance", 1)
     if type(label) is not int or not (0 <= label < num_labels or label == UNLABELLED):
-        raise BdganError(f"label {label!r:.40} came; wanted 0 to {num_labels - 1}, or {UNLABELLED}")
+        raise BdganError(f"expected a label from 0 to {num_labels - 1} or {UNLABELLED}, got {label!r:.40}")
     if type(instance) is not int or not 0 <= instance <= 255:
-        raise BdganError(f"instance {instance!r:.40} came; wanted 0 to 255")
+        raise BdganError(f"expected an instance from 0 to 255, got {instance!r:.40}")
     return label, 0 if label in (0, UNLABELLED) else instance
 
 
@@ -107,16 +117,16 @@ def _points(points: Any) -> NDArray[np.float64]:
     listed = _listed(points, "points")
     whole = all(isinstance(p, list | tuple) and len(p) == 2 and all(map(_number, p)) for p in listed)
     if not listed or len(listed) > MOST_POINTS or not whole:
-        raise BdganError(f"points came as {str(points)[:60]}; wanted 1 to {MOST_POINTS} pairs of numbers")
+        raise BdganError(f"expected points as 1 to {MOST_POINTS} pairs of numbers, got {str(points)[:60]}")
     return np.array(listed, float)
 
 
 def _listed(value: Any, what: str) -> Sequence[Any]:
     if not isinstance(value, list | tuple):
-        raise BdganError(f"{what} came as {str(value)[:40]!r}; wanted a list")
+        raise BdganError(f"expected {what} as a list, got {str(value)[:40]!r}")
     return value
 
 
 def _number(value: Any) -> bool:
-    """Finite, and no farther than any screen; bool is no number here."""
+    """Whether this is a number of the size of a coordinate; bool is none."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e6

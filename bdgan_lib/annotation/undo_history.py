@@ -1,4 +1,4 @@
-"""One image's labels and instances under strokes, each of which can be undone and done again."""
+"""The labels and instances of one image, drawn by strokes that can be undone and redone."""
 
 from collections.abc import Iterable
 
@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from bdgan_lib.annotation.strokes import Stroke, regions
 
 Maps = NDArray[np.uint8]  # [2, H, W]: labels, instances
-Patch = tuple[slice, slice, Maps]  # a box of the drawing, and what stood in it
+Patch = tuple[slice, slice, Maps]  # a box of the maps, and their previous values in it
 
 
 class UndoHistory:
-    """Labels and instances [H, W], and the strokes that made them of what stood there first."""
+    """Labels and instances [H, W], and the strokes drawn on top of the initial ones."""
 
     def __init__(self, maps: Maps, num_labels: int) -> None:
         self.maps = maps.copy()
@@ -22,29 +22,31 @@ class UndoHistory:
 
     @property
     def labels(self) -> NDArray[np.uint8]:
+        """The label ids, [H, W]."""
         return self.maps[0]
 
     @property
     def instances(self) -> NDArray[np.uint8]:
+        """The instance ids, [H, W]."""
         return self.maps[1]
 
     @property
     def strokes(self) -> list[Stroke]:
-        """What stands, in its order."""
+        """The strokes drawn and not undone, in order."""
         return [stroke for stroke, _ in self._done]
 
     @property
     def undone(self) -> list[Stroke]:
-        """What `redo` brings back, the last one first."""
+        """The strokes that `redo` can draw again, the next one last."""
         return self._undone[:]
 
     def draw(self, stroke: Stroke) -> None:
-        """Draw a stroke; what was undone is forgotten. BdganError if it is malformed: nothing has changed."""
+        """Draw a stroke and forget the undone ones; BdganError if malformed, and then nothing has changed."""
         self._draw(stroke)
         self._undone.clear()
 
     def undo(self) -> bool:
-        """Take the last stroke back; False if there is none."""
+        """Undo the last stroke; False if there is none."""
         if not self._done:
             return False
         stroke, patches = self._done.pop()
@@ -53,7 +55,7 @@ class UndoHistory:
         return True
 
     def redo(self) -> bool:
-        """Draw the stroke that was taken back last; False if there is none."""
+        """Draw the last undone stroke again; False if there is none."""
         if not self._undone:
             return False
         self._draw(self._undone.pop())

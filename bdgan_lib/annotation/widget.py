@@ -1,4 +1,4 @@
-"""The annotator in a notebook cell: a session's state, shown; what is done in the browser, handed to it."""
+"""The annotator in a notebook cell: shows a session, and passes it the commands of the browser."""
 
 import zlib
 from collections import Counter
@@ -16,12 +16,12 @@ from bdgan_lib.visualization.colors import palette
 
 
 class Annotator(anywidget.AnyWidget):
-    """Shows a session and hands it the commands that come from the browser.
+    """A widget that shows a session and passes it the commands of the browser.
 
         Annotator(Session(AnnotationStore("labels"), items, picture, annotator="you"))
 
-    All that is shown comes from the session, so the widget can be displayed again, or made anew after the
-    kernel died, and is where it was.
+    All that is shown comes from the session, so the widget can be displayed twice, or created again after the
+    kernel died, and goes on where it was.
     """
 
     _esm = Path(__file__).with_name("widget.js")
@@ -32,17 +32,17 @@ class Annotator(anywidget.AnyWidget):
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self._acks: dict[str, int] = {}  # view -> the last command of it that is done
-        self._png = "", b""  # the image shown, and of which item it is
+        self._acks: dict[str, int] = {}  # view -> number of its last command that was handled
+        self._png = "", b""  # id of the item shown, and its image
         super().__init__(**self._shown(""))
         self.on_msg(self._take)
 
     def _take(self, _widget: Any, content: Any, _buffers: Any) -> None:
-        """A command of a view, and the answer to it; a mistake becomes a message beside the image."""
+        """Handle a command of a view and answer it; an error becomes a message beside the image."""
         message = ""
         try:
             if not isinstance(content, Mapping) or not isinstance(content.get("command"), Mapping):
-                raise BdganError("what came from the browser is no command")
+                raise BdganError(f"expected a command, got {content!r:.40}")
             self.session.handle(content["command"])
         except BdganError as error:
             message = str(error)
@@ -54,7 +54,7 @@ class Annotator(anywidget.AnyWidget):
 
     def _shown(self, message: str) -> dict[str, Any]:
         session = self.session
-        item, drawing = session.item, session.work.drawing
+        item, history = session.item, session.state.history
         total = Counter(a.class_name for a in session.items.values())
         done = Counter(session.items[id].class_name for id in session.status)
         state = {
@@ -66,9 +66,9 @@ class Annotator(anywidget.AnyWidget):
             "labels": list(item.classes),
             "colours": palette(len(item.classes)).tolist(),
             "size": list(item.mask.shape),
-            "skipped": session.work.skipped,
-            "undo": bool(drawing.strokes),
-            "redo": bool(drawing.undone),
+            "skipped": session.state.skipped,
+            "undo": bool(history.strokes),
+            "redo": bool(history.undone),
             "saved": session.saved,
             "message": message or session.error,
             "rings": session.rings,
@@ -81,5 +81,5 @@ class Annotator(anywidget.AnyWidget):
         return {
             "state": state,
             "picture": self._png[1],
-            "maps": zlib.compress(drawing.maps.tobytes(), 1),
+            "maps": zlib.compress(history.maps.tobytes(), 1),
         }

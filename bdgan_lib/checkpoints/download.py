@@ -165,7 +165,9 @@ class _Resuming:
             except OSError:  # a full disk: give its space back
                 self.part.unlink(missing_ok=True)
                 raise
-        raise BdganError(f"{reason} after {self.tries} tries; what came is kept, fetch again to go on")
+        raise BdganError(
+            f"{reason} after {self.tries} tries; the part that arrived is kept: fetch again to go on"
+        )
 
     def _take(self, requests: Any, url: str) -> None:
         """One try; RequestException if another may help, Refused if not."""

@@ -77,4 +77,4 @@ def import_labels_command(
             with collect_errors(annotation.id, losses):
                 store.add(annotation)
                 added += 1
-    print(*[f"{out}: {added} annotations came in", *losses], sep="\n  ")
+    print(*[f"{out}: {added} annotations imported", *losses], sep="\n  ")

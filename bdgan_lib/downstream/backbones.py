@@ -1,6 +1,6 @@
-"""What pre-training fills and segmentation starts from: ResNets, small ones for 64x64 and torchvision's.
+"""ResNet backbones: torchvision's, and small ones for 64 x 64 images.
 
-Names of layers are torchvision's for all of them, so a published ResNet's state dict fits once its keys do.
+All use torchvision's layer names, so a published ResNet's state dict loads after its prefix is removed.
 """
 
 from collections.abc import Callable
@@ -56,11 +56,12 @@ class Backbone(nn.Module):
         self.standardise_by(*(((0.5,) * 3, (0.5,) * 3) if small else _IMAGENET))
 
     def standardise_by(self, mean: tuple[float, ...], deviation: tuple[float, ...]) -> None:
-        """Say what the weights expect: each channel in [0, 1], less its mean, over its deviation."""
+        """Set the mean and deviation, of channels in [0, 1], by which images are standardised."""
         self.register_buffer("mean", 2 * torch.tensor(mean).view(1, 3, 1, 1) - 1, persistent=False)
         self.register_buffer("deviation", 2 * torch.tensor(deviation).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> list[Tensor]:
+        """The four feature maps of images [B, 3, H, W] in [-1, 1], fine to coarse."""
         x = (images - self.mean) / self.deviation
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         maps = []
@@ -71,12 +72,13 @@ class Backbone(nn.Module):
 
     @property
     def stages(self) -> list[nn.Module]:
+        """The four residual stages."""
         return [self.get_submodule(f"layer{k}") for k in (1, 2, 3, 4)]
 
     def dilate(self, stride: int = 8) -> None:
-        """Keep later maps as fine as 1/stride of the image: dilation takes the place of strides, in place.
+        """Replace strides by dilation, in place, so that no map is coarser than 1/stride of the image.
 
-        No weight changes; the layers are those of torchvision's `replace_stride_with_dilation`.
+        Weights do not change; the result equals torchvision's `replace_stride_with_dilation`.
         """
         rate = 1
         for k, stage in enumerate(self.stages):
@@ -93,9 +95,13 @@ class Backbone(nn.Module):
 
 
 def build_backbone(name: str) -> Backbone:
-    """A backbone with fresh weights from torch's global generator; BdganError for a name there is not."""
+    """A backbone of that name, initialised from torch's global generator.
+
+    Raises:
+        BdganError: the name is unknown.
+    """
     if name not in BACKBONES:
-        raise BdganError(f"backbone {name!r} came; wanted one of {', '.join(BACKBONES)}")
+        raise BdganError(f"expected a backbone of {', '.join(BACKBONES)}, got {name!r}")
     return Backbone(name)
 
 

@@ -1,4 +1,4 @@
-"""What a labelled set is worth: networks trained on it, scored on images they never saw (paper section 4)."""
+"""Compare training sets by the test mIoU of networks trained on them (paper section 4)."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -25,12 +25,12 @@ class TrainingSetScore:
 
     name: str
     images: int
-    all_class: tuple[float, ...]  # mean IoU over ground and all classes, one per seed
-    fgbg: tuple[float, ...]  # mean IoU of foreground and ground, one per seed
-    network: nn.Module  # as trained with the first seed
+    all_class: tuple[float, ...]  # mean IoU over background and all classes, one per seed
+    fgbg: tuple[float, ...]  # mean IoU of foreground and background, one per seed
+    network: nn.Module  # trained with the first seed
 
     def row(self) -> dict[str, str | int]:
-        """For a table: mean +- standard deviation over the seeds."""
+        """A table row with mean ± standard deviation over the seeds."""
         return {
             "training set": self.name,
             "images": self.images,
@@ -50,19 +50,26 @@ def compare_training_sets(
     progress: bool = True,
     device: str = "cpu",
 ) -> list[TrainingSetScore]:
-    """Train a fresh `network()` on each set with each seed, always as many steps; score it on `test`.
+    """Train a new network on each set with each seed, for equally many steps, and score it on `test`.
 
-    Trainings run side by side in `workers` processes (default: one per core, on another device one), one
-    thread each, so the scores do not depend on how many there are. `network` must be picklable: a class or
-    functools.partial, no lambda.
+    Args:
+        sets: training sets by name.
+        test: the images that all networks are scored on.
+        network: builds an untrained network; picklable (a class or functools.partial, not a lambda).
+        num_labels: labels of the masks, the background included.
+        config: settings of each training; its seed is replaced.
+        seeds: one training per set and seed.
+        workers: processes of one thread each; the scores do not depend on it. None: one per core on the CPU,
+            one on any other device.
+        progress: whether to show a progress bar.
+        device: where to train.
     """
     jobs = [
         (training_set, test, network, num_labels, replace(config, seed=seed), device)
         for training_set in sets.values()
         for seed in seeds
     ]
-    alone = os.cpu_count() or 1 if device == "cpu" else 1
-    workers = workers or alone
+    workers = workers or (os.cpu_count() or 1 if device == "cpu" else 1)
     scores: list[Any] = [None] * len(jobs)
     with tqdm(total=len(jobs), desc="trainings", disable=not progress) as bar:
         for i, score in run_in_processes(_train_and_score, jobs, workers):
@@ -82,13 +89,8 @@ def _train_and_score(
 ) -> tuple[float, float, dict[str, NDArray[np.generic]]]:
     training_set, test, network, num_labels, config, device = job
     model = seeded(network, config.seed)
-    fit(
-        model,
-        training_set.images,
-        training_set.masks,
-        replace(config, batch_size=min(config.batch_size, len(training_set.images))),
-        device,
-    )
+    config = replace(config, batch_size=min(config.batch_size, len(training_set.images)))
+    fit(model, training_set.images, training_set.masks, config, device)
     predictions = predict(model, test.images, device=device).argmax(1).numpy()
     foreground = np.where(test.masks == UNLABELLED, UNLABELLED, test.masks > 0)
     all_class = mean_iou(predictions, test.masks, num_labels)

@@ -23,6 +23,7 @@ class Segmenter(nn.Module):
         self.head = head
 
     def forward(self, images: Tensor) -> Tensor:
+        """Logits at the images' size."""
         logits = self.head(self.backbone(images)).float()
         if logits.shape[-2:] == images.shape[-2:]:
             return logits
@@ -30,20 +31,25 @@ class Segmenter(nn.Module):
 
 
 def segmenter(backbone: Backbone | str, num_labels: int, head: str = "unet") -> Segmenter:
-    """A segmentation network that takes the backbone over, or a fresh one of that name; its head is fresh.
+    """A segmentation network with an untrained head.
 
-    head: "fcn" or "deeplabv3" (torchvision's, on the coarsest map; the backbone is dilated to stride 8, in
-    place, as in the papers), or "unet" (all maps, coarse to fine). BdganError for another head, or fewer than
-    2 labels.
+    Args:
+        backbone: used itself, not copied; a name builds a new one.
+        num_labels: 2 or more, the background included.
+        head: "fcn" or "deeplabv3" (torchvision's, on the coarsest map; the backbone is dilated in place to
+            stride 8, as in the papers), or "unet" (all maps, coarse to fine).
+
+    Raises:
+        BdganError: the head is unknown, or there are fewer than 2 labels.
     """
     if num_labels < 2:
-        raise BdganError(f"{num_labels} labels were asked for; wanted 2 or more")
+        raise BdganError(f"expected 2 or more labels, got {num_labels}")
     if isinstance(backbone, str):
         backbone = build_backbone(backbone)
     if head == "unet":
         return Segmenter(backbone, UNetDecoder(backbone.channels, num_labels))
     if head not in HEADS:
-        raise BdganError(f"head {head!r} came; wanted one of {', '.join(HEADS)}")
+        raise BdganError(f"expected a head of {', '.join(HEADS)}, got {head!r}")
     deepest = backbone.channels[-1]
     backbone.dilate(8)
     if head == "fcn":
@@ -56,7 +62,7 @@ def segmenter(backbone: Backbone | str, num_labels: int, head: str = "unet") -> 
 
 
 class UNetDecoder(nn.Module):
-    """Maps, fine to coarse -> logits at twice the finest side: a level is resized, joined, convolved."""
+    """Maps, fine to coarse -> logits at twice the finest map's side."""
 
     def __init__(self, channels: tuple[int, ...], num_labels: int) -> None:
         super().__init__()
@@ -67,6 +73,7 @@ class UNetDecoder(nn.Module):
         self.out = nn.Sequential(nn.Conv2d(inputs, 4 * num_labels, 1), nn.PixelShuffle(2))
 
     def forward(self, maps: list[Tensor]) -> Tensor:
+        """Logits; each level resizes the coarser map, adds the finer one and convolves."""
         x = maps[-1]
         for level, skip in zip(self.levels, reversed(maps[:-1]), strict=True):
             x = level(x, skip)
@@ -74,7 +81,7 @@ class UNetDecoder(nn.Module):
 
 
 class _Level(nn.Module):
-    """Both inputs are reduced before they are joined: half the work of joining first."""
+    """Adds a coarse map to a finer one; both are reduced first, which halves the cost."""
 
     def __init__(self, inputs: int, skip: int, outputs: int) -> None:
         super().__init__()
@@ -104,7 +111,7 @@ def _small_deeplab(inputs: int, num_labels: int, width: int = 64) -> nn.Sequenti
 
 
 class _OnCoarsest(nn.Module):
-    """A head that reads the last map alone."""
+    """A head that reads only the last map."""
 
     def __init__(self, head: nn.Module) -> None:
         super().__init__()

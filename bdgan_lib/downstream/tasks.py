@@ -40,12 +40,12 @@ class Task:
     def __post_init__(self) -> None:
         if len(self.labels) < 2 or len(set(self.labels)) < len(self.labels) or self.labels[0] != BACKGROUND:
             raise BdganError(
-                f"task {self.name}: labels {self.labels!r:.200} came; wanted {BACKGROUND!r} first, each once"
+                f"task {self.name}: expected labels with {BACKGROUND!r} first, each once, got {self.labels!r:.200}"
             )
         given = set(self.of_class) - {0}
         if given != {mask_value(n) for n in range(1, self.count)}:
             raise BdganError(
-                f"task {self.name}: classes have labels {sorted(given)}; wanted each of its labels"
+                f"task {self.name}: expected each of its labels among the classes, got {sorted(given)}"
             )
 
     @property
@@ -74,8 +74,8 @@ class Task:
         if labels.min(initial=0) < 0 or (inside is not values and not np.array_equal(inside, values)):
             strange = values[(labels < 0) | (inside != values)]
             raise BdganError(
-                f"class mask value {strange[0]} came; {self.world} has {len(self.of_class)} classes: "
-                f"wanted 0 to {mask_value(len(self.of_class))}, or {UNLABELLED} for unlabelled"
+                f"class mask value {strange[0]} is unknown; {self.world} has {len(self.of_class)} classes: "
+                f"expected 0 to {mask_value(len(self.of_class))}, or {UNLABELLED} for unlabelled"
             )
         return labels.astype(np.uint8 if len(self.labels) <= UNLABELLED + 1 else np.uint16)
 
@@ -97,7 +97,7 @@ def task_of_groups(world: str, name: str, groups: Mapping[str, Sequence[int]], n
         for id in ids:
             if not 0 <= id < num_classes or of_class[id]:
                 raise BdganError(
-                    f"task {name}: class {id} came in {group}; wanted 0 to {num_classes - 1}, once"
+                    f"task {name}: expected class ids 0 to {num_classes - 1}, each once, got {id} in {group}"
                 )
             of_class[id] = len(labels)
         labels.append(group)

@@ -113,7 +113,7 @@ def of_folder(data: ShardedSet, profile: Profile, count: int, real: Sequence[Pat
         bar.update(len(batch))
     bar.close()
     if len(sizes := {mask.shape for mask in masks}) != 1:
-        raise BdganError(f"{len(masks)} masks of sizes {sorted(sizes)} came; wanted some, all of one size")
+        raise BdganError(f"expected masks of one size, got {len(masks)} of sizes {sorted(sizes)}")
     row = mask_row(np.stack(masks), np.array(ids))
     if not real:
         return row

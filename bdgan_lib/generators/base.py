@@ -1,10 +1,11 @@
-"""What every generator offers, whatever stands behind it."""
+"""What every generator offers, whatever network stands behind it."""
 
 from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
 from bdgan_lib.core.sampling import Sample, Sampling
+from bdgan_lib.core.types import BdganError
 
 
 class Generator(Protocol):
@@ -12,15 +13,15 @@ class Generator(Protocol):
 
     @property
     def name(self) -> str:
-        """For people: "pocket BigGAN-deep 64"."""
+        """A name for people, such as "pocket BigGAN-deep 64"."""
 
     @property
     def sha256(self) -> str:
-        """Of the weights; it ties annotations, heads and data sets to this generator."""
+        """The sha256 of the weights. It ties annotations, heads and data sets to this generator."""
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Class names; a class id is an index into it."""
+        """Class names; a class id is an index into them."""
 
     @property
     def image_size(self) -> int:
@@ -38,25 +39,45 @@ class Generator(Protocol):
         features: bool = True,
         z: Tensor | None = None,
     ) -> Sample:
-        """Images of B (class, seed) pairs: [B] int64 each, class ids below len(classes), seeds from 0.
+        """Generate one image per (class, seed) pair, without gradients.
 
-        Runs without gradients, on latents from `generators.latents`: image i depends on class_ids[i],
-        seeds[i] and sampling alone. features=False leaves `Sample.features` empty and is cheaper.
-        z: latents [B, z_dim] instead of those the seeds give.
-        BdganError on an unknown class.
+        Image i depends on class_ids[i], seeds[i] and sampling alone.
+
+        Args:
+            class_ids: [B] int64, below len(classes).
+            seeds: [B] int64, from 0.
+            sampling: how latents or codes are drawn, see `generators.latents`.
+            features: False leaves `Sample.features` empty, which is cheaper.
+            z: latents [B, z_dim] to use instead of those that the seeds give.
+
+        Raises:
+            BdganError: the generator does not have a class.
         """
 
 
 @runtime_checkable
-class ImageEncoder(Protocol):
+class ImageEncoder(Generator, Protocol):
     """A generator that can also read images, as VQGAN does."""
-
-    @property
-    def image_size(self) -> int:
-        """Height and width of an image, in pixels."""
 
     def encode(self, images: Tensor) -> Tensor:
         """Images [B, 3, H, W] in [-1, 1] -> codes [B, side, side] int64."""
 
     def features(self, codes: Tensor, class_ids: Tensor) -> dict[str, Tensor]:
         """Codes [B, side, side] and class ids [B] -> features of every block, {block: [B, C, H, W]}."""
+
+
+def check_class_ids(class_ids: Tensor, generator: Generator, seeds: Tensor | None = None) -> None:
+    """Check that a generator has these classes [B] and, if seeds are given, that there are as many.
+
+    Raises:
+        BdganError: a class id is out of range, or the lengths differ.
+    """
+    if seeds is not None and len(class_ids) != len(seeds):
+        raise BdganError(
+            f"expected as many seeds as classes, got {len(class_ids)} classes and {len(seeds)} seeds"
+        )
+    last = len(generator.classes) - 1
+    if class_ids.numel() and not 0 <= int(class_ids.min()) <= int(class_ids.max()) <= last:
+        raise BdganError(
+            f"expected class ids 0 to {last} for {generator.name}, got {sorted(set(class_ids.tolist()))}"
+        )

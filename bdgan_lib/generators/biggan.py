@@ -5,20 +5,19 @@ The network is ours; the names of its parameters are those of ajbrock/BigGAN-PyT
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from bdgan_lib.checkpoints.state_dict import load_strict
+from bdgan_lib.core.io import sha256_of
+from bdgan_lib.core.model_files import read_tensors
 from bdgan_lib.core.sampling import Sampling
-from bdgan_lib.core.types import BdganError
 from bdgan_lib.generators.biggan_checkpoint import fuse_state_dict
-from bdgan_lib.generators.feature_generator import FeatureGenerator, float32_copy
+from bdgan_lib.generators.feature_generator import FeatureGenerator
 from bdgan_lib.generators.upsampling import doubling
 
 _CHANNELS = {  # of the first input and of every block's output, times the base width
@@ -54,6 +53,7 @@ class ConditionalNorm(nn.Module):
         self.register_buffer("stored_var", torch.ones(channels))
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """Normalise x [B, C, H, W] under the conditions [B, D]."""
         gain = (1 + self.gain(condition)) * torch.rsqrt(self.stored_var + _EPS)
         bias = self.bias(condition) - self.stored_mean * gain
         return torch.addcmul(bias[..., None, None].to(x.dtype), x, gain[..., None, None].to(x.dtype))
@@ -71,6 +71,7 @@ class Norm(nn.Module):
         self.register_buffer("stored_var", torch.ones(channels))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Normalise x [B, C, H, W]."""
         return F.batch_norm(x, self.stored_mean, self.stored_var, self.gain, self.bias, eps=_EPS)
 
 
@@ -86,9 +87,10 @@ class Block(nn.Module):
         self.bn1, self.bn2 = ConditionalNorm(inputs, condition), ConditionalNorm(outputs, condition)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        h = self.conv1(self.up(self.bn1(x, condition).relu_()))
+        """Inputs [B, I, H, W] and conditions [B, D] -> [B, O, 2H, 2W]."""
+        h: Tensor = self.conv1(self.up(self.bn1(x, condition).relu_()))
         h = self.conv2(self.bn2(h, condition).relu_())
-        return h.add_(F.interpolate(self.conv_sc(x), scale_factor=2))  # a 1x1 convolution may come before
+        return h.add_(F.interpolate(self.conv_sc(x), scale_factor=2))  # 1x1 commutes with upsampling
 
 
 class Attention(nn.Module):
@@ -103,10 +105,12 @@ class Attention(nn.Module):
         self.gamma = nn.Parameter(torch.zeros(()))
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """Attend over the pixels of x [B, C, H, W]; the condition is not read."""
         query = self.theta(x).flatten(2).mT
         key, value = (F.max_pool2d(layer(x), 2).flatten(2).mT for layer in (self.phi, self.g))
-        found = F.scaled_dot_product_attention(query, key, value, scale=1.0)
-        return x + self.gamma * self.o(found.mT.unflatten(2, x.shape[2:]))
+        attended = F.scaled_dot_product_attention(query, key, value, scale=1.0)
+        output: Tensor = self.o(torch.unflatten(attended.mT, 2, x.shape[2:]))
+        return x + self.gamma * output
 
 
 class BigGANNetwork(nn.Module):
@@ -131,7 +135,8 @@ class BigGANNetwork(nn.Module):
         )
 
     def forward(self, z: Tensor, class_ids: Tensor) -> Tensor:
-        first, *rest = z.split(self.chunk, 1)
+        """Latents [B, z_dim] and class ids [B] -> images."""
+        first, *rest = torch.split(z, self.chunk, 1)
         embedding = self.shared(class_ids)
         h = self.linear(first).view(len(z), -1, 4, 4).contiguous(memory_format=torch.channels_last)
         h = h.to(self.output_layer[2].weight.dtype)
@@ -155,10 +160,12 @@ class BigGAN(FeatureGenerator):
         bf16: bool = False,
     ) -> None:
         blocks: dict[str, tuple[str, int, int]] = {}
+        count = 0
         for path, layer in model.named_modules():
             if isinstance(layer, Block):
-                channels, side = layer.conv2.out_channels, 8 << len(blocks.keys() - {"attention"})
-                blocks[f"block{len(blocks.keys() - {'attention'}) + 1}"] = (path, channels, side)
+                count += 1
+                channels, side = layer.conv2.out_channels, 4 << count
+                blocks[f"block{count}"] = (path, channels, side)
             elif isinstance(layer, Attention):  # works on the block before it
                 blocks["attention"] = (path, channels, side)
         for layer in model.modules():
@@ -171,7 +178,8 @@ class BigGAN(FeatureGenerator):
                     layer.to(torch.bfloat16)
 
     def _images(self, z: Tensor, class_ids: Tensor, sampling: Sampling) -> Tensor:
-        return self._model(z, class_ids)
+        images: Tensor = self._model(z, class_ids)
+        return images
 
 
 def load_biggan(
@@ -182,22 +190,24 @@ def load_biggan(
     width: int = 96,
     bf16: bool = False,
 ) -> BigGAN:
-    """A safetensors file in one of the two layouts of `generators.layouts` -> the generator.
+    """Load a safetensors file in either layout of `biggan_checkpoint`.
 
-    BdganError for a file that is missing or unreadable, and naming every key that is missing, surplus or of
-    another shape.
+    Args:
+        weights: the file.
+        classes: names of the class ids.
+        resolution: 128, 256 or 512.
+        device: where the network runs.
+        width: base channels, see `BigGANConfig`.
+        bf16: convolutions in bfloat16.
+
+    Raises:
+        BdganError: the file is missing or unreadable, or keys are missing, surplus or of another shape; each
+            is named.
     """
-    weights = Path(weights)
-    if not weights.is_file():
-        raise BdganError(f"{weights} is missing; see `bdgan weights list`")
-    try:
-        state = load_file(weights)
-    except SafetensorError as error:
-        raise BdganError(f"{weights} is no readable safetensors file ({error}); convert it anew") from error
+    weights, name = Path(weights), f"BigGAN {resolution}"
+    state = read_tensors(weights, "fetch it again, see `bdgan weights list`")
     with torch.device("meta"):
         network = BigGANNetwork(BigGANConfig(resolution, len(classes), width))
-    found = fuse_state_dict(state, network.state_dict(), f"{weights}, read as BigGAN {resolution},")
-    network.load_state_dict({key: float32_copy(x) for key, x in found.items()}, assign=True)
-    return BigGAN(
-        network, f"BigGAN {resolution}", classes, sha256(weights.read_bytes()).hexdigest(), device, bf16
-    )
+    what = f"{weights}, read as {name},"
+    load_strict(network, fuse_state_dict(state, network.state_dict(), what), what)
+    return BigGAN(network, name, classes, sha256_of(weights), device, bf16)

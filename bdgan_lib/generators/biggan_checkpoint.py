@@ -25,21 +25,29 @@ _MODULES = {  # of ivclab, by ours
 _ROWS = 50
 
 
-def fuse_state_dict(state: State, own: State, name: str) -> dict[str, Tensor]:
-    """The tensors of a state dict of either layout under the keys of `own`, the network's.
+def fuse_state_dict(state: State, target: State, name: str) -> dict[str, Tensor]:
+    """Rename the tensors of either layout to our network's keys and divide weights by their spectral norm.
 
-    BdganError names every key that is missing, surplus or of another shape. What inference never reads may be
-    absent: `sv0` in the one, running statistics in the other.
+    Args:
+        state: the state dict as it was read.
+        target: the state dict of the network to fill; its tensors may be on "meta".
+        name: what messages call the state dict.
+
+    Raises:
+        BdganError: keys are missing, surplus or of another shape; each is named. What inference never reads
+            may be absent: `sv0` in one layout, running statistics in the other.
     """
-    spectral = {key for key, x in own.items() if key.endswith(".weight") and x.dim() > 1} - {"shared.weight"}
+    spectral = {key for key, x in target.items() if key.endswith(".weight") and x.dim() > 1} - {
+        "shared.weight"
+    }
     layout = _Ivclab if "g_z.g_linear.weight_orig" in state else _PyTorch
-    wanted = {key: shape for ours, x in own.items() for key, shape in layout.keys(ours, x, ours in spectral)}
+    expected = {k: shape for ours, x in target.items() for k, shape in layout.keys(ours, x, ours in spectral)}
     wrong = mismatches(
-        wanted, {key: x.shape for key, x in state.items() if not key.endswith(layout.optional)}
+        expected, {key: x.shape for key, x in state.items() if not key.endswith(layout.optional)}
     )
     if wrong:
         raise BdganError(f"{name} does not fit: {wrong}")
-    return {key: layout.value(state, key, key in spectral) for key in own}
+    return {key: layout.value(state, key, key in spectral) for key in target}
 
 
 class _PyTorch:
@@ -54,11 +62,9 @@ class _PyTorch:
     @staticmethod
     def value(state: State, ours: str, spectral: bool) -> Tensor:
         weight = state[ours].float()
-        return (
-            spectrally_normalized(weight, state[ours.replace(".weight", ".u0")].float())
-            if spectral
-            else weight
-        )
+        if not spectral:
+            return weight
+        return spectrally_normalized(weight, state[ours.replace(".weight", ".u0")].float())
 
 
 class _Ivclab:
@@ -97,7 +103,7 @@ class _Ivclab:
 
     @staticmethod
     def _name(ours: str) -> str:
-        """blocks.2.0.bn1.gain.weight -> gblock_2.hyperbn.gamma.weight"""
+        """The ivclab name of ours: blocks.2.0.bn1.gain.weight -> gblock_2.hyperbn.gamma.weight."""
         *modules, last = ours.split(".")
         if ours.startswith("blocks"):
             _, i, layer, *modules = modules

@@ -1,9 +1,7 @@
 """BigGAN-deep on the classes of pytorch_pretrained_biggan, from safetensors, with its features by block."""
 
-import json
 from collections.abc import Sequence
 from functools import partial
-from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,15 +9,15 @@ import torch
 import torch.nn.functional as F
 from pytorch_pretrained_biggan import BigGAN, BigGANConfig
 from pytorch_pretrained_biggan.model import BigGANBatchNorm, GenBlock, SelfAttn
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.utils import remove_spectral_norm
 
-from bdgan_lib.checkpoints.state_dict import mismatches
+from bdgan_lib.checkpoints.state_dict import load_strict
+from bdgan_lib.core.io import sha256_of
+from bdgan_lib.core.model_files import read_json, read_tensors
 from bdgan_lib.core.sampling import Sampling
 from bdgan_lib.core.types import BdganError
-from bdgan_lib.generators.feature_generator import FeatureGenerator, float32_copy
+from bdgan_lib.generators.feature_generator import FeatureGenerator
 from bdgan_lib.generators.upsampling import doubling
 
 _WIDTHS = {  # of the blocks at 4, 8, 16 ... pixels, times the base width
@@ -58,7 +56,8 @@ class BigGANDeep(FeatureGenerator):
 
     def _images(self, z: Tensor, class_ids: Tensor, sampling: Sampling) -> Tensor:
         one_hot = F.one_hot(class_ids, len(self.classes)).float()
-        return self._model(z, one_hot, sampling.truncation)
+        images: Tensor = self._model(z, one_hot, sampling.truncation)
+        return images
 
 
 def deep_config(resolution: int) -> BigGANConfig:
@@ -72,18 +71,27 @@ def deep_config(resolution: int) -> BigGANConfig:
 def load_biggan_deep(
     folder: str | Path, classes: Sequence[str], device: str = "cpu", bf16: bool = False
 ) -> BigGANDeep:
-    """Load `config.json` and `model.safetensors`; BdganError as in `read_biggan_deep`."""
+    """Load the folder of a BigGAN-deep: `config.json` and `model.safetensors`.
+
+    Args:
+        folder: where both files are.
+        classes: names of the class ids.
+        device: where the network runs.
+        bf16: convolutions in bfloat16.
+
+    Raises:
+        BdganError: `config.json` describes no BigGAN-deep, or as for `read_biggan_deep`.
+    """
     folder = Path(folder)
-    config = folder / "config.json"
-    if not config.is_file():
-        raise BdganError(f"{config} is missing; a generator's folder holds config.json and model.safetensors")
+    path = folder / "config.json"
+    record = read_json(path, "a generator's folder holds config.json and model.safetensors")
     try:
-        settings = BigGANConfig.from_dict(json.loads(config.read_text("utf-8")))
+        config = BigGANConfig.from_dict(record)
         with torch.device("meta"):
-            BigGAN(settings)
-    except Exception as error:  # whatever the package makes of a wrong setting
-        raise BdganError(f"{config} describes no BigGAN-deep ({error}); restore it") from error
-    return read_biggan_deep(folder / "model.safetensors", settings, folder.name, classes, device, bf16)
+            BigGAN(config)
+    except Exception as error:  # the package raises whatever a wrong setting leads to
+        raise BdganError(f"{path} describes no BigGAN-deep ({error}); restore it") from error
+    return read_biggan_deep(folder / "model.safetensors", config, folder.name, classes, device, bf16)
 
 
 def read_biggan_deep(
@@ -94,30 +102,29 @@ def read_biggan_deep(
     device: str = "cpu",
     bf16: bool = False,
 ) -> BigGANDeep:
-    """Load a safetensors file with the package's own keys.
+    """Load a safetensors file with the keys of pytorch_pretrained_biggan.
 
-    BdganError names a missing or unreadable file, and every key that is missing, surplus or of another shape.
+    Args:
+        weights: the file.
+        config: the network's shapes.
+        name: the generator's name.
+        classes: names of the class ids.
+        device: where the network runs.
+        bf16: convolutions in bfloat16.
+
+    Raises:
+        BdganError: the file is missing or unreadable, there are more or fewer class names than classes, or
+            keys are missing, surplus or of another shape; each is named.
     """
-    if not weights.is_file():
-        raise BdganError(f"{weights} is missing")
     if config.num_classes != len(classes):
         raise BdganError(
-            f"{name} has {config.num_classes} classes, {len(classes)} names came; wanted as many"
+            f"expected class names for {name}'s {config.num_classes} classes, got {len(classes)} names"
         )
-    try:
-        state = load_file(weights)
-    except SafetensorError as error:
-        raise BdganError(f"{weights} is no readable safetensors file ({error}); restore it") from error
+    state = read_tensors(weights)
     with torch.device("meta"):
         model = BigGAN(config)
-    wrong = mismatches(
-        {key: value.shape for key, value in model.state_dict().items()},
-        {key: value.shape for key, value in state.items()},
-    )
-    if wrong:
-        raise BdganError(f"{weights} does not fit the configuration of {name}: {wrong}")
-    model.load_state_dict({key: float32_copy(value) for key, value in state.items()}, assign=True)
-    return BigGANDeep(model, name, classes, sha256(weights.read_bytes()).hexdigest(), device, bf16)
+    load_strict(model, state, f"{weights}, read as {name},")
+    return BigGANDeep(model, name, classes, sha256_of(weights), device, bf16)
 
 
 def _prepared(model: BigGAN) -> BigGAN:
@@ -163,7 +170,8 @@ def _block(self: GenBlock, x: Tensor, condition: Tensor, truncation: float) -> T
     h = self.conv_3(self.bn_3(h, truncation, condition).relu_())
     if self.drop_channels:
         x = x[:, : x.shape[1] // 2]
-    return h.add_(F.interpolate(x, scale_factor=2) if self.up_sample else x)
+    output: Tensor = h.add_(F.interpolate(x, scale_factor=2) if self.up_sample else x)
+    return output
 
 
 def _normalise(

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from bdgan_lib.core.sampling import Sample, Sampling
 from bdgan_lib.core.types import BdganError
+from bdgan_lib.generators.base import check_class_ids
 from bdgan_lib.generators.hooks import capture_features, module_of
 from bdgan_lib.generators.latents import latents
 
@@ -34,11 +35,15 @@ class FeatureGenerator(ABC):
 
     @property
     def weight_bytes(self) -> int:
-        """Of the weights as they lie in memory."""
+        """Bytes that the weights take in memory."""
         return sum(x.numel() * x.element_size() for x in self._model.state_dict().values())
 
     def module(self, block: str) -> nn.Module:
-        """The module whose output is that block's feature, for hooks; BdganError for a block there is not."""
+        """The module whose output is a block's feature, for hooks.
+
+        Raises:
+            BdganError: there is no such block.
+        """
         return module_of(self._model, self._paths, block)
 
     @abstractmethod
@@ -54,32 +59,26 @@ class FeatureGenerator(ABC):
         features: bool = True,
         z: Tensor | None = None,
     ) -> Sample:
-        """Images of classes [B] int64 from seeds [B] int64; with `features`, every block's output, float32.
+        """As `Generator.sample`; imported annotations have latents of their own, which come in as `z`.
 
-        z: latents [B, z_dim] that stand in place of those the seeds give (imported annotations have them).
-        BdganError for a class the generator does not have and latents of another shape.
+        Raises:
+            BdganError: the generator does not have a class, or `z` has another shape.
         """
-        if len(class_ids) != len(seeds):
-            raise BdganError(f"{len(class_ids)} classes and {len(seeds)} seeds came; wanted as many of both")
-        if class_ids.numel() and not 0 <= int(class_ids.min()) <= int(class_ids.max()) < len(self.classes):
-            raise BdganError(
-                f"class ids {class_ids.unique().tolist()} came; {self.name} has 0 to {len(self.classes) - 1}"
-            )
+        check_class_ids(class_ids, self, seeds)
         if z is None:
             z = latents(seeds, self.z_dim, sampling)
         elif z.shape != (len(seeds), self.z_dim):
-            raise BdganError(f"latents came as {list(z.shape)}; wanted {[len(seeds), self.z_dim]}")
-        with capture_features(self._model, list(self._paths.values()) if features else []) as found:
+            raise BdganError(f"expected latents {[len(seeds), self.z_dim]}, got {list(z.shape)}")
+        with capture_features(self._model, list(self._paths.values()) if features else []) as outputs:
             images = self._images(z.to(self.device), class_ids.to(self.device), sampling)
         return Sample(
             images=images.float().contiguous(),
-            features={block: found[path].float() for block, path in self._paths.items()} if features else {},
+            features={block: outputs[path].float() for block, path in self._paths.items() if features},
             class_ids=class_ids,
             seeds=seeds,
             sampling=sampling,
         )
 
-
-def float32_copy(x: Tensor) -> Tensor:
-    """A float32 copy in memory of its own: in a mapped file its place would decide how sums are rounded."""
-    return x.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
+    def trace(self, class_ids: Tensor) -> None:
+        """Run the arithmetic of one image per class [B], without its result, to count operations."""
+        self.sample(class_ids, torch.zeros_like(class_ids), features=False)

@@ -1,11 +1,10 @@
 """Features of a frozen network: recording them by block, and grouping the blocks by resolution."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from bdgan_lib.core.types import BdganError
 
@@ -16,41 +15,48 @@ Blocks = Mapping[str, tuple[int, int]]  # block name -> (channels, side in pixel
 def capture_features(model: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Tensor]]:
     """Collect the outputs of named submodules while the context is open.
 
-        with record(model, ["generator.layers.0"]) as found:
+        with capture_features(model, ["generator.layers.0"]) as outputs:
             model(z, y, 1.0)
-        found["generator.layers.0"]  # [B, C, H, W], detached
+        outputs["generator.layers.0"]  # [B, C, H, W], detached
 
-    Of a module that runs several times the last output is kept. The hooks go when the context closes, even
-    after an error. BdganError for a name the model lacks, with the names most like it, and in the model's
-    call for a module that does not give one tensor.
+    If a module runs several times, its last output is kept. The hooks are removed when the context closes,
+    even after an error.
+
+    Raises:
+        BdganError: the model lacks a name (the closest names are listed), or, when the model is called, a
+            module does not return a single tensor.
     """
     modules = dict(model.named_modules())
     for name in names:
         if name not in modules:
             like = ", ".join(get_close_matches(name, modules, 5, 0.0))
             raise BdganError(f"no block {name!r} in {type(model).__name__}; names like it: {like}")
-    found: dict[str, Tensor] = {}
+    outputs: dict[str, Tensor] = {}
 
-    def keep(name: str) -> RemovableHandle:
+    def keep_output(name: str) -> Callable[[nn.Module, object, object], None]:
         def hook(_module: nn.Module, _inputs: object, output: object) -> None:
             if not isinstance(output, Tensor):
                 raise BdganError(
                     f"block {name!r} gives a {type(output).__name__}; name a module in it that gives a tensor"
                 )
-            found[name] = output.detach()
+            outputs[name] = output.detach()
 
-        return modules[name].register_forward_hook(hook)
+        return hook
 
-    hooks = [keep(name) for name in names]
+    hooks = [modules[name].register_forward_hook(keep_output(name)) for name in names]
     try:
-        yield found
+        yield outputs
     finally:
         for hook in hooks:
             hook.remove()
 
 
 def module_of(model: nn.Module, paths: Mapping[str, str], block: str) -> nn.Module:
-    """The module that stands for a block, of the paths of all that have one; BdganError for another block."""
+    """The module that gives a block's features, by the paths of all blocks that have one.
+
+    Raises:
+        BdganError: no module gives this block.
+    """
     if block not in paths:
         raise BdganError(f"no module stands for block {block!r}; there is one for {', '.join(paths)}")
     return model.get_submodule(paths[block])
@@ -61,10 +67,15 @@ def group_blocks(blocks: Blocks) -> tuple[list[str], list[str], list[str]]:
 
     High are the two finest resolutions, mid the next third of the rest, low the others: sides up to
     32 | 128 | 512 at 512 pixels, as in the paper, and up to 8 | 16 | 64 at 64 pixels.
+
+    Raises:
+        BdganError: there are fewer than four resolutions.
     """
     sides = sorted({side for _, side in blocks.values()})
     if len(sides) < 4:
-        raise BdganError(f"blocks of {len(sides)} resolutions {sides} came; wanted four or more")
+        raise BdganError(
+            f"expected blocks of four or more resolutions, got {len(sides)} resolutions: {sides}"
+        )
     mid = -(-(len(sides) - 2) // 3)
     limits = sides[-3 - mid], sides[-3], sides[-1]
     low, middle, high = ([name for name, (_, side) in blocks.items() if side <= limit] for limit in limits)

@@ -1,4 +1,4 @@
-"""Latents from seeds: every seed owns a stream of numbers, so no batch, order or worker can change a row."""
+"""Latents from seeds: every seed has its own random numbers, so no batch, order or worker changes a row."""
 
 import numpy as np
 import torch
@@ -22,13 +22,17 @@ def latents(seeds: Tensor, dim: int, sampling: Sampling) -> Tensor:
         z_std:       z = z_std * Phi^-1(u)
 
     u comes from `uniforms`; a smaller dim gives the first entries of a larger one.
+
+    Raises:
+        BdganError: the settings are those of codes, `dim` is below 1, or as for `uniforms`.
     """
     if sampling.of_codes:
         raise BdganError(
-            "top_k, top_p and temperature came for a generator of latents; only VQGAN takes them"
+            "expected truncation or z_std for a generator of latents, got top_k, top_p or temperature; "
+            "only VQGAN takes them"
         )
     if dim < 1:
-        raise BdganError(f"latents of dim {dim} were asked for; ask for at least 1")
+        raise BdganError(f"expected latents of 1 or more dimensions, got dim {dim}")
     u = uniforms(seeds, dim).numpy()
     if sampling.z_std is not None:
         z = ndtri(u) * sampling.z_std
@@ -38,20 +42,24 @@ def latents(seeds: Tensor, dim: int, sampling: Sampling) -> Tensor:
 
 
 def uniforms(seeds: Tensor, count: int) -> Tensor:
-    """Numbers in (0, 1) of every seed, [B] int64 -> [B, count] float64 on the CPU; row i is seeds[i]'s alone.
+    """Uniform numbers in (0, 1), [B] int64 -> [B, count] float64 on the CPU; row i depends on seeds[i] alone.
 
     They come from Philox, a counter-based generator keyed by the seed (Salmon et al., "Parallel random
-    numbers: as easy as 1, 2, 3", 2011). Its raw words are used: NumPy fixes them for good, distributions not.
+    numbers: as easy as 1, 2, 3", 2011). Its raw words are used because NumPy guarantees them across versions,
+    but not its distributions.
+
+    Raises:
+        BdganError: the seeds are not int64 [B], one is negative, or `count` is below 1.
     """
     if seeds.ndim != 1 or seeds.dtype != torch.int64:
-        raise BdganError(f"seeds came as {seeds.dtype} {list(seeds.shape)}; wanted int64 [B]")
+        raise BdganError(f"expected seeds as int64 [B], got {seeds.dtype} {list(seeds.shape)}")
     if count < 1:
-        raise BdganError(f"{count} numbers per seed were asked for; ask for at least 1")
+        raise BdganError(f"expected 1 or more numbers per seed, got {count}")
     if (seeds < 0).any():
         raise BdganError(f"seed {int(seeds.min())} is negative; give 0 or more")
 
     words = np.empty((len(seeds), count), np.uint64)
     for row, seed in zip(words, seeds.tolist()):
         row[:] = Philox(key=seed).random_raw(count)
-    u = ((words >> np.uint64(12)) + 0.5) * 2.0**-52  # 52 bits: every value is exact, 0 and 1 never come
+    u = ((words >> np.uint64(12)) + 0.5) * 2.0**-52  # 52 bits: every value is exact, 0 and 1 never occur
     return torch.from_numpy(u)

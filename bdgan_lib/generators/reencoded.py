@@ -4,18 +4,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bdgan_lib.core.sampling import Sample, Sampling
-from bdgan_lib.generators.base import Generator
-from bdgan_lib.generators.vqgan import VQGAN
+from bdgan_lib.generators.base import Generator, ImageEncoder
 
 
 class ReencodedGenerator:
-    """The source's samples, embedded by the target: its features, the source's seeds and sha256.
+    """The source's samples, encoded by the target: its features, the source's seeds and sha256.
 
-    To train a head it stands where a generator stands, so one image's label serves both (paper section 3.2).
-    Images are resized to the target's side; for masks see `data.annotations.resized`.
+    A head is trained on it as on any generator, so one image's label serves both (paper section 3.2). Images
+    are resized to the target's side; for masks see `datasets.annotation_store.resize_annotations`.
     """
 
-    def __init__(self, source: Generator, target: VQGAN) -> None:
+    def __init__(self, source: Generator, target: ImageEncoder) -> None:
         self.source, self.target = source, target
         self.name = f"{source.name} seen by {target.name} {target.sha256[:12]}"
         self.sha256, self.classes = source.sha256, source.classes
@@ -35,5 +34,5 @@ class ReencodedGenerator:
         if images.shape[-1] != self.image_size:
             images = F.interpolate(images, size=self.image_size, mode="bilinear", antialias=True)
         images = images.clamp(-1, 1)
-        found = self.target.features(self.target.encode(images), class_ids) if features else {}
-        return Sample(images, found, class_ids, seeds, sampling)
+        encoded = self.target.features(self.target.encode(images), class_ids) if features else {}
+        return Sample(images, encoded, class_ids, seeds, sampling)

@@ -1,17 +1,15 @@
 """Checkpoints of taming-transformers: the class-conditional transformer with its VQGAN, and their yaml.
 
-Both are read as data. Class names in the yaml are never imported, and interpolations are refused.
+Both are read as data: class names in the yaml are never imported, and interpolations are refused.
 """
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from bdgan_lib.core.io import sha256_of
+from bdgan_lib.core.model_files import read_tensors
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.generators.vqgan import VQGAN, fill_network
 from bdgan_lib.generators.vqgan_network import VQGANConfig
@@ -25,52 +23,57 @@ _UNREAD = (_FIRST_STAGE + "loss.", "cond_stage_model.")  # of training alone; cl
 
 
 def read_config(path: str | Path) -> VQGANConfig:
-    """The sizes in a `*-project.yaml` of taming; BdganError names what is missing, odd or could run."""
+    """The sizes in a `*-project.yaml` of taming.
+
+    Raises:
+        BdganError: the file is missing or unreadable, could run code, or lacks a size; the key is named.
+    """
     import yaml
 
     path = Path(path)
     try:
         text = path.read_text("utf-8")
-        found = None if "${" in text else yaml.safe_load(text)  # which refuses every tag that makes an object
+        settings = None if "${" in text else yaml.safe_load(text)  # which refuses tags that make objects
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise BdganError(f"{path}: no readable configuration ({error})") from error
-    if found is None:
+        raise BdganError(f"{path} is not a readable configuration ({error})") from error
+    if settings is None:
         raise BdganError(
-            f"{path} is empty or holds an interpolation (${{...}}), which could run; write values"
+            f"{path} is empty or holds an interpolation (${{...}}), which could run code; write values"
         )
     gpt = "model.params.transformer_config.params"
     first = "model.params.first_stage_config.params"
     classes = "model.params.cond_stage_config.params.n_classes"
 
-    def whole(key: str) -> int:
-        value = _look_up(found, key, path)
+    def integer(key: str) -> int:
+        value = _look_up(settings, key, path)
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise BdganError(f"{path}: {key} came as {value!r}; wanted a whole number, 1 or more")
+            raise BdganError(f"{path}: {key}: expected a whole number of 1 or more, got {value!r}")
         return value
 
-    def several(key: str) -> tuple[int, ...]:
-        value = _look_up(found, key, path)
+    def integers(key: str) -> tuple[int, ...]:
+        value = _look_up(settings, key, path)
         if not isinstance(value, list) or not all(isinstance(x, int) for x in value):
-            raise BdganError(f"{path}: {key} came as {value!r}; wanted a list of whole numbers")
+            raise BdganError(f"{path}: {key}: expected a list of whole numbers, got {value!r}")
         return tuple(value)
 
     config = VQGANConfig(
-        resolution=whole(f"{first}.ddconfig.resolution"),
-        num_classes=whole(classes),
-        codes=whole(f"{first}.n_embed"),
-        code_dim=whole(f"{first}.embed_dim"),
-        z_channels=whole(f"{first}.ddconfig.z_channels"),
-        ch=whole(f"{first}.ddconfig.ch"),
-        ch_mult=several(f"{first}.ddconfig.ch_mult"),
-        res_blocks=whole(f"{first}.ddconfig.num_res_blocks"),
-        attention=several(f"{first}.ddconfig.attn_resolutions"),
-        layers=whole(f"{gpt}.n_layer"),
-        heads=whole(f"{gpt}.n_head"),
-        width=whole(f"{gpt}.n_embd"),
+        resolution=integer(f"{first}.ddconfig.resolution"),
+        num_classes=integer(classes),
+        codes=integer(f"{first}.n_embed"),
+        code_dim=integer(f"{first}.embed_dim"),
+        z_channels=integer(f"{first}.ddconfig.z_channels"),
+        ch=integer(f"{first}.ddconfig.ch"),
+        ch_mult=integers(f"{first}.ddconfig.ch_mult"),
+        res_blocks=integer(f"{first}.ddconfig.num_res_blocks"),
+        attention=integers(f"{first}.ddconfig.attn_resolutions"),
+        layers=integer(f"{gpt}.n_layer"),
+        heads=integer(f"{gpt}.n_head"),
+        width=integer(f"{gpt}.n_embd"),
     )
-    for key, wanted in ((f"{gpt}.vocab_size", config.codes), (f"{gpt}.block_size", config.side**2)):
-        if whole(key) != wanted:
-            raise BdganError(f"{path}: {key} is {whole(key)}; its VQGAN asks for {wanted}")
+    sizes = {f"{gpt}.vocab_size": config.codes, f"{gpt}.block_size": config.side**2}
+    for key, expected in sizes.items():
+        if integer(key) != expected:
+            raise BdganError(f"{path}: {key}: expected {expected} as in its VQGAN, got {integer(key)}")
     return config
 
 
@@ -82,23 +85,27 @@ def read_vqgan(
     device: str = "cpu",
     bf16: bool = False,
 ) -> VQGAN:
-    """A converted checkpoint (safetensors, taming's own keys) -> the generator.
+    """Load a converted checkpoint (safetensors, with taming's keys).
 
-    BdganError for a file that is missing or unreadable, and naming every key that does not fit `config`.
+    Args:
+        weights: the file.
+        config: the network's sizes, see `read_config`.
+        name: the generator's name.
+        classes: names of the class ids.
+        device: where the network runs.
+        bf16: networks in bfloat16.
+
+    Raises:
+        BdganError: the file is missing or unreadable, or keys do not fit `config`; each is named.
     """
     weights = Path(weights)
-    if not weights.is_file():
-        raise BdganError(f"{weights} is missing; see `bdgan weights list`")
-    try:
-        state = load_file(weights)
-    except SafetensorError as error:
-        raise BdganError(f"{weights} is no readable safetensors file ({error}); convert it anew") from error
+    state = read_tensors(weights, "fetch it again, see `bdgan weights list`")
     network = fill_network(config, _renamed(state), f"{weights}, read as {name},")
     return VQGAN(network, name, classes, sha256_of(weights), device, bf16)
 
 
 def _renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Keys of taming's Net2NetTransformer -> ours, without what sampling never reads."""
+    """Keys of taming's Net2NetTransformer -> ours, without those that sampling never reads."""
     return {
         key.removeprefix(_FIRST_STAGE): value
         for key, value in state.items()
@@ -106,9 +113,9 @@ def _renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def _look_up(found: Any, key: str, path: Path) -> Any:
+def _look_up(settings: object, key: str, path: Path) -> object:
     for part in key.split("."):
-        if not isinstance(found, Mapping) or part not in found:
+        if not isinstance(settings, Mapping) or part not in settings:
             raise BdganError(f"{path}: {key} is missing")
-        found = found[part]
-    return found
+        settings = settings[part]
+    return settings

@@ -1,4 +1,4 @@
-"""A 3x3 convolution of a doubled image, without doubling it."""
+"""A 3x3 convolution of an upsampled image, without upsampling it."""
 
 import torch
 from torch import nn
@@ -6,10 +6,10 @@ from torch import nn
 
 @torch.no_grad()
 def doubling(conv: nn.Conv2d) -> nn.ConvTranspose2d:
-    """One layer for nearest upsampling by two and then `conv` (3x3, padding 1), at 4/9 of the work.
+    """One layer for nearest upsampling by two followed by `conv` (3x3, padding 1), at 4/9 of the cost.
 
-    Where neighbours are copies, taps that meet the same pixel add up: four are left of nine per output pixel.
-    As a transposed convolution of stride 2 the kernel is the 3x3 one summed over its 2x2 positions in 4x4.
+    Neighbours are copies, so taps on the same pixel add up: four of nine are left per output pixel. As a
+    transposed convolution of stride 2, its 4x4 kernel is the sum of the 3x3 kernel at 2x2 positions.
     """
     kernel = conv.weight.new_zeros(*conv.weight.shape[:2], 4, 4)
     for i in (0, 1):

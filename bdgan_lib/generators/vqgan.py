@@ -1,22 +1,20 @@
 """VQGAN behind the `Generator` protocol: images to codes, codes to features and images, new codes."""
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from bdgan_lib.checkpoints.state_dict import mismatches
+from bdgan_lib.checkpoints.state_dict import load_strict
+from bdgan_lib.core.io import sha256_of
+from bdgan_lib.core.model_files import read_json, read_tensors
 from bdgan_lib.core.sampling import Sample, Sampling
 from bdgan_lib.core.types import BdganError
+from bdgan_lib.generators.base import check_class_ids
 from bdgan_lib.generators.code_sampling import CodeSampler
-from bdgan_lib.generators.feature_generator import float32_copy
 from bdgan_lib.generators.hooks import capture_features, module_of
 from bdgan_lib.generators.vqgan_network import VQGANConfig, VQGANNetwork
 
@@ -40,7 +38,9 @@ class VQGAN:
         bf16: bool = False,
     ) -> None:
         if len(classes) != network.config.num_classes:
-            raise BdganError(f"{len(classes)} class names came; {name} has {network.config.num_classes}")
+            raise BdganError(
+                f"expected {network.config.num_classes} class names for {name}, got {len(classes)}"
+            )
         self.name, self.classes, self.sha256, self.device = name, tuple(classes), weights_sha256, device
         self.config, self.bf16 = network.config, bf16
         self.image_size = self.config.resolution
@@ -54,36 +54,41 @@ class VQGAN:
         self._sampler: CodeSampler | None = None  # made at the first sample
 
     def __getstate__(self) -> dict[str, object]:
-        """For other processes: the sampler's packed weights stay here, each makes its own."""
+        """Leave out the sampler's packed weights; every process packs its own."""
         return {**self.__dict__, "_sampler": None}
 
     @property
     def weight_bytes(self) -> int:
-        """Of the weights as they lie in memory, with those that the sampler holds a second time."""
-        again = sum(x.numel() for x in self._network.transformer.blocks.parameters())
-        own = sum(x.numel() * x.element_size() for x in self._network.parameters())
-        return own + again * (2 if self.bf16 else 4)
+        """Bytes that the weights take in memory, with the sampler's second copy of the transformer."""
+        blocks: nn.Module = self._network.transformer.blocks
+        network_bytes = sum(x.numel() * x.element_size() for x in self._network.parameters())
+        return network_bytes + sum(x.numel() for x in blocks.parameters()) * (2 if self.bf16 else 4)
 
     def module(self, block: str) -> nn.Module:
-        """As `RecordedGenerator.module`, of the decoder alone: no hook reaches the sampler of codes."""
+        """As `FeatureGenerator.module`, for decoder blocks only: hooks do not reach the code sampler."""
         return module_of(self._network, self._paths, block)
 
     @property
     def codebook(self) -> Tensor:
-        """Its vectors, [codes, code_dim]."""
-        return self._network.quantize.embedding.weight
+        """The codebook's vectors, [codes, code_dim]."""
+        weight: Tensor = self._network.quantize.embedding.weight
+        return weight
 
     @torch.inference_mode()
     def encode(self, images: Tensor) -> Tensor:
-        """Images [B, 3, H, W] in [-1, 1] -> codes [B, side, side] int64; else BdganError."""
+        """Images [B, 3, H, W] in [-1, 1] -> codes [B, side, side] int64.
+
+        Raises:
+            BdganError: the images have another shape, type or range.
+        """
         size = self.image_size
         if images.ndim != 4 or tuple(images.shape[1:]) != (3, size, size) or not images.is_floating_point():
             raise BdganError(
-                f"images came as {images.dtype} {list(images.shape)}; wanted floats [B, 3, {size}, {size}]"
+                f"expected float images [B, 3, {size}, {size}], got {images.dtype} {list(images.shape)}"
             )
         if len(images) and not (images.min() >= -1.001 and images.max() <= 1.001):  # NaN is not in range
             raise BdganError(
-                f"images came with values from {images.min():.3g} to {images.max():.3g}; wanted -1 to 1"
+                f"expected image values from -1 to 1, got {images.min():.3g} to {images.max():.3g}"
             )
         with self._precision():
             vectors = self._network.embed(images.to(self.device))
@@ -91,8 +96,18 @@ class VQGAN:
 
     @torch.inference_mode()
     def decode(self, codes: Tensor) -> Tensor:
-        """Codes [B, side, side] -> images [B, 3, H, W] in [-1, 1]; BdganError for codes there are none of."""
-        self._check_codes(codes)
+        """Codes [B, side, side] -> images [B, 3, H, W] in [-1, 1].
+
+        Raises:
+            BdganError: the codes have another shape or type, or are not in the codebook.
+        """
+        side, last = self.config.side, self.config.codes - 1
+        if codes.dtype != torch.int64 or tuple(codes.shape[1:]) != (side, side):
+            raise BdganError(
+                f"expected codes as int64 [B, {side}, {side}], got {codes.dtype} {list(codes.shape)}"
+            )
+        if codes.numel() and not 0 <= int(codes.min()) <= int(codes.max()) <= last:
+            raise BdganError(f"expected codes 0 to {last}, got {int(codes.min())} to {int(codes.max())}")
         with self._precision():
             images = self._network.decode(self._network.look_up(codes.to(self.device)))
         return images.float().clamp(-1, 1).contiguous()
@@ -100,18 +115,22 @@ class VQGAN:
     def features(self, codes: Tensor, class_ids: Tensor) -> dict[str, Tensor]:
         """Codes [B, side, side] and classes [B] -> every block's output, {block: [B, C, H, W]} float32.
 
-        A transformer layer's map at a code knows the class and the codes before it, as when it is sampled.
+        A transformer layer's map at a code depends on the class and the codes before it, as in sampling.
+
+        Raises:
+            BdganError: the generator does not have a class, there are not as many classes as images, or as
+                for `decode`.
         """
-        self._check_classes(class_ids)
+        check_class_ids(class_ids, self)
         if len(codes) != len(class_ids):
             raise BdganError(
-                f"codes of {len(codes)} images and {len(class_ids)} classes came; wanted as many"
+                f"expected one class per image, got {len(class_ids)} classes and {len(codes)} images"
             )
-        found = self._decoded(codes)[1]
+        decoded = self._decoded(codes)[1]
         layers = [f"transformer.blocks.{layer}" for layer in self._layers]
         with torch.inference_mode(), capture_features(self._network, layers) as outputs, self._precision():
             self._network.code_logits(codes.flatten(1).to(self.device), class_ids.to(self.device))
-        return {**self._maps(torch.stack([outputs[layer] for layer in layers])), **found}
+        return {**self._maps(torch.stack([outputs[layer] for layer in layers])), **decoded}
 
     def sample(
         self,
@@ -121,28 +140,35 @@ class VQGAN:
         features: bool = True,
         z: Tensor | None = None,
     ) -> Sample:
-        """As `Generator.sample`; of sampling, top_k, top_p and temperature hold, others are refused."""
+        """As `Generator.sample`.
+
+        Raises:
+            BdganError: latents or settings other than top_k, top_p and temperature are given, or the
+                generator does not have a class.
+        """
         if z is not None or sampling.truncation != 1.0 or sampling.z_std is not None:
-            raise BdganError(f"{self.name} samples codes: it takes top_k, top_p and temperature, no latents")
-        if len(class_ids) != len(seeds):
-            raise BdganError(f"{len(class_ids)} classes and {len(seeds)} seeds came; wanted as many of both")
+            raise BdganError(f"{self.name} samples codes: it takes top_k, top_p and temperature, not latents")
         codes, states = self._sampled(class_ids, seeds, sampling, self._layers if features else ())
-        images, found = self._decoded(codes, features)
-        return Sample(images, {**self._maps(states), **found}, class_ids, seeds, sampling)
+        images, decoded = self._decoded(codes, features)
+        return Sample(images, {**self._maps(states), **decoded}, class_ids, seeds, sampling)
+
+    def trace(self, class_ids: Tensor) -> None:
+        """As `FeatureGenerator.trace`: one pass over all codes costs what sampling them one by one does."""
+        self.features(class_ids.new_zeros(len(class_ids), self.config.side, self.config.side), class_ids)
 
     def sample_codes(self, class_ids: Tensor, seeds: Tensor, sampling: Sampling = Sampling()) -> Tensor:  # noqa: B008
-        """Codes [B, side, side] int64 of classes [B] from seeds [B]; see `CodeSampler.sample`."""
+        """Sample codes [B, side, side] int64 of classes [B] from seeds [B]; see `CodeSampler.sample`."""
         return self._sampled(class_ids, seeds, sampling, ())[0]
 
     def _sampled(
         self, class_ids: Tensor, seeds: Tensor, sampling: Sampling, keep: Sequence[int]
     ) -> tuple[Tensor, Tensor]:
-        self._check_classes(class_ids)
+        check_class_ids(class_ids, self, seeds)
         if self._sampler is None:
             dtype = torch.bfloat16 if self.bf16 else torch.float32
             self._sampler = CodeSampler(self._network.transformer, dtype)
         codes, states = self._sampler.sample(class_ids, seeds, sampling, keep)
-        return codes.unflatten(1, (self.config.side, self.config.side)), states
+        return torch.unflatten(codes, 1, (self.config.side, self.config.side)), states
 
     @torch.inference_mode()
     def _decoded(self, codes: Tensor, features: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
@@ -154,52 +180,51 @@ class VQGAN:
     def _maps(self, states: Tensor) -> dict[str, Tensor]:
         """Outputs of the chosen layers [layers, B, T, C] -> {block: [B, C, side, side]}; {} of none."""
         side = self.config.side
-        maps = states.float().mT.unflatten(3, (side, side)).contiguous()
+        maps = torch.unflatten(states.float().mT, 3, (side, side)).contiguous()
         return {f"transformer{layer + 1}": x for layer, x in zip(self._layers, maps, strict=False)}
 
     def _precision(self) -> AbstractContextManager[object]:
         return torch.autocast(torch.device(self.device).type, torch.bfloat16) if self.bf16 else nullcontext()
 
-    def _check_classes(self, class_ids: Tensor) -> None:
-        if class_ids.numel() and not 0 <= int(class_ids.min()) <= int(class_ids.max()) < len(self.classes):
-            raise BdganError(
-                f"class ids {class_ids.unique().tolist()} came; {self.name} has 0 to {len(self.classes) - 1}"
-            )
-
-    def _check_codes(self, codes: Tensor) -> None:
-        side, most = self.config.side, self.config.codes
-        if codes.dtype != torch.int64 or tuple(codes.shape[1:]) != (side, side):
-            raise BdganError(
-                f"codes came as {codes.dtype} {list(codes.shape)}; wanted int64 [B, {side}, {side}]"
-            )
-        if codes.numel() and not 0 <= int(codes.min()) <= int(codes.max()) < most:
-            raise BdganError(f"codes {int(codes.min())} to {int(codes.max())} came; wanted 0 to {most - 1}")
-
 
 def load_vqgan(folder: str | Path, classes: Sequence[str], device: str = "cpu", bf16: bool = False) -> VQGAN:
-    """Read `config.json` and `model.safetensors`; BdganError says which keys or shapes do not fit."""
-    folder = Path(folder)
+    """Load the folder of a VQGAN: `config.json` and `model.safetensors`.
+
+    Args:
+        folder: where both files are.
+        classes: names of the class ids.
+        device: where the network runs.
+        bf16: networks in bfloat16.
+
+    Raises:
+        BdganError: a file is missing or unreadable, or keys are missing, surplus or of another shape; each is
+            named.
+    """
+    path, weights = Path(folder) / "config.json", Path(folder) / "model.safetensors"
+    record: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in read_json(path).items()}
     try:
-        record = json.loads((folder / "config.json").read_text("utf-8"))
-        sizes: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in record.items()}
-        config = VQGANConfig(**sizes)
-        raw = (folder / "model.safetensors").read_bytes()
-        state = load_file(folder / "model.safetensors")
-    except (OSError, ValueError, TypeError, SafetensorError) as error:
-        raise BdganError(f"{folder}: no readable VQGAN ({error})") from error
+        config = VQGANConfig(**record)
+    except TypeError as error:
+        raise BdganError(f"{path} describes no VQGAN ({error}); restore it") from error
     name = f"pocket VQGAN {config.resolution}"
-    return VQGAN(fill_network(config, state, name), name, classes, sha256(raw).hexdigest(), device, bf16)
+    network = fill_network(config, read_tensors(weights), f"{weights}, read as {name},")
+    return VQGAN(network, name, classes, sha256_of(weights), device, bf16)
 
 
-def fill_network(config: VQGANConfig, state: dict[str, Tensor], name: str) -> VQGANNetwork:
-    """A network of this configuration with these weights; BdganError names every key that does not fit."""
+def fill_network(config: VQGANConfig, tensors: Mapping[str, Tensor], what: str) -> VQGANNetwork:
+    """A network of this configuration with these weights.
+
+    Args:
+        config: the network's sizes.
+        tensors: its state dict.
+        what: what messages call the weights.
+
+    Raises:
+        BdganError: keys are missing, surplus or of another shape; each is named.
+    """
     with torch.device("meta"):
         network = VQGANNetwork(config)
-    wanted = {k: v.shape for k, v in network.state_dict().items() if not k.endswith(".attn.mask")}
-    wrong = mismatches(wanted, {k: v.shape for k, v in state.items()})
-    if wrong:
-        raise BdganError(f"{name} does not fit its configuration: {wrong}")
-    network.load_state_dict({k: float32_copy(v) for k, v in state.items()}, strict=False, assign=True)
+    load_strict(network, tensors, what)
     return network.restore_masks()
 
 

@@ -33,7 +33,7 @@ class VQGANConfig:
 
 
 class VQGANNetwork(nn.Module):
-    """Encoder, codebook, decoder and transformer, with the names that taming's own models give them."""
+    """Encoder, codebook, decoder and transformer, under the names of taming's models."""
 
     def __init__(self, config: VQGANConfig) -> None:
         from taming.modules.diffusionmodules.model import Decoder, Encoder
@@ -56,9 +56,11 @@ class VQGANNetwork(nn.Module):
             config.codes, config.side**2, config.layers, config.heads, config.width,
             embd_pdrop=0.1, resid_pdrop=0.1, attn_pdrop=0.1,
         )  # fmt: skip
+        for block in self.transformer.blocks:  # constants, which no file needs to hold
+            block.attn.register_buffer("mask", block.attn.mask, persistent=False)
 
     def restore_masks(self) -> "VQGANNetwork":
-        """Make the transformer's causal masks again: no file holds them."""
+        """Compute the transformer's causal masks again, after its weights were loaded onto "meta"."""
         size = self.transformer.block_size
         mask = torch.ones(size, size).tril()[None, None]
         for block in self.transformer.blocks:
@@ -67,12 +69,15 @@ class VQGANNetwork(nn.Module):
 
     def embed(self, images: Tensor) -> Tensor:
         """Images [B, 3, H, W] in [-1, 1] -> vectors before quantisation, [B, code_dim, side, side]."""
-        return self.quant_conv(self.encoder(images))
+        vectors: Tensor = self.quant_conv(self.encoder(images))
+        return vectors
 
     def nearest(self, vectors: Tensor) -> Tensor:
-        """Vectors [B, code_dim, side, side] -> codes [B, side, side] int64, the nearest of the codebook."""
-        book, flat = self.quantize.embedding.weight, vectors.permute(0, 2, 3, 1).flatten(0, 2)
-        scores = torch.addmm(book.square().sum(1), flat, book.T, alpha=-2.0)  # the distance but for |flat|^2
+        """Vectors [B, code_dim, side, side] -> codes [B, side, side] int64 of the nearest in the codebook."""
+        codebook, flat = self.quantize.embedding.weight, vectors.permute(0, 2, 3, 1).flatten(0, 2)
+        scores = torch.addmm(
+            codebook.square().sum(1), flat, codebook.T, alpha=-2.0
+        )  # distance minus |flat|^2
         return scores.argmin(1).view(len(vectors), *vectors.shape[2:])
 
     def look_up(self, codes: Tensor) -> Tensor:
@@ -80,12 +85,14 @@ class VQGANNetwork(nn.Module):
         return F.embedding(codes, self.quantize.embedding.weight).permute(0, 3, 1, 2).contiguous()
 
     def decode(self, vectors: Tensor) -> Tensor:
-        """Vectors of codes -> images [B, 3, H, W], in [-1, 1] but for overshoot."""
-        return self.decoder(self.post_quant_conv(vectors))
+        """Vectors of codes [B, code_dim, side, side] -> images [B, 3, H, W], about in [-1, 1]."""
+        images: Tensor = self.decoder(self.post_quant_conv(vectors))
+        return images
 
     def code_logits(self, codes: Tensor, class_ids: Tensor) -> Tensor:
-        """Codes [B, T], class ids [B] -> logits [B, T, codes]; position t has seen the class and codes < t.
+        """Codes [B, T], class ids [B] -> logits [B, T, codes]; position t sees the class and codes < t.
 
-        The class stands first in the sequence as a token of its own number, as in taming.
+        The first token of the sequence is the class id, as in taming.
         """
-        return self.transformer(torch.cat([class_ids[:, None], codes[:, :-1]], 1))[0]
+        logits: Tensor = self.transformer(torch.cat([class_ids[:, None], codes[:, :-1]], 1))[0]
+        return logits

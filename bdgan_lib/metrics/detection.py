@@ -47,7 +47,7 @@ class AveragePrecision:
         prediction_notes = self._notes(image_id, predictions)
         if len(predictions.scores) != len(prediction_notes):
             raise BdganError(
-                f"{len(prediction_notes)} boxes and {len(predictions.scores)} scores came; wanted as many"
+                f"expected a score for each box, got {len(prediction_notes)} boxes and {len(predictions.scores)} scores"
             )
         for note, score in zip(prediction_notes, predictions.scores.tolist(), strict=True):
             note |= {"score": score, "iscrowd": 0}
@@ -78,7 +78,7 @@ class AveragePrecision:
         boxes, class_ids, masks = objects.boxes, objects.class_ids, objects.masks
         strangers = class_ids[(class_ids < 0) | (class_ids >= self.num_classes)]
         if len(strangers):
-            raise BdganError(f"class {strangers[0]} came; wanted 0 to {self.num_classes - 1}")
+            raise BdganError(f"expected class 0 to {self.num_classes - 1}, got {strangers[0]}")
         if self.masks and masks is None:
             raise BdganError(f"image {image_id} has no masks; score its boxes alone (masks=False)")
         notes = []

@@ -18,7 +18,7 @@ def frechet_distance(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
     """
     (mu_a, s_a), (mu_b, s_b) = _moments(a), _moments(b)
     if s_a.shape != s_b.shape:
-        raise BdganError(f"features came as {a.shape} and {b.shape}; wanted as many columns in both")
+        raise BdganError(f"expected features with equal columns, got {a.shape} and {b.shape}")
     # S_a S_b has the eigenvalues of R S_b R with R = S_a^(1/2), which is symmetric: channels that never
     # vary make both singular, and a general matrix root may then fail.
     values, vectors = np.linalg.eigh(s_a)
@@ -87,14 +87,16 @@ def _pair(
     a: NDArray[np.floating], b: NDArray[np.floating]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     if a.ndim != 2 or a.shape[1:] != b.shape[1:] or min(len(a), len(b)) < 2:
-        raise BdganError(f"features came as {a.shape} and {b.shape}; wanted two or more rows, equal columns")
+        raise BdganError(
+            f"expected features with two or more rows and equal columns, got {a.shape} and {b.shape}"
+        )
     return a.astype(np.float64), b.astype(np.float64)
 
 
 def _moments(features: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean [D] and covariance [D, D] of features [N, D], N > D."""
     if features.ndim != 2 or len(features) <= features.shape[1]:
-        raise BdganError(f"features came as {features.shape}; wanted [N, D] with N > D")
+        raise BdganError(f"expected features [N, D] with N > D, got {features.shape}")
     if not np.isfinite(features).all():
         raise BdganError("features hold NaN or infinity; check the network that made them")
     wide = features.astype(np.float64)

@@ -27,7 +27,7 @@ _FLAT[1] = 1  # pieces are connected within their image, not across images
 def foreground(masks: Labels) -> NDArray[np.bool_]:
     """Pixels of an object, [N, H, W]; unlabelled ones are none. BdganError for other shapes."""
     if masks.ndim != 3 or masks.dtype.kind not in "bui":
-        raise BdganError(f"masks came as {masks.dtype} {list(masks.shape)}; wanted labels [N, H, W]")
+        raise BdganError(f"expected masks of labels [N, H, W], got {masks.dtype} {list(masks.shape)}")
     return (masks > 0) & (masks != UNLABELLED)
 
 

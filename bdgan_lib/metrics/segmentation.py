@@ -14,10 +14,10 @@ def confusion(
         raise BdganError(f"predictions {predicted.shape} and labels {target.shape} differ in shape")
     used = target != UNLABELLED
     p, w = predicted[used].astype(np.int64), target[used].astype(np.int64)
-    for what, labels in (("predicted", p), ("wanted", w)):
+    for what, labels in (("predicted", p), ("target", w)):
         strangers = labels[(labels < 0) | (labels >= num_labels)]
         if len(strangers):
-            raise BdganError(f"{what} label {strangers[0]} came; wanted 0 to {num_labels - 1}")
+            raise BdganError(f"expected {what} labels 0 to {num_labels - 1}, got {strangers[0]}")
     return np.bincount(w * num_labels + p, minlength=num_labels**2).reshape(num_labels, num_labels)
 
 

@@ -83,7 +83,7 @@ def mean_shapes(
     """
     shapes = aligned(masks).reshape(-1, CANVAS * CANVAS).astype(np.float64)
     if len(shapes) < clusters:
-        raise BdganError(f"{len(shapes)} shapes came for {clusters} clusters; give as many or more")
+        raise BdganError(f"expected {clusters} shapes or more, one for each cluster, got {len(shapes)}")
     means, labels = kmeans2(shapes, clusters, iter=20, minit="++", rng=seed, missing="warn")
     sizes = np.bincount(labels, minlength=clusters)
     order = np.argsort(-sizes, kind="stable")

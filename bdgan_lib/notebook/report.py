@@ -27,7 +27,7 @@ def record_metric(name: str, value: float) -> None:
     _check(name)
     number = float(value)
     if not math.isfinite(number):
-        raise BdganError(f"metric {name} came as {number}; wanted a finite number: see how it was measured")
+        raise BdganError(f"metric {name}: expected a finite number, got {number}; see how it was measured")
     print(f"{name} = {number:.4g}")
     _record(lambda section: section["metrics"].__setitem__(name, number))
 
@@ -40,7 +40,9 @@ def record_cached(name: str) -> None:
 
 def _check(name: str) -> None:
     if not _NAME.fullmatch(name):
-        raise BdganError(f"metric name came as {name!r}; wanted lower-case words and dots: head.fgbg_miou")
+        raise BdganError(
+            f"expected a metric name of lower-case words and dots, such as head.fgbg_miou, got {name!r}"
+        )
 
 
 def _record(change: Callable[[dict[str, Any]], None]) -> None:

@@ -33,7 +33,7 @@ def ablated(generator: Network, block: str, units: Sequence[int]) -> Iterator[No
     module = generator.module(block)
     channels = generator.blocks[block][0]
     if any(not 0 <= unit < channels for unit in units):
-        raise BdganError(f"units {list(units)} came; {block} has 0 to {channels - 1}")
+        raise BdganError(f"expected units 0 to {channels - 1} of {block}, got {list(units)}")
     chosen = torch.tensor(list(units), dtype=torch.int64)
 
     def without(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:

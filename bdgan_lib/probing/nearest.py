@@ -62,7 +62,7 @@ def correspondence(
     for label in labels:
         holds = np.flatnonzero((masks == label).any((1, 2)))
         if len(holds) < 2:
-            raise BdganError(f"label {label} is in {len(holds)} images; wanted two or more")
+            raise BdganError(f"expected two or more images with label {label}, got {len(holds)}")
         flat = masks[holds].reshape(len(holds), -1)
         asked = [deepest(masks[n] == label) for n in holds]
         queries = torch.stack([vectors[n, :, y, x] for n, (x, y) in zip(holds, asked, strict=True)])

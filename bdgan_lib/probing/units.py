@@ -22,7 +22,9 @@ def join_batches(
     check_count(len(names), masks)
     every = tuple(dict.fromkeys(name for its_names in names for name in its_names))
     if len(every) > UNLABELLED:
-        raise BdganError(f"{len(every)} names of labels came; a mask holds {UNLABELLED}: give fewer classes")
+        raise BdganError(
+            f"expected at most {UNLABELLED} names of labels, got {len(every)}; give fewer classes"
+        )
     numbers = {name: k for k, name in enumerate(every)}
     joined = np.empty_like(masks)
     for mask, its_names, new in zip(masks, names, joined, strict=True):
@@ -44,10 +46,10 @@ def thresholds(features: Tensor, masks: NDArray[np.uint8], shares: Sequence[floa
     """
     check_count(len(features), masks)
     if not all(0 < share <= 1 for share in shares):
-        raise BdganError(f"shares {list(shares)} came; wanted numbers above 0 and at most 1")
+        raise BdganError(f"expected shares above 0 and at most 1, got {list(shares)}")
     rows = features.permute(1, 0, 2, 3).flatten(1)[:, _labelled(masks, features)].float()
     if not rows.numel():
-        raise BdganError("no labelled pixel came; give masks with labels")
+        raise BdganError("the masks have no labelled pixel; give masks with labels")
     counts = [max(1, round(share * rows.shape[1])) for share in shares]
     ranked = rows.topk(max(counts), 1).values
     smallest = rows.min(1, keepdim=True).values
@@ -111,7 +113,7 @@ def nearest_pixels(masks: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
 def check_count(images: int, masks: NDArray[np.uint8]) -> None:
     """BdganError unless there are as many masks as images."""
     if images != len(masks):
-        raise BdganError(f"{images} images and {len(masks)} masks came; wanted as many of both")
+        raise BdganError(f"expected a mask for each image, got {images} images and {len(masks)} masks")
 
 
 def _labelled(masks: NDArray[np.uint8], features: Tensor) -> Tensor:

@@ -1,11 +1,11 @@
-"""What is left out of a data set, and the thresholds that leave out a wanted share (paper section 3.3)."""
+"""Which samples are dropped from a data set, and thresholds that keep a given share (paper section 3.3)."""
 
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from bdgan_lib.core.image_tensors import to_uint8
-from bdgan_lib.core.io import write_atomic
+from bdgan_lib.core.model_files import read_json, write_json
 from bdgan_lib.core.precision import one_thread
 from bdgan_lib.core.sampling import Sample, Sampling
 from bdgan_lib.core.types import BdganError
@@ -22,12 +22,12 @@ from bdgan_lib.generators.base import Generator
 from bdgan_lib.generators.class_scorer import ClassScorer
 from bdgan_lib.synthesis.spec import Filters
 
-ENOUGH = 40  # samples of a class that can tell a threshold of its own
-REASONS = ("confidence", "divergence", "empty", "full")  # why a sample is dropped, in the order asked
+ENOUGH = 40  # samples of a class from which its own threshold can be estimated
+REASONS = ("confidence", "divergence", "empty", "full")  # why a sample is dropped, in the order checked
 
 
 class Labeler(Protocol):
-    """Whatever labels what a generator sampled: a label head, an ensemble, an oracle."""
+    """Labels what a generator sampled: a label head, an ensemble, an oracle."""
 
     @property
     def sha256(self) -> str:
@@ -38,11 +38,11 @@ class Labeler(Protocol):
         """Names of the label ids, from 0."""
 
     def predict_with_uncertainty(self, sample: Sample) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        """B samples -> masks [B, H, W] of label ids, and the JS divergence [B] of whoever votes, in nats."""
+        """Masks [B, H, W] of label ids, and the JS divergence [B] of the ensemble, in nats."""
 
 
 class Models(NamedTuple):
-    """Who makes a data set."""
+    """The models that make a data set."""
 
     generator: Generator
     head: Labeler
@@ -50,20 +50,31 @@ class Models(NamedTuple):
 
 
 class ScoredBatch(NamedTuple):
-    """B labelled samples and what the filters ask of them."""
+    """B labelled samples and what the filters check."""
 
     images: NDArray[np.uint8]  # [B, H, W, 3]
     masks: NDArray[np.uint8]  # [B, H, W]
-    confidence: NDArray[np.float32] | None  # [B], where a classifier was asked
+    confidence: NDArray[np.float32] | None  # [B], with a class scorer
     divergence: NDArray[np.float32]  # [B] nats
-    area: NDArray[np.float64]  # [B] share of pixels that are not ground
+    area: NDArray[np.float64]  # [B] share of pixels that are not background
     class_ids: NDArray[np.int64]  # [B]
 
 
 def score_batch(
     models: Models, class_ids: torch.Tensor, seeds: torch.Tensor, sampling: Sampling, bf16: bool = False
 ) -> ScoredBatch:
-    """Draw samples, label them, and ask the classifier if there is one; these two in bfloat16 if asked to."""
+    """Draw samples, label them, and score their confidence if there is a class scorer.
+
+    Args:
+        models: the generator, the head and perhaps a class scorer.
+        class_ids: classes [B] int64.
+        seeds: seeds [B] int64.
+        sampling: how latents are drawn.
+        bf16: label and score in bfloat16.
+
+    Raises:
+        BdganError: the head's masks are not uint8 of the images' size.
+    """
     sample = models.generator.sample(class_ids, seeds, sampling)
     images = to_uint8(sample.images)
     with torch.autocast(sample.images.device.type, torch.bfloat16, enabled=bf16):
@@ -71,27 +82,29 @@ def score_batch(
         confidence = models.scorer(images, class_ids.numpy()) if models.scorer else None
     if masks.dtype != np.uint8 or masks.shape != images.shape[:3]:
         raise BdganError(
-            f"the head's masks came as {masks.dtype} {list(masks.shape)}; "
-            f"wanted uint8 {list(images.shape[:3])}, one label id per pixel"
+            f"expected the head's masks as uint8 {list(images.shape[:3])}, one label id per pixel, "
+            f"got {masks.dtype} {list(masks.shape)}"
         )
     return ScoredBatch(images, masks, confidence, divergence, (masks > 0).mean((1, 2)), class_ids.numpy())
 
 
-def drop_reasons(found: ScoredBatch, filters: Filters) -> list[str]:
-    """For each sample why it is dropped, "" if it is kept: the first filter that it fails."""
-    fails = np.zeros((len(REASONS), len(found.masks)), bool)
+def drop_reasons(batch: ScoredBatch, filters: Filters) -> list[str]:
+    """Why each sample is dropped, the first of REASONS that applies; "" if it is kept."""
+    fails = np.zeros((len(REASONS), len(batch.masks)), bool)
     if filters.min_confidence is not None:
-        if found.confidence is None:
-            raise BdganError("min_confidence came without a classifier; pass a class scorer, or leave it out")
-        fails[0] = found.confidence < _each(filters.min_confidence, found.class_ids)
+        if batch.confidence is None:
+            raise BdganError(
+                "min_confidence is set without a classifier; pass a class scorer, or leave it out"
+            )
+        fails[0] = batch.confidence < _per_sample(filters.min_confidence, batch.class_ids)
     if filters.max_divergence is not None:
-        fails[1] = found.divergence > _each(filters.max_divergence, found.class_ids)
+        fails[1] = batch.divergence > _per_sample(filters.max_divergence, batch.class_ids)
     if not filters.whole_masks:
-        fails[2], fails[3] = found.area == 0, found.area == 1
+        fails[2], fails[3] = batch.area == 0, batch.area == 1
     return [REASONS[f.argmax()] if f.any() else "" for f in fails.T]
 
 
-def _each(threshold: float | Mapping[int, float], class_ids: NDArray[np.int64]) -> NDArray[np.float64]:
+def _per_sample(threshold: float | Mapping[int, float], class_ids: NDArray[np.int64]) -> NDArray[np.float64]:
     """The threshold of each sample, by its class."""
     if isinstance(threshold, Mapping):
         return np.array([threshold[id] for id in class_ids.tolist()])
@@ -109,37 +122,54 @@ def calibrate_filters(
     first_seed: int = 900_000_000,  # of samples that go to no data set
     bf16: bool = False,
 ) -> Filters:
-    """Thresholds that keep these shares of fresh samples: the surest, and of them the least disputed.
+    """Thresholds that keep these shares of newly drawn samples; empty and full masks are dropped as well.
 
-    Each class has its own if there are ENOUGH samples of it; with fewer there is one for all, which drops
-    more of hard classes than of others. A share of 1 asks nothing. Empty and full masks are dropped as well.
+    Each class has its own thresholds if there are ENOUGH samples of it; with fewer there is one for all,
+    which drops more samples of hard classes than of others.
+
+    Args:
+        models: the generator, the head and, for keep_confident below 1, the class scorer.
+        class_ids: classes of the data set.
+        sampling: how latents are drawn.
+        keep_confident: share with the highest confidence, in (0, 1]; 1 sets no threshold.
+        keep_agreed: of these, the share with the lowest divergence, in (0, 1]; 1 sets no threshold.
+        samples: how many are drawn, rounded up to whole batches.
+        batch_size: samples computed at once.
+        first_seed: seed of the first sample.
+        bf16: label and score in bfloat16.
+
+    Raises:
+        BdganError: a share out of range, or keep_confident below 1 without a class scorer.
     """
     for name, share in (("keep_confident", keep_confident), ("keep_agreed", keep_agreed)):
         if not 0 < share <= 1:
             raise BdganError(f"{name} is {share}; give a share above 0 and at most 1")
     if keep_confident < 1 and models.scorer is None:
-        raise BdganError(f"keep_confident {keep_confident} came without a classifier; pass a class scorer")
-    confidence, divergence = [], []
+        raise BdganError(f"keep_confident is {keep_confident} without a classifier; pass a class scorer")
+    confidences, divergences = [], []
     numbers = torch.arange(-(-samples // batch_size) * batch_size)  # whole batches
     with one_thread():
-        for batch in tqdm(numbers.split(batch_size), "thresholds", leave=False):
-            ids = torch.tensor(class_ids)[batch % len(class_ids)]
-            found = score_batch(models, ids, first_seed + batch, sampling, bf16)
-            divergence.append(found.divergence)
-            confidence.append(found.divergence * 0 + 1 if found.confidence is None else found.confidence)
-    sure, doubt = np.concatenate(confidence), np.concatenate(divergence)
+        for first in tqdm(range(0, len(numbers), batch_size), "thresholds", leave=False):
+            n = numbers[first : first + batch_size]
+            ids = torch.tensor(class_ids)[n % len(class_ids)]
+            batch = score_batch(models, ids, first_seed + n, sampling, bf16)
+            divergences.append(batch.divergence)
+            confidences.append(
+                np.ones_like(batch.divergence) if batch.confidence is None else batch.confidence
+            )
+    confidence, divergence = np.concatenate(confidences), np.concatenate(divergences)
     classes = np.array(class_ids)[numbers.numpy() % len(class_ids)]
-    apart = len(numbers) >= ENOUGH * len(class_ids)
-    least: dict[int, float] = {}
-    most: dict[int, float] = {}
-    for id in class_ids if apart else (-1,):
-        mine = (classes == id) | (not apart)
-        least[id] = float(np.quantile(sure[mine], 1 - keep_confident))
-        kept = mine & (sure >= least[id]) if keep_confident < 1 else mine
-        most[id] = float(np.quantile(doubt[kept], keep_agreed))
+    by_class = len(numbers) >= ENOUGH * len(class_ids)
+    min_confidence: dict[int, float] = {}
+    max_divergence: dict[int, float] = {}
+    for id in class_ids if by_class else (-1,):
+        group = (classes == id) | (not by_class)
+        min_confidence[id] = float(np.quantile(confidence[group], 1 - keep_confident))
+        confident = group & (confidence >= min_confidence[id]) if keep_confident < 1 else group
+        max_divergence[id] = float(np.quantile(divergence[confident], keep_agreed))
     return Filters(
-        None if keep_confident == 1 else least if apart else least[-1],
-        None if keep_agreed == 1 else most if apart else most[-1],
+        None if keep_confident == 1 else min_confidence if by_class else min_confidence[-1],
+        None if keep_agreed == 1 else max_divergence if by_class else max_divergence[-1],
         whole_masks=False,
     )
 
@@ -154,30 +184,29 @@ def load_or_calibrate_filters(
     samples: int = 1_000,
     bf16: bool = False,
 ) -> Filters:
-    """`calibrated`, once: the thresholds stand in `folder/calibration.json` for whoever goes on later.
+    """Thresholds from `folder/calibration.json` if made with these arguments, else newly calibrated ones.
 
-    Two shares of 1 ask nothing at all.
+    The arguments are those of `calibrate_filters`. With both shares 1 there are no filters at all.
     """
-    scorer = models.scorer.sha256 if models.scorer else ""
-    asked = {
+    if keep_confident == keep_agreed == 1:
+        return Filters()
+    settings = {
         "generator_sha256": models.generator.sha256,
         "head_sha256": models.head.sha256,
-        "judge_sha256": scorer,
+        "judge_sha256": models.scorer.sha256 if models.scorer else "",
         "class_ids": list(class_ids),
         "sampling": sampling.to_json(),
         "shares": [keep_confident, keep_agreed],
         "samples": samples,
         "bf16": bf16,
     }
-    digest, path = sha256(json.dumps(asked).encode()).hexdigest(), folder / CALIBRATION
+    digest, path = sha256(json.dumps(settings).encode()).hexdigest(), folder / CALIBRATION
     if path.exists():
-        found = json.loads(path.read_bytes())
-        if found["asked_sha256"] == digest:
-            return Filters(**found["filters"])
-    if keep_confident == keep_agreed == 1:
-        return Filters()
+        record = read_json(path, "remove it, and the thresholds are computed again")
+        if record.get("asked_sha256") == digest:
+            thresholds: Any = record["filters"]
+            return Filters(**thresholds)
     filters = calibrate_filters(models, class_ids, sampling, keep_confident, keep_agreed, samples, bf16=bf16)
     folder.mkdir(parents=True, exist_ok=True)
-    record = {"asked_sha256": digest, **asked, "filters": asdict(filters)}
-    write_atomic(path, (json.dumps(record, indent=1) + "\n").encode())
+    write_json(path, {"asked_sha256": digest, **settings, "filters": asdict(filters)})
     return filters

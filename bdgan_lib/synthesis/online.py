@@ -1,4 +1,4 @@
-"""Online synthesis: fresh labelled samples while a network trains (paper section 4)."""
+"""Online synthesis: labelled samples drawn while a network trains on them (paper section 4)."""
 
 from collections.abc import Iterator
 from itertools import chain, count
@@ -25,11 +25,13 @@ class Batch(NamedTuple):
 
 
 class OnlineSynthesis(IterableDataset[list[Batch]]):
-    """An endless stream: sample n is of class class_ids[n % K] and has seed first_seed + n.
+    """An endless stream of batches: sample n is of class class_ids[n % K] and has seed first_seed + n.
 
     A group is `ahead` batches, drawn at once because that is cheaper. With W workers each draws every W-th
-    group; the stream is the same for any number of them, but for rounding. BdganError for settings out of
-    range.
+    group; apart from rounding, the stream is the same for any number of them.
+
+    Raises:
+        BdganError: no class, or batch_size, ahead or first_seed out of range.
     """
 
     def __init__(
@@ -44,8 +46,8 @@ class OnlineSynthesis(IterableDataset[list[Batch]]):
     ) -> None:
         if not class_ids or batch_size < 1 or ahead < 1 or first_seed < 0:
             raise BdganError(
-                f"{len(class_ids)} classes, batch_size {batch_size}, ahead {ahead}, first_seed {first_seed} "
-                "came; wanted 1 or more of each, and a seed from 0"
+                "expected 1 or more classes, batch_size and ahead, and a first_seed from 0, got "
+                f"{len(class_ids)} classes, batch_size {batch_size}, ahead {ahead}, first_seed {first_seed}"
             )
         self.generator, self.head, self.class_ids, self.sampling = generator, head, class_ids, sampling
         self.batch_size, self.ahead, self.first_seed = batch_size, ahead, first_seed
@@ -56,7 +58,7 @@ class OnlineSynthesis(IterableDataset[list[Batch]]):
         return map(self.draw, count(start, step))
 
     def draw(self, n: int) -> list[Batch]:
-        """The n-th group."""
+        """Draw the n-th group of batches."""
         size = self.batch_size * self.ahead
         numbers = range(n * size, (n + 1) * size)
         ids = torch.tensor([self.class_ids[i % len(self.class_ids)] for i in numbers])
@@ -66,10 +68,10 @@ class OnlineSynthesis(IterableDataset[list[Batch]]):
         return [Batch(images[part], masks[part], ids[part].numpy()) for part in parts]
 
     def batches(self, workers: int = 0) -> Iterator[Batch]:
-        """The stream, drawn by so many processes beside this one; 0: by this one, when asked for."""
-        groups = DataLoader(self, batch_size=None, num_workers=workers, collate_fn=_as_it_is)
+        """Yield the batches, drawn by so many worker processes; 0: by this process, on demand."""
+        groups = DataLoader(self, batch_size=None, num_workers=workers, collate_fn=_unchanged)
         return chain.from_iterable(groups)
 
 
-def _as_it_is(group: list[Batch]) -> list[Batch]:
+def _unchanged(group: list[Batch]) -> list[Batch]:
     return group

@@ -1,4 +1,4 @@
-"""The training loop of every network here: loss, check, step, schedule, progress, checkpoint."""
+"""The training loop of every network: loss, finite check, step, schedule, progress bar, checkpoint."""
 
 from __future__ import annotations  # Fabric is named in types alone: it takes seconds to import
 
@@ -36,17 +36,20 @@ def train(
     """Take optimisation steps and return the loss of each.
 
     Args:
-        loss_of: step, from 0 -> the loss of its batch, a scalar; with several devices, of this one's share.
-        schedule: moves the learning rate after every step.
-        max_norm: the gradient's norm is clipped at it.
-        after_step: told how many steps are taken, after each of them.
-        checkpoint: written every `save_every` steps. If its file is there, training goes on from it. It is
-            removed after the last step, or written once more if `keep_checkpoint`.
-        fabric: the devices and the precision, launched; None for one device without it.
-        progress: name on a progress bar; None for no bar.
+        loss_of: maps a step, from 0, to the scalar loss of its batch (on several devices, of this one's share).
+        optimizer: updates the weights.
+        steps: how many in all, those before a resumed checkpoint included.
+        schedule: sets the learning rate after every step.
+        max_norm: the gradient's norm is clipped to this value; None for no clipping.
+        after_step: called after each step with the number of steps so far.
+        checkpoint: written every `save_every` steps. If its file exists, training resumes from it.
+        save_every: steps between checkpoints.
+        keep_checkpoint: write the checkpoint after the last step too, instead of removing it.
+        fabric: several devices and their precision, already launched; None for one device.
+        progress: label of the progress bar; None for no bar.
 
     Raises:
-        BdganError: the loss is not finite. The weights have not taken it, and the last checkpoint is kept.
+        BdganError: the loss is not finite. The weights are still finite, and the last checkpoint is kept.
     """
     losses = checkpoint.resume() if checkpoint else []
     first = fabric is None or fabric.is_global_zero

@@ -1,4 +1,4 @@
-"""One loop that trains a classifier or a segmentation network, on one device or several."""
+"""Supervised training of classifiers and segmentation networks, on one device or several, and prediction."""
 
 from __future__ import annotations  # Fabric is named in types alone: it takes seconds to import
 
@@ -26,7 +26,7 @@ Network = TypeVar("Network", bound=nn.Module)
 
 @dataclass(frozen=True)
 class FitConfig:
-    """How a network is trained; a step is one batch."""
+    """Settings of a supervised training with AdamW; a step is one batch."""
 
     steps: int = 450
     batch_size: int = 32
@@ -46,19 +46,22 @@ def fit(
     progress: str | None = None,
     fabric: Fabric | None = None,
 ) -> float:
-    """Train `network` with cross-entropy, in place; returns the mean loss (nats) of the last 20 steps.
-
-    Args:
-        images: [N, H, W, 3] uint8.
-        targets: [N] class ids or [N, H, W] labels; 255 is ignored.
-        progress: name shown on a progress bar; none if None.
-        fabric: several devices that share each batch, and their precision, launched; in place of `device`.
+    """Train a network in place with cross-entropy and return the mean loss (nats) of the last 20 steps.
 
     The same seed, data and device give the same weights.
+
+    Args:
+        network: maps images [B, 3, H, W] in [-1, 1] to logits.
+        images: [N, H, W, 3] uint8.
+        targets: [N] class ids or [N, H, W] labels; 255 is ignored.
+        config: the settings.
+        device: where to train.
+        progress: label of the progress bar; None for no bar.
+        fabric: several devices that share each batch, and their precision, already launched; replaces `device`.
     """
     batches = (
-        (images[chosen], targets[chosen])
-        for chosen in (epoch_batch(len(images), step, config) for step in range(config.steps))
+        (images[indices], targets[indices])
+        for indices in (epoch_batch(len(images), step, config) for step in range(config.steps))
     )
     return fit_batches(network, batches, config, device, progress, fabric)
 
@@ -71,9 +74,12 @@ def fit_batches(
     progress: str | None = None,
     fabric: Fabric | None = None,
 ) -> float:
-    """As `fit`, on batches (images [B, H, W, 3], targets) that come when asked for: fresh samples, say.
+    """Train as `fit` does, on config.steps batches (images [B, H, W, 3] uint8, targets) from an iterable.
 
-    Takes config.steps of them; their size is theirs, not the config's.
+    Batches are read one at a time, so they may be sampled on the fly; config.batch_size is not used.
+
+    Raises:
+        BdganError: the iterable ends before the last step.
     """
     stream = torch.Generator().manual_seed(config.seed)
     target = fabric.device if fabric else torch.device(device)
@@ -109,7 +115,7 @@ def fit_batches(
 def predict(
     network: nn.Module, images: NDArray[np.uint8], batch_size: int = 100, device: str = "cpu"
 ) -> Tensor:
-    """Logits of images [N, H, W, 3] uint8, float32 on the CPU; the largest is the label."""
+    """Logits of images [N, H, W, 3] uint8, as float32 on the CPU; the network is left in eval mode."""
     network.to(device).to(memory_format=torch.channels_last).eval()
     logits = []
     for first in range(0, len(images), batch_size):
@@ -120,13 +126,13 @@ def predict(
 
 
 def seeded(network: Callable[[], Network], seed: int) -> Network:
-    """A fresh network whose initial weights depend on the seed."""
+    """Build a network whose initial weights depend on the seed; torch's global generator is reseeded."""
     torch.manual_seed(seed)
     return network()
 
 
 def epoch_batch(count: int, step: int, config: FitConfig) -> NDArray[np.int64]:
-    """Indices of a batch: each epoch is a fresh permutation that depends on the seed and the epoch alone."""
+    """Indices of a step's batch; each epoch has its own permutation, a function of the seed and the epoch."""
     positions = np.arange(step * config.batch_size, (step + 1) * config.batch_size)
     order = {
         epoch: np.random.default_rng([config.seed, epoch]).permutation(count)

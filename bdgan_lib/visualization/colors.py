@@ -36,9 +36,7 @@ def colour_mask(mask: NDArray[np.uint8], n: int | None = None) -> NDArray[np.uin
     """
     mask = checked_mask(mask)
     if n is not None and np.any((mask >= n) & (mask != UNLABELLED)):
-        raise BdganError(
-            f"the mask holds label {mask[mask != UNLABELLED].max()}, but n is {n}; wanted 0..{n - 1} or 255"
-        )
+        raise BdganError(f"expected labels 0 to {n - 1} or 255, got {mask[mask != UNLABELLED].max()}")
     table = palette(256)
     table[UNLABELLED] = _GREY
     return table[mask]
@@ -48,7 +46,9 @@ def overlay(image: NDArray[np.uint8], mask: NDArray[np.uint8], alpha: float = 0.
     """The image [H, W, 3] with its labelled pixels tinted by alpha (0 image, 1 colour); label 0 is clear."""
     image, mask = checked_image(image), checked_mask(mask)
     if image.shape[:2] != mask.shape:
-        raise BdganError(f"image {list(image.shape)} and mask {list(mask.shape)} differ; wanted one size")
+        raise BdganError(
+            f"expected image and mask of one size, got {list(image.shape)} and {list(mask.shape)}"
+        )
     if not 0.0 <= alpha <= 1.0:
         raise BdganError(f"alpha is {alpha}; give a number from 0 to 1")
     tint = alpha * (mask > 0)[..., None]
@@ -58,12 +58,12 @@ def overlay(image: NDArray[np.uint8], mask: NDArray[np.uint8], alpha: float = 0.
 def checked_image(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     image = np.asarray(image)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise BdganError(f"an image came as {image.dtype} {list(image.shape)}; wanted uint8 [H, W, 3]")
+        raise BdganError(f"expected an image uint8 [H, W, 3], got {image.dtype} {list(image.shape)}")
     return image
 
 
 def checked_mask(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
     mask = np.asarray(mask)
     if mask.dtype != np.uint8 or mask.ndim != 2:
-        raise BdganError(f"a mask came as {mask.dtype} {list(mask.shape)}; wanted uint8 [H, W]")
+        raise BdganError(f"expected a mask uint8 [H, W], got {mask.dtype} {list(mask.shape)}")
     return mask

@@ -20,8 +20,8 @@ def grid(
     sizes = {picture.shape for picture in pictures}
     if len(sizes) != 1 or columns < 1 or pad < 0 or scale < 1:
         raise BdganError(
-            f"grid got {len(pictures)} images of sizes {sorted(sizes)}, columns {columns}, pad {pad}, "
-            f"scale {scale}; wanted one image or more, all of one size, columns and scale from 1, pad from 0"
+            f"expected one image or more of one size, columns and scale from 1, pad from 0, got "
+            f"{len(pictures)} images of sizes {sorted(sizes)}, columns {columns}, scale {scale}, pad {pad}"
         )
     height, width = (scale * side + pad for side in pictures[0].shape[:2])  # one cell
     columns = min(columns, len(pictures))

@@ -91,9 +91,7 @@ def render(class_id: int, seed: int, size: int = 64, latent: NDArray[np.float32]
     BdganError for a class there is not.
     """
     if not 0 <= class_id < len(CLASSES):
-        raise BdganError(
-            f"class {class_id} came; the pocket world has 0 to {len(CLASSES) - 1}: {', '.join(CLASSES)}"
-        )
+        raise BdganError(f"expected class 0 to {len(CLASSES) - 1} ({', '.join(CLASSES)}), got {class_id}")
     latent = latent_of(seed) if latent is None else latent
     uniforms, noise = (
         (ndtr(latent.astype(np.float64)) - _BELOW) / (1 - 2 * _BELOW),

@@ -57,7 +57,7 @@ def state(session: Session) -> dict[str, bytes]:
     found = {}
     for item in ITEMS:
         session.handle({"do": "open", "id": item.id})
-        found[item.id] = session.work.drawing.maps.tobytes()
+        found[item.id] = session.state.history.maps.tobytes()
     return found
 
 
@@ -73,7 +73,7 @@ def work(folder: Path, seed: int, acknowledged: int) -> None:
             os.write(acknowledged, b".")
 
 
-def wanted(seed: int, count: int, scratch: Path) -> list[dict[str, bytes]]:
+def expected(seed: int, count: int, scratch: Path) -> list[dict[str, bytes]]:
     """What stands after `count` commands, and after one more."""
     found = []
     for n in (count, count + 1):
@@ -86,7 +86,7 @@ def wanted(seed: int, count: int, scratch: Path) -> list[dict[str, bytes]]:
 
 
 def main(root: Path, times: int, seed: int) -> dict[str, int]:
-    noise, told = random.Random(seed), {"kills": 0, "acknowledged": 0, "lost": 0, "unreadable": 0}
+    noise, counts = random.Random(seed), {"kills": 0, "acknowledged": 0, "lost": 0, "unreadable": 0}
     for k in range(times):
         folder = root / str(k)
         read, write = os.pipe()
@@ -102,8 +102,8 @@ def main(root: Path, times: int, seed: int) -> dict[str, int]:
         while data := os.read(read, 65536):
             count += len(data)
         os.close(read)
-        told["kills"] += 1
-        told["acknowledged"] += count
+        counts["kills"] += 1
+        counts["acknowledged"] += count
         try:
             for id in AnnotationStore(folder).ids():
                 AnnotationStore(folder).load(id)
@@ -111,11 +111,11 @@ def main(root: Path, times: int, seed: int) -> dict[str, int]:
                 found = state(session)
         except (BdganError, OSError) as error:
             print(k, error, file=sys.stderr)
-            told["unreadable"] += 1
+            counts["unreadable"] += 1
             continue
-        if found not in wanted(k, count, root / f"{k}-plain"):
-            told["lost"] += 1
-    return told
+        if found not in expected(k, count, root / f"{k}-plain"):
+            counts["lost"] += 1
+    return counts
 
 
 if __name__ == "__main__":

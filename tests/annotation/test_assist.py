@@ -99,7 +99,7 @@ def test_superpixels_cover_the_image_each_in_one_colour():
 
 
 def test_misuse_of_superpixels_is_named():
-    with pytest.raises(BdganError, match="0 superpixels"):
+    with pytest.raises(BdganError, match="1 or more superpixels, got 0"):
         superpixels(IMAGE, 0)
     with pytest.raises(BdganError, match="within 48 x 48"):
         superpixel_at(IMAGE, 48, 3)

@@ -53,7 +53,7 @@ def test_the_most_recognisable_samples_are_kept_and_named():
 
 
 @pytest.mark.parametrize("keep", [1, 3, 4])
-def test_as_many_as_wanted(keep):
+def test_as_many_as_asked_for(keep):
     assert len(run(keep)) == 2 * keep
 
 
@@ -63,7 +63,7 @@ def test_more_than_there_are_is_refused(keep):
         run(keep)
 
 
-def test_the_judge_sees_all_samples_of_a_class_at_once():
+def test_the_class_scorer_sees_all_samples_of_a_class_at_once():
     seen = []
     list(
         choose_candidates(

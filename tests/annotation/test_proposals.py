@@ -66,9 +66,9 @@ def test_divergence_is_the_images_and_independent_of_its_neighbours(world):
     proposer = small(world)
     proposer.fit(world[1][:4])
     ids = [a.id for a in world[1]]
-    doubt = proposer.divergence(ids)
-    assert doubt.shape == (15,) and (doubt >= 0).all() and (doubt <= np.log(2)).all() and doubt.max() > 0
-    assert np.allclose(proposer.divergence(ids[::-1])[::-1], doubt, atol=1e-6)
+    nats = proposer.divergence(ids)
+    assert nats.shape == (15,) and (nats >= 0).all() and (nats <= np.log(2)).all() and nats.max() > 0
+    assert np.allclose(proposer.divergence(ids[::-1])[::-1], nats, atol=1e-6)
     assert proposer.divergence([]).shape == (0,)
 
 

@@ -52,7 +52,7 @@ def maps(session: Session) -> dict[str, bytes]:
     found = {}
     for id in session.items:
         session.handle({"do": "open", "id": id})
-        found[id] = session.work.drawing.maps.tobytes()
+        found[id] = session.state.history.maps.tobytes()
     return found
 
 
@@ -61,10 +61,10 @@ def test_every_stroke_is_in_the_store_when_it_is_acknowledged(session, folder):
         session.handle(command)
         assert session.saved
         on_disk = AnnotationStore(folder)
-        if not session.work.skipped and session.work.drawing.labels.any():
+        if not session.state.skipped and session.state.history.labels.any():
             found = on_disk.load(session.id)
-            assert np.array_equal(found.mask, session.work.drawing.labels)
-            assert np.array_equal(found.instances, session.work.drawing.instances)
+            assert np.array_equal(found.mask, session.state.history.labels)
+            assert np.array_equal(found.instances, session.state.history.instances)
     assert session.status == {
         "robin_00000000": "labelled",
         "robin_00000001": "skipped",
@@ -78,13 +78,13 @@ def test_a_later_session_goes_on_at_the_same_image_with_every_undo(folder):
     with opened(folder) as first:
         for command in WORK:
             first.handle(command)
-        id, drawing = first.id, first.work.drawing
+        id, history = first.id, first.state.history
     with opened(folder) as second:
-        assert second.id == id and second.work.drawing.undone == drawing.undone
-        assert np.array_equal(second.work.drawing.maps, drawing.maps)
-        while second.work.drawing.strokes:
+        assert second.id == id and second.state.history.undone == history.undone
+        assert np.array_equal(second.state.history.maps, history.maps)
+        while second.state.history.strokes:
             second.handle({"do": "undo"})
-        assert not second.work.drawing.labels.any() and id not in second.status
+        assert not second.state.history.labels.any() and id not in second.status
         assert id not in AnnotationStore(folder).ids(), "nothing drawn is no annotation"
 
 
@@ -122,11 +122,11 @@ def test_labels_from_elsewhere_are_a_beginning_and_are_never_lost(folder):
     store = AnnotationStore(folder)
     store.add(replace(ITEMS[0], mask=drawn, annotator="oracle"))
     with opened(folder) as session:
-        assert np.array_equal(session.work.drawing.labels, drawn)
+        assert np.array_equal(session.state.history.labels, drawn)
         session.handle(dab(20, 20))
     store.add(replace(store.load(ITEMS[0].id), mask=drawn))  # another tool brings its own back
     with opened(folder) as session:
-        assert np.array_equal(session.work.drawing.labels, drawn) and not session.work.drawing.strokes
+        assert np.array_equal(session.state.history.labels, drawn) and not session.state.history.strokes
         assert store.load(ITEMS[0].id).annotator == "ann"
 
 
@@ -167,28 +167,28 @@ def test_a_command_that_cannot_be_done_changes_nothing(session, folder, command)
     with pytest.raises(BdganError):
         session.handle(command)
     assert session.saved and (folder / "journal.jsonl").read_bytes() == before
-    assert not session.work.drawing.maps.any() and session.id == ITEMS[0].id
+    assert not session.state.history.maps.any() and session.id == ITEMS[0].id
 
 
 def test_help_of_the_image_is_one_stroke(session):
     session.handle({"do": "grabcut", "box": [2, 2, 22, 22]})
     truth = np.zeros((SIDE, SIDE), bool)
     truth[4:20, 4:20] = True
-    assert ((session.work.drawing.labels == 1) == truth).mean() > 0.97
+    assert ((session.state.history.labels == 1) == truth).mean() > 0.97
     session.handle({"do": "outline", "label": 1, "instance": 1})
     assert len(session.rings) == 1 and len(session.rings[0]) <= 12
     session.handle({"do": "undo"})
     session.handle({"do": "superpixel", "point": [10, 10]})
-    assert session.work.drawing.labels[10, 10] == 1
+    assert session.state.history.labels[10, 10] == 1
 
 
 @pytest.mark.slow
 def test_a_session_that_is_killed_has_lost_nothing_it_acknowledged(tmp_path):
     times = os.environ.get("BDGAN_KILLS", "40")  # 500: see killed.py
     command = [sys.executable, str(Path(__file__).with_name("killed.py")), str(tmp_path), times]
-    told = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
-    assert told["kills"] == int(times) and told["acknowledged"] > 0
-    assert told["lost"] == told["unreadable"] == 0
+    counts = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+    assert counts["kills"] == int(times) and counts["acknowledged"] > 0
+    assert counts["lost"] == counts["unreadable"] == 0
 
 
 class Disk:
@@ -224,13 +224,13 @@ def test_whatever_the_disk_refuses_is_told_and_nothing_is_lost(tmp_path, monkeyp
         total = disk.calls
     assert total - first > 100
     for k in range(first, total):
-        folder, told = tmp_path / str(k), False
+        folder, reported = tmp_path / str(k), False
         disk.calls, disk.fails = 0, k
         with opened(folder) as session:
             for n, command in enumerate(WORK):
                 session.handle(command)
-                if disk.calls > k and not told:
-                    told = True
+                if disk.calls > k and not reported:
+                    reported = True
                     if not session.saved:
                         assert "No space left" in session.error
                         # if the machine stopped now: all that was acknowledged before, and this or not
@@ -238,7 +238,7 @@ def test_whatever_the_disk_refuses_is_told_and_nothing_is_lost(tmp_path, monkeyp
                         with opened(tmp_path / f"{k}-crash") as other:
                             assert maps(other) in stages[n : n + 2]
             session.handle({"do": "save"})
-            assert told and session.saved and not session.error
+            assert reported and session.saved and not session.error
         disk.fails = -1
         with opened(folder) as again:
             assert maps(again) == stages[-1], k
@@ -263,7 +263,7 @@ def test_a_disk_that_cannot_be_read_is_told(session, monkeypatch):
             session.handle({"do": "previous"})
     assert session.id == ITEMS[1].id
     session.handle({"do": "previous"})
-    assert session.work.drawing.labels.any()
+    assert session.state.history.labels.any()
 
 
 def test_a_short_write_is_completed(tmp_path, monkeypatch):

@@ -38,9 +38,9 @@ def drawn(moves, shape):
 
 @settings(max_examples=40, deadline=None)
 @given(MASKS, st.floats(0.5, 1))
-def test_a_polygon_reaches_the_overlap(truth, wanted):
-    moves = draw_polygon(truth, wanted)
-    assert overlap(drawn(moves, truth.shape), truth) >= wanted
+def test_a_polygon_reaches_the_overlap(truth, target):
+    moves = draw_polygon(truth, target)
+    assert overlap(drawn(moves, truth.shape), truth) >= target
     assert clicks(moves) == sum(len(ring) + 1 for stroke, _ in moves for ring in stroke["rings"])
 
 
@@ -55,15 +55,15 @@ def test_a_polygon_costs_its_vertices_and_a_click_for_each_ring():
 
 @settings(max_examples=40, deadline=None)
 @given(st.data(), st.sampled_from([0.7, 0.9, 1.0]), st.integers(0, 4))
-def test_a_corrected_proposal_reaches_the_overlap(data, wanted, cap):
+def test_a_corrected_proposal_reaches_the_overlap(data, target, cap):
     truth = data.draw(MASKS)
     proposal = data.draw(arrays(bool, truth.shape))
-    moves = draw_proposal(proposal, truth, wanted, cap)
-    assert overlap(drawn(moves, truth.shape), truth) >= wanted
+    moves = draw_proposal(proposal, truth, target, cap)
+    assert overlap(drawn(moves, truth.shape), truth) >= target
     dabs = [stroke for stroke, _ in moves if stroke["op"] == "brush"]
     assert len(dabs) <= cap and moves[0].clicks == 1
     assert clicks(moves) == 1 + len(dabs) + sum(m.clicks for m in moves if m.stroke["op"] == "polygon")
-    if overlap(proposal, truth) >= wanted:
+    if overlap(proposal, truth) >= target:
         assert len(moves) == 1
 
 

@@ -1,4 +1,4 @@
-"""Laws of drawing: what each stroke covers, and undo as the exact inverse."""
+"""Laws of the undo history: what each stroke covers, and undo as the exact inverse."""
 
 import os
 from itertools import pairwise
@@ -58,14 +58,14 @@ class Annotator(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.drawing = empty()
-        self.past = [self.drawing.maps.copy()]
+        self.history = empty()
+        self.past = [self.history.maps.copy()]
         self.future: list[np.ndarray] = []
 
     @rule(stroke=STROKES)
     def draw(self, stroke):
-        self.drawing.draw(stroke)
-        self.past.append(self.drawing.maps.copy())
+        self.history.draw(stroke)
+        self.past.append(self.history.maps.copy())
         self.future.clear()
 
     @rule(
@@ -75,34 +75,34 @@ class Annotator(RuleBasedStateMachine):
     def refuse(self, stroke, spoilt):
         if spoilt in stroke:
             with pytest.raises(BdganError):
-                self.drawing.draw({**stroke, spoilt: None})
+                self.history.draw({**stroke, spoilt: None})
 
     @rule()
     def undo(self):
-        assert self.drawing.undo() == (len(self.past) > 1)
+        assert self.history.undo() == (len(self.past) > 1)
         if len(self.past) > 1:
             self.future.append(self.past.pop())
 
     @rule()
     def redo(self):
-        assert self.drawing.redo() == bool(self.future)
+        assert self.history.redo() == bool(self.future)
         if self.future:
             self.past.append(self.future.pop())
 
     @rule()
     def there_and_back(self):
-        if self.drawing.undo():
-            assert self.drawing.redo()
+        if self.history.undo():
+            assert self.history.redo()
 
     @invariant()
     def as_the_model(self):
-        assert np.array_equal(self.drawing.maps, self.past[-1])
-        labels, instances = self.drawing.maps
+        assert np.array_equal(self.history.maps, self.past[-1])
+        labels, instances = self.history.maps
         assert np.isin(labels, [0, 1, 2, 255]).all() and instances.max() <= 3
         assert not instances[(labels == 0) | (labels == 255)].any()
 
 
-# 100,000 sequences: BDGAN_EXAMPLES=100000 pytest tests/annotation/test_drawing.py -k Annotator
+# 100,000 sequences: BDGAN_EXAMPLES=100000 pytest tests/annotation/test_undo_history.py -k Annotator
 Annotator.TestCase.settings = settings(
     max_examples=int(os.environ.get("BDGAN_EXAMPLES", "300")),
     stateful_step_count=12,
@@ -124,20 +124,20 @@ def test_a_brush_covers_the_centres_within_its_radius(points, radius):
 
 
 def test_a_polygon_can_have_holes_and_stand_for_what_it_was():
-    drawing = empty()
+    history = empty()
     ring, hole = [[1, 1], [9, 1], [9, 9], [1, 9]], [[3, 3], [6, 3], [6, 6], [3, 6]]
-    drawing.draw({"op": "polygon", "rings": [ring, hole], "label": 1, "instance": 2})
-    assert (drawing.labels == 1).sum() == 64 - 9 and drawing.labels[4, 4] == 0
-    drawing.draw({"op": "polygon", "rings": [hole], "label": 1, "instance": 2, "replace": True})
-    assert (drawing.labels == 1).sum() == 9 and drawing.labels[4, 4] == 1
+    history.draw({"op": "polygon", "rings": [ring, hole], "label": 1, "instance": 2})
+    assert (history.labels == 1).sum() == 64 - 9 and history.labels[4, 4] == 0
+    history.draw({"op": "polygon", "rings": [hole], "label": 1, "instance": 2, "replace": True})
+    assert (history.labels == 1).sum() == 9 and history.labels[4, 4] == 1
 
 
 def test_a_fill_takes_what_touches_side_by_side():
-    drawing = empty(4)
+    history = empty(4)
     for x, y in ((0, 0), (1, 1)):
-        drawing.draw({"op": "brush", "points": [[x + 0.5, y + 0.5]], "radius": 0.4, "label": 1})
-    drawing.draw({"op": "fill", "point": [1.2, 1.2], "label": 2})
-    assert drawing.labels[:2, :2].tolist() == [[1, 0], [0, 2]]
+        history.draw({"op": "brush", "points": [[x + 0.5, y + 0.5]], "radius": 0.4, "label": 1})
+    history.draw({"op": "fill", "point": [1.2, 1.2], "label": 2})
+    assert history.labels[:2, :2].tolist() == [[1, 0], [0, 2]]
 
 
 HOSTILE = [
@@ -159,11 +159,11 @@ HOSTILE = [
 
 @pytest.mark.parametrize("stroke", HOSTILE, ids=lambda s: str(s)[:50])
 def test_a_malformed_stroke_changes_nothing(stroke):
-    drawing = empty()
-    drawing.draw({"op": "brush", "points": [[5, 5]], "radius": 2, "label": 1})
-    before = drawing.maps.copy()
+    history = empty()
+    history.draw({"op": "brush", "points": [[5, 5]], "radius": 2, "label": 1})
+    before = history.maps.copy()
     with pytest.raises(BdganError):
-        drawing.draw(stroke)
+        history.draw(stroke)
     with pytest.raises(BdganError):
-        list(regions(stroke, drawing.labels, drawing.instances, LABELS))
-    assert np.array_equal(drawing.maps, before) and drawing.undo() and not drawing.undo()
+        list(regions(stroke, history.labels, history.instances, LABELS))
+    assert np.array_equal(history.maps, before) and history.undo() and not history.undo()

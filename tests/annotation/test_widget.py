@@ -23,7 +23,7 @@ def tell(widget, n, **command):
 def test_it_shows_the_session(widget, session):
     tell(widget, 1, **polygon())
     labels, instances = np.frombuffer(zlib.decompress(widget.maps), np.uint8).reshape(2, SIDE, SIDE)
-    assert np.array_equal(labels, session.work.drawing.labels) and instances.max() == 1
+    assert np.array_equal(labels, session.state.history.labels) and instances.max() == 1
     assert np.array_equal(decode_png(widget.picture), picture(session.item))
     state = widget.state
     assert state["acks"] == {"v": 1} and state["saved"] and state["undo"] and not state["redo"]
@@ -50,7 +50,7 @@ def test_a_mistake_is_a_message_and_the_next_command_takes_it_away(widget):
 )
 def test_what_is_no_command_changes_nothing(widget, session, content):
     widget._take(widget, content, [])
-    assert widget.state["message"] and not session.work.drawing.maps.any()
+    assert widget.state["message"] and not session.state.history.maps.any()
 
 
 def test_what_the_disk_refuses_is_shown(widget, session, monkeypatch):

@@ -30,7 +30,7 @@ from bdgan_lib.profiles import load_profile  # noqa: E402
 CLASSES = ["mug", "robin"]
 BY_HAND = 4  # samples before the model helps
 CELL = f"""
-from bdgan_lib.annotation.candidates import pictures
+from bdgan_lib.annotation.candidates import image_source
 from bdgan_lib.annotation.proposals import Proposer
 from bdgan_lib.annotation.session import Session
 from bdgan_lib.annotation.widget import Annotator
@@ -41,7 +41,7 @@ profile = load_profile("pocket")
 generator = profile.generator()
 items = profile.candidates(generator, classes={CLASSES})
 session = Session(
-    AnnotationStore("labels"), items, pictures(generator), "recorded robot", Proposer(generator, items)
+    AnnotationStore("labels"), items, image_source(generator), "recorded robot", Proposer(generator, items)
 )
 Annotator(session)
 """
@@ -57,11 +57,11 @@ def main() -> None:
         metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
     )
     with tempfile.TemporaryDirectory() as folder:
-        root, work = Path(folder) / "root", Path(folder) / "work"
+        root, profile_folder = Path(folder) / "root", Path(folder) / "work"
         root.mkdir()
-        work.mkdir()
+        profile_folder.mkdir()
         nbformat.write(notebook, root / "record.ipynb")
-        with jupyter_lab(root, work) as address, browser(work) as page:
+        with jupyter_lab(root, profile_folder) as address, browser(profile_folder) as page:
             run_all(page, address, "record.ipynb")
             hand = Hand(page, profile.image_size)
             for k, item in enumerate(items):

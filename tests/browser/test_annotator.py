@@ -57,8 +57,8 @@ def test_a_hand_draws_and_nothing_is_lost(page_of):
     page, opened, root = page_of
     hand, store = opened("02_annotation.ipynb", cells_of_notebook_02()), AnnotationStore(root / "run/labels")
     first = hand.id()
-    wanted = np.zeros((SIDE, SIDE), np.uint8)
-    wanted[12:40, 16:48] = 1
+    drawn = np.zeros((SIDE, SIDE), np.uint8)
+    drawn[12:40, 16:48] = 1
 
     def on_disk(id: str) -> np.ndarray:
         return store.load(id).mask
@@ -68,7 +68,7 @@ def test_a_hand_draws_and_nothing_is_lost(page_of):
     hand.click([48, 40], [16, 40])
     hand.key("Enter")
     hand.done()
-    assert np.array_equal(on_disk(first), wanted)
+    assert np.array_equal(on_disk(first), drawn)
 
     hand.key("e")
     hand.drag([20, 20], [30, 20])
@@ -77,10 +77,10 @@ def test_a_hand_draws_and_nothing_is_lost(page_of):
     y, x = np.mgrid[:SIDE, :SIDE] + 0.5
     distance = np.hypot(x - np.clip(x, 20, 30), y - 20)
     sure = abs(distance - 4) > 0.3  # the brush has a radius of 4
-    assert np.array_equal(erased[sure], np.where(distance < 4, 0, wanted)[sure]) and (erased != wanted).any()
+    assert np.array_equal(erased[sure], np.where(distance < 4, 0, drawn)[sure]) and (erased != drawn).any()
     hand.key("z")
     hand.done()
-    assert np.array_equal(on_disk(first), wanted)
+    assert np.array_equal(on_disk(first), drawn)
 
     hand.key(".")
     hand.done()
@@ -124,8 +124,8 @@ def test_a_hand_draws_and_nothing_is_lost(page_of):
     assert np.array_equal(np.array(hand.labels_on_screen()), before > 0)
     hand.key(",")
     hand.done()
-    assert hand.id() == first and np.array_equal(np.array(hand.labels_on_screen()), wanted > 0)
-    assert np.array_equal(on_disk(first), wanted)
+    assert hand.id() == first and np.array_equal(np.array(hand.labels_on_screen()), drawn > 0)
+    assert np.array_equal(on_disk(first), drawn)
     hand.root.focus()
     hand.key("z")  # what was drawn before the kernel died can still be undone
     hand.done()
@@ -144,7 +144,7 @@ import numpy as np
 from bdgan_lib.annotation.session import Session
 from bdgan_lib.annotation.widget import Annotator
 from bdgan_lib.datasets.annotation_store import Annotation, AnnotationStore
-from bdgan_lib.core.types import Sampling
+from bdgan_lib.core.sampling import Sampling
 
 attack = "<img src=x onerror=window.hacked=1>"
 items = [

@@ -68,7 +68,7 @@ def test_the_tasks_are_listed(bdgan, capsys, profile, names):
         (("score", "--task", "Dodo", "--predictions", "p"), "no task 'Dodo' in profile pocket; it has Bird"),
         (("score", "--task", "Fish", "--predictions", "nowhere"), "nowhere is no folder"),
         (("score", "--task", "Fish", "--predictions", "p"), "9 missing: 'angelfish_30240004.png', "),
-        (("score", "--task", "Fish", "--predictions", "p", "--date", "today"), "wanted YYYY-MM-DD"),
+        (("score", "--task", "Fish", "--predictions", "p", "--date", "today"), "expected a date YYYY-MM-DD"),
         (("score", "--task", "Fish", "--predictions", "p", "--labels", "nowhere"), "nowhere is no folder"),
         (("score", "--task", "Dog", "--predictions", "p", "--profile", "imagenet-256"), "never published"),
         (("images", "--task", "Fish", "--split", "dodo"), "no split 'dodo'"),

@@ -182,7 +182,7 @@ def test_labels_go_to_another_tool_and_come_back(folder, monkeypatch, capsys, fo
     sheet = decode_png((folder / "out/images/robin_00000000.png").read_bytes())
     assert sheet.shape == (32, 32, 3) and sheet.std() > 0
     assert bdgan(monkeypatch, "import-labels", "out", "--from", format, "--out", "store") == 0
-    assert capsys.readouterr().out == "store: 2 annotations came in\n"
+    assert capsys.readouterr().out == "store: 2 annotations imported\n"
     for path in assets.glob("*.*"):
         assert (folder / "store" / path.name).read_bytes() == path.read_bytes()
     samples = json.loads((folder / "out/samples.json").read_text())

@@ -49,5 +49,5 @@ def test_larger_pocket_backbones_hold_the_smaller_ones_stages_and_cost_more():
 
 
 def test_a_backbone_there_is_not_is_named():
-    with pytest.raises(BdganError, match=r"'resnet49'.*resnet50"):
+    with pytest.raises(BdganError, match=r"resnet50.*'resnet49'"):
         build_backbone("resnet49")

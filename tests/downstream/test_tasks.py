@@ -68,7 +68,7 @@ def test_every_class_mask_value_becomes_its_class_s_label(task):
     assert set(found[0].tolist()) - {UNLABELLED} == {mask_value(n) for n in range(task.count)}
     assert task.holds(np.arange(len(task.of_class))).tolist() == [label > 0 for label in task.of_class]
     for strange in (-1, mask_value(len(task.of_class)) + 1, 10**9):
-        with pytest.raises(BdganError, match=f"value {strange} came"):
+        with pytest.raises(BdganError, match=f"value {strange} is unknown"):
             task.masks(np.array([0, strange]))
 
 
@@ -95,8 +95,8 @@ def test_class_masks_of_any_class_go_through_a_task_and_back(class_ids):
 
 @pytest.mark.parametrize(
     ("groups", "told"),
-    [({"a": [0], "b": [0]}, "class 0 came"), ({"a": [3]}, "class 3 came"), ({"a": [0], "b": []}, "each of"),
-     ({"background": [1]}, "each once"), ({}, "labels"), ({"a": [-1]}, "class -1")],
+    [({"a": [0], "b": [0]}, "each once, got 0 in b"), ({"a": [3]}, "each once, got 3 in a"), ({"a": [0], "b": []}, "each of"),
+     ({"background": [1]}, "each once"), ({}, "labels"), ({"a": [-1]}, "got -1 in a")],
 )  # fmt: skip
 def test_a_task_that_makes_no_sense_is_refused(groups, told):
     with pytest.raises(BdganError, match=told):

@@ -174,7 +174,7 @@ def test_labels_a_head_and_a_data_set_come_of_it(tmp_path):
     assert losses[-1] < losses[0]
     models = Models(generator, head)
     filters = calibrate_filters(models, (0, 1), sampling, keep_confident=1, samples=20, batch_size=10)
-    spec = SynthesisSpec(generator.sha256, head.sha256, (0, 1), 10, sampling, batch_size=4, filters=filters)
+    spec = SynthesisSpec.for_models(models, (0, 1), 10, sampling, filters, batch_size=4)
     made = synthesize(spec, models, tmp_path / "set", progress=False)
     assert 0 < len(made) <= 20 and validate(tmp_path / "set", progress=False) == []
     sample, told = next(iter(made))

@@ -51,10 +51,9 @@ def test_synthetic_labels_are_the_head_s_own_answer_on_that_very_image(biggan, t
     head, _ = train_head(
         generator, annotations(generator, AnnotationStore(tmp_path / "a")), QUICK, SMALL, progress=None
     )
-    spec = SynthesisSpec(generator.sha256, head.sha256, (0, 2), 3, Sampling(), batch_size=4, shard_size=4)
-    images, masks, class_ids = synthesize(
-        spec, Models(generator, head), tmp_path / "data", progress=False
-    ).arrays()
+    models = Models(generator, head)
+    spec = SynthesisSpec.for_models(models, (0, 2), 3, Sampling(), batch_size=4, shard_size=4)
+    images, masks, class_ids = synthesize(spec, models, tmp_path / "data", progress=False).arrays()
     assert len(images) == len(masks) == 6
     for first in (0, 4):
         seeds = torch.arange(first, first + 4)

@@ -129,8 +129,8 @@ def test_boxes_alone_are_scored_where_nobody_outlined():
 
 
 @pytest.mark.parametrize(("truth", "guess", "why"), [
-    (wanted(BOXES, [0, 2]), found([], [], []), "class 2 came; wanted 0 to 1"),
-    (TRUTH, found(BOXES, [0, -1], [1, 1]), "class -1 came"),
+    (wanted(BOXES, [0, 2]), found([], [], []), "expected class 0 to 1, got 2"),
+    (TRUTH, found(BOXES, [0, -1], [1, 1]), "expected class 0 to 1, got -1"),
     (TRUTH, found(BOXES, [0, 1], [1]), "2 boxes and 1 scores"),
     (TRUTH, Detections(TRUTH.boxes, TRUTH.class_ids, np.float32([1, 1])), "image 1 has no masks"),
 ])  # fmt: skip

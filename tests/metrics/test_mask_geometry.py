@@ -83,5 +83,5 @@ def test_nothing_and_what_is_not_labelled():
     assert np.isnan([found[name] for name in ("MB", "PL", "SC")]).all()
     assert np.isnan(centres(masks)).all() and not boxes(masks).any()
     assert all(len(values) == 0 for values in mask_statistics(masks[:0]).values())
-    with pytest.raises(BdganError, match=r"float64 \[2, 2\]; wanted labels \[N, H, W\]"):
+    with pytest.raises(BdganError, match=r"expected masks of labels \[N, H, W\], got float64 \[2, 2\]"):
         mask_statistics(np.zeros((2, 2)))

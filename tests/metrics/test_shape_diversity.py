@@ -88,5 +88,5 @@ def test_mean_shapes_tell_two_kinds_apart():
     assert sizes.tolist() == [5, 3]
     assert np.array_equal(means > 0.5, aligned(np.stack([tall, wide])))
     assert set(np.unique(means)) == {0, 1}
-    with pytest.raises(BdganError, match="1 shapes came for 2 clusters"):
+    with pytest.raises(BdganError, match="expected 2 shapes or more, one for each cluster, got 1"):
         mean_shapes(tall[None], 2)

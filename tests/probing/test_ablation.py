@@ -70,7 +70,7 @@ def test_what_is_not_there_is_named(generator, vqgan):
     ):
         pass
     with (
-        pytest.raises(BdganError, match=r"\[0, 999\] came; block1 has 0 to"),
+        pytest.raises(BdganError, match=r"expected units 0 to \d+ of block1, got \[0, 999\]"),
         ablated(generator, "block1", [0, 999]),
     ):
         pass

@@ -68,5 +68,5 @@ def test_only_other_images_with_the_label_answer_and_no_unlabelled_pixel_does():
     assert found == [1] and chance == pytest.approx((1 / 16 + 1 / 15) / 2)
     with pytest.raises(BdganError, match="3 images and 2 masks"):
         correspondence(vectors, masks[:2], [1])
-    with pytest.raises(BdganError, match="label 2 is in 0 images"):
+    with pytest.raises(BdganError, match="two or more images with label 2, got 0"):
         correspondence(vectors, masks, [2])

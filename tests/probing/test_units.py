@@ -97,7 +97,7 @@ def test_what_has_no_name_or_no_pixel_is_refused(masks):
         unit_label_iou(features(), masks, (1, 7))
     with pytest.raises(BdganError, match="5 images and 6 masks"):
         unit_label_iou(features()[:5], masks, (1, 2))
-    with pytest.raises(BdganError, match=r"shares \[1.5\] came"):
+    with pytest.raises(BdganError, match=r"expected shares .* got \[1.5\]"):
         unit_label_iou(features(), masks, (1,), share=1.5)
     with pytest.raises(BdganError, match="no labelled pixel"):
         thresholds(features(), np.full_like(masks, 255), [0.1])

@@ -56,10 +56,10 @@ def tree_hash(folder: Path) -> str:
 
 
 def main(root: Path, kills: int, seed: int) -> dict[str, int]:
-    noise, told = random.Random(seed), {"kills": 0, "whole": 0, "different": 0, "invalid": 0}
-    wanted = tree_hash(synthesize(SPEC, MODELS, root / "never stopped", progress=False).folder)
-    while told["kills"] < kills:
-        folder = root / f"set{told['whole']}"
+    noise, counts = random.Random(seed), {"kills": 0, "whole": 0, "different": 0, "invalid": 0}
+    expected = tree_hash(synthesize(SPEC, MODELS, root / "never stopped", progress=False).folder)
+    while counts["kills"] < kills:
+        folder = root / f"set{counts['whole']}"
         child = os.fork()
         if not child:
             synthesize(SPEC, MODELS, folder, progress=False)
@@ -67,13 +67,13 @@ def main(root: Path, kills: int, seed: int) -> dict[str, int]:
         time.sleep(noise.uniform(0, 0.06))
         os.kill(child, signal.SIGKILL)
         if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL:
-            told["kills"] += 1
+            counts["kills"] += 1
         if (folder / "manifest.json").exists():
             synthesize(SPEC, MODELS, folder, progress=False)  # the card may be missing still
-            told["whole"] += 1
-            told["different"] += tree_hash(folder) != wanted
-            told["invalid"] += bool(validate(folder, progress=False))
-    return told
+            counts["whole"] += 1
+            counts["different"] += tree_hash(folder) != expected
+            counts["invalid"] += bool(validate(folder, progress=False))
+    return counts
 
 
 if __name__ == "__main__":

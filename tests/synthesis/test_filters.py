@@ -23,17 +23,17 @@ from bdgan_lib.synthesis.spec import Filters, SynthesisSpec
 from .test_job import SPEC, TinyGenerator, TinyHead
 
 
-class TinyJudge:
+class TinyScorer:
     sha256 = "j"
 
     def __call__(self, images, class_ids):
         return (images.mean((1, 2, 3)) / 255).astype(np.float32)
 
 
-MODELS = Models(TinyGenerator(), TinyHead(), TinyJudge())
+MODELS = Models(TinyGenerator(), TinyHead(), TinyScorer())
 
 
-def found(**changes) -> ScoredBatch:
+def scored(**changes) -> ScoredBatch:
     plain = ScoredBatch(
         np.zeros((4, 8, 8, 3), np.uint8), np.zeros((4, 8, 8), np.uint8),
         np.array([0.9, 0.1, 0.9, 0.9], np.float32), np.array([0.1, 0.9, 0.9, 0.1], np.float32),
@@ -44,15 +44,15 @@ def found(**changes) -> ScoredBatch:
 
 def test_the_first_filter_that_fails_is_the_reason():
     strict = Filters(min_confidence=0.5, max_divergence=0.5, whole_masks=False)
-    assert drop_reasons(found(), strict) == ["", "confidence", "divergence", "empty"]
-    assert drop_reasons(found(area=np.ones(4)), strict) == ["full", "confidence", "divergence", "full"]
-    assert drop_reasons(found(), Filters()) == [""] * 4
-    assert drop_reasons(found(), Filters(max_divergence=0.5)) == ["", "divergence", "divergence", ""]
+    assert drop_reasons(scored(), strict) == ["", "confidence", "divergence", "empty"]
+    assert drop_reasons(scored(area=np.ones(4)), strict) == ["full", "confidence", "divergence", "full"]
+    assert drop_reasons(scored(), Filters()) == [""] * 4
+    assert drop_reasons(scored(), Filters(max_divergence=0.5)) == ["", "divergence", "divergence", ""]
 
 
 def test_a_class_is_held_to_its_own_threshold():
     apart = Filters(max_divergence={0: 0.05, 1: 0.95})
-    assert drop_reasons(found(), apart) == ["divergence", "", "divergence", ""]
+    assert drop_reasons(scored(), apart) == ["divergence", "", "divergence", ""]
     again = Filters(**json.loads(json.dumps(asdict(apart))))
     assert again == apart, "JSON's keys are strings"
     with pytest.raises(BdganError, match="max_divergence has no threshold for class 2"):
@@ -63,11 +63,11 @@ def test_a_class_is_held_to_its_own_threshold():
 
 def test_each_class_loses_its_share_and_no_more():
     class Partial(TinyHead):
-        """Disputes every image of class 2 more than any of class 0."""
+        """Has a higher divergence on every image of class 2 than on any of class 0."""
 
         def predict_with_uncertainty(self, sample):
-            masks, doubt = super().predict_with_uncertainty(sample)
-            return masks, doubt + (sample.class_ids == 2).numpy()
+            masks, divergence = super().predict_with_uncertainty(sample)
+            return masks, divergence + (sample.class_ids == 2).numpy()
 
     models = MODELS._replace(head=Partial())
     few, many = (calibrate_filters(models, (0, 2), SPEC.sampling, 1.0, 0.9, samples=n) for n in (50, 2_000))
@@ -82,7 +82,7 @@ def test_each_class_loses_its_share_and_no_more():
 
 def test_a_threshold_without_a_classifier_is_refused():
     with pytest.raises(BdganError, match="without a classifier"):
-        drop_reasons(found(confidence=None), Filters(min_confidence=0.5))
+        drop_reasons(scored(confidence=None), Filters(min_confidence=0.5))
     with pytest.raises(BdganError, match="without a classifier"):
         calibrate_filters(MODELS._replace(scorer=None), (0,), Sampling())
     with pytest.raises(BdganError, match="keep_agreed is 0"):
@@ -100,9 +100,9 @@ def test_thresholds_keep_the_shares_that_were_asked_for():
 
 
 def why_of(spec: SynthesisSpec, models: Models = MODELS) -> list[str]:
-    from bdgan_lib.synthesis.job import _batches
+    from bdgan_lib.synthesis.shard import scored_batches
 
-    batches = (b for k in range(spec.num_shards) for _, b in _batches(spec, k, models))
+    batches = (b for k in range(spec.num_shards) for _, b in scored_batches(spec, k, models))
     return [why for batch in batches for why in drop_reasons(batch, spec.filters)]
 
 
@@ -113,16 +113,16 @@ def test_every_sample_is_kept_or_listed_with_its_reason(tmp_path):
     dropped = [
         json.loads(line) for path in sorted(data.folder.glob("*.dropped.jsonl")) for line in path.open()
     ]
-    kept = [told for _, told in data]
+    kept = [record for _, record in data]
     assert 0 < len(kept) < 120 and len(kept) + len(dropped) == 120
     assert {r["seed"] for r in kept} | {r["seed"] for r in dropped} == set(range(1_000_000, 1_000_120))
     for record in dropped:
-        sure, doubt = (
+        confident, agreed = (
             record["confidence"] >= filters.min_confidence[record["class_id"]],
             record["divergence"] <= filters.max_divergence[record["class_id"]],
         )
         assert record["dropped"] in (
-            "confidence" if not sure else "divergence" if not doubt else "empty",
+            "confidence" if not confident else "divergence" if not agreed else "empty",
             "full",
         )
     assert all(r["confidence"] >= filters.min_confidence[r["class_id"]] - 1e-6 for r in kept)
@@ -157,8 +157,19 @@ def test_a_dropped_list_that_changed_is_made_again(tmp_path):
     assert path.read_bytes() == before
 
 
-def test_another_judge_is_refused(tmp_path):
+def test_a_specification_takes_what_it_can_from_its_models():
+    generator, strict = TinyGenerator(), Filters(min_confidence=0.5)
+    generator.device = "cuda:1"
+    models = MODELS._replace(generator=generator)
+    for filters, scorer_sha256 in ((Filters(), ""), (strict, "j")):
+        expected = replace(SPEC, filters=filters, scorer_sha256=scorer_sha256)
+        settings = {"batch_size": 4, "shard_size": 6}
+        assert SynthesisSpec.for_models(MODELS, (0, 2), 7, SPEC.sampling, filters, **settings) == expected
+        assert SynthesisSpec.for_models(models, (0, 2), 7, SPEC.sampling, filters).device == "cuda"
+
+
+def test_another_class_scorer_is_refused(tmp_path):
     spec = replace(SPEC, filters=Filters(min_confidence=0.1), scorer_sha256="other")
-    with pytest.raises(BdganError, match="the class scorer has sha256 j, the specification wants other"):
+    with pytest.raises(BdganError, match=r"the class scorer is not .* expected sha256 other, got j"):
         synthesize(spec, MODELS, tmp_path / "new", progress=False)
     assert torch.get_num_threads() > 0 and not (tmp_path / "new").exists()

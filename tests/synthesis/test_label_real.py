@@ -46,11 +46,13 @@ def test_the_centre_square_is_kept(height, width):
 
 def test_bad_input_is_named(vqgan, head):
     for said, call in {
-        "wanted uint8": lambda: center_square(np.zeros((4, 4)), 32),
-        "1 images and 2 classes": lambda: label_images(
+        "expected an image as uint8": lambda: center_square(np.zeros((4, 4)), 32),
+        "a class for each, got 1 and 2": lambda: label_images(
             vqgan, head, np.zeros((1, 32, 32, 3), np.uint8), [0, 1]
         ),
-        "wanted 1 or more": lambda: label_images(vqgan, head, np.zeros((0, 32, 32, 3), np.uint8), []),
+        "expected 1 or more images": lambda: label_images(
+            vqgan, head, np.zeros((0, 32, 32, 3), np.uint8), []
+        ),
         "images came as": lambda: label_images(vqgan, head, np.zeros((1, 16, 16, 3), np.uint8), [0]),
         "class ids": lambda: label_images(vqgan, head, np.zeros((1, 32, 32, 3), np.uint8), [3]),
         "not a readable picture": lambda: decode_image(b"GIF89a and so on"),

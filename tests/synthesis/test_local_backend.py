@@ -22,7 +22,8 @@ from bdgan_lib.generators.biggan_deep import BigGANDeep
 from bdgan_lib.heads.base import Architecture, HeadConfig
 from bdgan_lib.heads.label_head import build_head
 from bdgan_lib.synthesis.filters import Models, calibrate_filters
-from bdgan_lib.synthesis.job import make_shard, synthesize
+from bdgan_lib.synthesis.job import synthesize
+from bdgan_lib.synthesis.shard import make_shard
 from bdgan_lib.synthesis.spec import Filters, SynthesisSpec
 
 
@@ -45,9 +46,7 @@ def models(biggan) -> Models:
 @pytest.fixture
 def spec(models) -> SynthesisSpec:
     filters = calibrate_filters(models, (0, 5), Sampling(), 1, 0.8, samples=40, batch_size=4)
-    return SynthesisSpec(
-        models.generator.sha256, models.head.sha256, (0, 5), 12, Sampling(), 4, 5, filters=filters
-    )
+    return SynthesisSpec.for_models(models, (0, 5), 12, Sampling(), filters, batch_size=4, shard_size=5)
 
 
 def test_the_number_of_workers_changes_no_byte(models, spec, tmp_path):
@@ -56,7 +55,7 @@ def test_the_number_of_workers_changes_no_byte(models, spec, tmp_path):
 
 
 def test_neither_does_any_order_of_stops(models, spec, tmp_path):
-    wanted = tree_hash(synthesize(spec, models, tmp_path / "whole", progress=False).folder)
+    expected = tree_hash(synthesize(spec, models, tmp_path / "whole", progress=False).folder)
     for schedule in range(20):
         folder, noise = tmp_path / f"stopped{schedule}", random.Random(schedule)
         while True:
@@ -73,7 +72,7 @@ def test_neither_does_any_order_of_stops(models, spec, tmp_path):
                 pass
             if noise.random() < 0.5:
                 break
-        assert tree_hash(synthesize(spec, models, folder, progress=False).folder) == wanted
+        assert tree_hash(synthesize(spec, models, folder, progress=False).folder) == expected
 
 
 def test_an_object_store_gets_the_same_bytes_and_a_run_goes_on_there(models, spec, tmp_path):
@@ -114,6 +113,6 @@ def test_a_run_that_is_killed_goes_on_to_the_same_bytes(tmp_path):
     done = subprocess.run(
         command, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True
     )
-    told = json.loads(done.stdout)
-    assert told["kills"] == int(kills) and told["whole"] > 0
-    assert told["different"] == told["invalid"] == 0
+    counts = json.loads(done.stdout)
+    assert counts["kills"] == int(kills) and counts["whole"] > 0
+    assert counts["different"] == counts["invalid"] == 0

@@ -75,5 +75,5 @@ def test_a_network_trains_on_it_as_on_stored_images(vqgan):
 
 @pytest.mark.parametrize("settings", [{"batch_size": 0}, {"ahead": 0}, {"first_seed": -1}])
 def test_settings_out_of_range_are_refused(vqgan, settings):
-    with pytest.raises(BdganError, match="wanted 1 or more"):
+    with pytest.raises(BdganError, match="expected 1 or more"):
         stream(vqgan, **settings)

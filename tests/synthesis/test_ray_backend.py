@@ -27,17 +27,17 @@ def test_a_cluster_in_a_process_of_its_own():
         command, env={**os.environ, "BDGAN_RAY": "1"}, start_new_session=True, stdout=subprocess.PIPE
     )
     try:
-        told, _ = run.communicate(timeout=300)
+        output, _ = run.communicate(timeout=300)
     except subprocess.TimeoutExpired:
         os.killpg(run.pid, signal.SIGKILL)
         raise
-    assert run.returncode == 0, told.decode()
+    assert run.returncode == 0, output.decode()
 
 
 @pytest.mark.skipif(not os.environ.get("BDGAN_RAY"), reason="the test above runs it")
 def test_a_cluster_that_loses_a_worker_makes_the_same_bytes(models, spec, tmp_path):  # noqa: F811
     ray = pytest.importorskip("ray")
-    wanted = tree_hash(synthesize(spec, models, tmp_path / "here", progress=False).folder)
+    expected = tree_hash(synthesize(spec, models, tmp_path / "here", progress=False).folder)
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     killed: list[int] = []
 
@@ -46,7 +46,7 @@ def test_a_cluster_that_loses_a_worker_makes_the_same_bytes(models, spec, tmp_pa
 
         while not killed:
             for process in psutil.process_iter(["name"]):
-                if process.info["name"].startswith("ray::_make"):
+                if process.info["name"].startswith("ray::make_shard"):
                     os.kill(process.pid, signal.SIGKILL)
                     killed.append(process.pid)
                     return
@@ -58,4 +58,4 @@ def test_a_cluster_that_loses_a_worker_makes_the_same_bytes(models, spec, tmp_pa
         found = synthesize_on_ray(spec, models, tmp_path / "ray", workers=2, progress=False)
     finally:
         ray.shutdown()
-    assert killed and tree_hash(found.folder) == wanted
+    assert killed and tree_hash(found.folder) == expected

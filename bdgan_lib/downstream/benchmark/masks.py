@@ -37,7 +37,7 @@ class Findings:
                 f"{len(names)} {kind}: {', '.join(names[:_SHOWN])}{', ...' * (len(names) > _SHOWN)}"
                 for kind, names in self._names.items()
             )
-            raise BdganError(f"{folder}: {'; '.join(kinds)}. Wanted {expected}")
+            raise BdganError(f"{folder}: {'; '.join(kinds)}. Expected {expected}")
 
 
 def wanted_files(task: Task) -> str:
@@ -103,7 +103,7 @@ def _mask(path: Path, task: Task, size: tuple[int, int] | None, truth: bool) -> 
         kind = _COLOURS.get(colour, "unknown colours")
         raise _Refused(f"not {_bits(task)}-bit grey", f"{bits}-bit {kind}")
     if size and (height, width) != size:
-        raise _Refused("of another size", f"{width} x {height} pixels, wanted {size[1]} x {size[0]}")
+        raise _Refused("of another size", f"expected {size[1]} x {size[0]} pixels, got {width} x {height}")
     if width * height > MOST_PIXELS:
         raise _Refused("too large", f"{width} x {height} pixels")
     try:

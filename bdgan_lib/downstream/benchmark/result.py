@@ -52,11 +52,13 @@ class Result:
         for label in _sequence(self.labels, "labels", 2, 65_535):
             checked_label(label)
         if self.labels[0] != BACKGROUND or len(set(self.labels)) < len(self.labels):
-            raise BdganError(f"labels {self.labels!r:.100} came; wanted {BACKGROUND!r} first and each once")
+            raise BdganError(
+                f"expected labels with {BACKGROUND!r} first and each once, got {self.labels!r:.100}"
+            )
         count = len(self.labels)
         counts = [_sequence(getattr(self, k), k, count, count) for k in ("both", "predicted", "target")]
         if not all(type(n) is int and 0 <= n <= _MOST_PIXELS for row in counts for n in row):
-            raise BdganError("pixel counts came that are no whole numbers from 0; was the file edited?")
+            raise BdganError("expected pixel counts that are whole numbers from 0; was the file edited?")
         if (
             any(b > min(p, w) for b, p, w in zip(*counts))
             or sum(self.predicted) != sum(self.target)
@@ -65,19 +67,21 @@ class Result:
             raise BdganError("the pixel counts contradict each other; was the file edited?")
         low_high = _sequence(self.interval, "interval", 2, 2)
         if not (all(type(x) is float for x in low_high) and 0 <= low_high[0] <= low_high[1] <= 1):
-            raise BdganError(f"interval {self.interval!r:.60} came; wanted two numbers from 0 to 1, in order")
+            raise BdganError(
+                f"expected an interval of two numbers from 0 to 1, in order, got {self.interval!r:.60}"
+            )
         if type(self.images) is not int or not 1 <= self.images <= _MOST_PIXELS:
-            raise BdganError(f"images {self.images!r:.40} came; wanted 1 or more")
+            raise BdganError(f"expected 1 or more images, got {self.images!r:.40}")
         for ids in (self.best, self.worst):
             for id in _sequence(ids, "best and worst", 1, min(SHOWN, self.images)):
                 if not isinstance(id, str):
-                    raise BdganError(f"image id {id!r:.40} came; wanted a text")
+                    raise BdganError(f"expected a text as image id, got {id!r:.40}")
                 checked_id(id)
             if len(set(ids)) < len(ids):
-                raise BdganError(f"best or worst {ids!r:.100} came; wanted each image once")
+                raise BdganError(f"expected each image once among the best or worst, got {ids!r:.100}")
         for digest in (self.predictions_sha256, self.labels_sha256):
             if not (isinstance(digest, str) and re.fullmatch("[0-9a-f]{64}", digest)):
-                raise BdganError(f"sha256 {digest!r:.80} came; wanted 64 of 0-9 a-f")
+                raise BdganError(f"expected a sha256 of 64 characters 0-9 a-f, got {digest!r:.80}")
         checked_date(self.date)
 
     @property
@@ -143,14 +147,14 @@ def checked_date(text: object) -> str:
             return date.fromisoformat(text).isoformat()
     except ValueError:
         pass
-    raise BdganError(f"date {text!r:.40} came; wanted YYYY-MM-DD")
+    raise BdganError(f"expected a date YYYY-MM-DD, got {text!r:.40}")
 
 
 def _sequence(value: object, what: str, least: int, most: int) -> tuple[Any, ...]:
     if not isinstance(value, tuple) or not least <= len(value) <= most:
         length = len(value) if isinstance(value, tuple) else type(value).__name__
         expected = f"{least}" if least == most else f"{least} to {most}"
-        raise BdganError(f"{what} came with {length} entries; wanted {expected}")
+        raise BdganError(f"{what}: expected {expected} entries, got {length}")
     return value
 
 

@@ -30,7 +30,7 @@ _COLUMNS = (("Name", "text"), ("mIoU", "number"), ("95% interval", "number"), ("
 def write_site(results: Sequence[Result], out: Path, galleries: Mapping[int, Gallery] | None = None) -> Path:
     """Write `index.html` into the folder `out`; galleries by the result's index. Returns the page's path."""
     if not results:
-        raise BdganError("no results came; give one or more files of `bdgan benchmark score`")
+        raise BdganError("no results to show; give one or more files of `bdgan benchmark score`")
     text = page(results, galleries or {})
     out.mkdir(parents=True, exist_ok=True)
     write_atomic(out / "index.html", text.encode())

@@ -64,7 +64,7 @@ class InFolder:
         self._files, _ = listed(folder, findings)
         findings.refuse(folder, wanted_files(task))
         if not self._files:
-            raise BdganError(f"{folder} holds no labels; wanted {wanted_files(task)}")
+            raise BdganError(f"{folder} holds no labels; expected {wanted_files(task)}")
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -83,7 +83,7 @@ class InFolder:
         if self.images is None:
             return None
         if not (paths := sorted(self.images.glob(f"{id}.*"))):
-            raise BdganError(f"{self.images} has no image {id}; wanted one for each label")
+            raise BdganError(f"{self.images} has no image {id}; expected one for each label")
         return decode_image(paths[0].read_bytes())
 
 

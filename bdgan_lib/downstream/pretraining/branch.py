@@ -41,14 +41,14 @@ class Branch:
         images, masks = self.training_set.images, self.training_set.masks
         if images.shape[:3] != masks.shape or not len(images):
             raise BdganError(
-                f"images {list(images.shape)} and masks {list(masks.shape)} came; wanted a mask for each"
+                f"expected a mask for each image, got images {list(images.shape)} and masks {list(masks.shape)}"
             )
         if not 0 <= self.config.weight < np.inf:
-            raise BdganError(f"weight {self.config.weight} came; wanted a finite number, 0 or more")
+            raise BdganError(f"expected a finite weight from 0, got {self.config.weight}")
         strange = masks[(masks >= self.config.num_labels) & (masks != UNLABELLED)]
         if strange.size:
             raise BdganError(
-                f"label {strange[0]} came; wanted 0 to {self.config.num_labels - 1} or {UNLABELLED}"
+                f"expected labels 0 to {self.config.num_labels - 1} or {UNLABELLED}, got {strange[0]}"
             )
 
 

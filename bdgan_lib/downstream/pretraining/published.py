@@ -119,7 +119,7 @@ def backbone_state(
     actual = architecture({key[start:]: x for key, x in renamed.items() if key.startswith(layout.prefix)})
     if actual != backbone:
         raise BdganError(
-            f"{name} holds {actual}; wanted {backbone}: give the file of that, or name the other"
+            f"{name}: expected {backbone}, got {actual}; give another file, or name the other backbone"
         )
     with torch.device("meta"):
         backbone_tensors = build_backbone(backbone).state_dict()
@@ -156,7 +156,7 @@ def architecture(state: State) -> str:
 def _layout(state: State, method: str, name: str) -> Layout:
     """The variant of a method's layout that a state dict has."""
     if method not in LAYOUTS:
-        raise BdganError(f"method {method!r} came; layouts are known of {', '.join(LAYOUTS)}")
+        raise BdganError(f"expected a method of {', '.join(LAYOUTS)}, got {method!r}")
     for layout in LAYOUTS[method]:
         if _lies_at(layout.prefix, state):
             return layout

@@ -48,7 +48,7 @@ def build_learner(method: str, config: PretrainConfig, num_classes: int = 0) -> 
     from bdgan_lib.downstream.pretraining import contrastive, dense, distillation  # they need lightly
 
     if method not in METHODS:
-        raise BdganError(f"method {method!r} came; wanted one of {', '.join(METHODS)}")
+        raise BdganError(f"expected a method of {', '.join(METHODS)}, got {method!r}")
     learners: dict[str, Callable[..., Learner]] = {
         "random": Learner,
         "supervised": lambda backbone: contrastive.Supervised(backbone, num_classes),
@@ -179,15 +179,17 @@ def _checked(
     """The class ids if the method reads them."""
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3 or len(images) < 8:
         raise BdganError(
-            f"images came as {images.dtype} {list(images.shape)}; wanted 8 or more, uint8 [N, H, W, 3]"
+            f"expected 8 or more images, uint8 [N, H, W, 3], got {images.dtype} {list(images.shape)}"
         )
     if config.steps < 1 or config.batch_size < 8:
-        raise BdganError(f"steps {config.steps}, batch_size {config.batch_size} came; wanted 1 and 8 or more")
+        raise BdganError(
+            f"expected steps from 1 and batch_size from 8, got {config.steps} and {config.batch_size}"
+        )
     if method not in ("supervised", "supcon"):
         return None
     if class_ids is None or class_ids.shape != (len(images),) or class_ids.min() < 0:
         actual = "none" if class_ids is None else f"{list(class_ids.shape)}, least {class_ids.min()}"
-        raise BdganError(f"{method} learns from class ids, but {actual} came; wanted one per image, from 0")
+        raise BdganError(f"{method} learns from class ids: expected one per image, from 0, got {actual}")
     return class_ids
 
 

@@ -35,7 +35,7 @@ def jsrt(root: Path, fold: int) -> Lazy[Segmented]:
     def read(key: str) -> Segmented:
         left, right, heart = (_mask(part / f"{key}.gif") for part in parts)
         if not left.shape == right.shape == heart.shape:
-            raise BdganError(f"its masks are {left.shape}, {right.shape} and {heart.shape}; wanted one size")
+            raise BdganError(f"expected masks of one size, got {left.shape}, {right.shape} and {heart.shape}")
         labels = np.where(left | right, LUNG, 0).astype(np.uint8)
         labels[heart] = HEART
         return segmented(_film(pictures / f"{key}.IMG"), labels, 3)
@@ -57,7 +57,7 @@ def montgomery(root: Path) -> Lazy[Segmented]:
     def read(key: str) -> Segmented:
         left, right = (_mask(part / f"{key}.png") for part in parts)
         if left.shape != right.shape:
-            raise BdganError(f"its masks are {left.shape} and {right.shape}; wanted one size")
+            raise BdganError(f"expected masks of one size, got {left.shape} and {right.shape}")
         return segmented(
             decode_image((pictures / f"{key}.png").read_bytes()), (left | right).astype(np.uint8), 2
         )
@@ -100,10 +100,10 @@ def _film(path: Path) -> NDArray[np.uint8]:
     words = path.read_bytes()
     if len(words) != 2 * _JSRT_SIDE**2:
         raise BdganError(
-            f"{path.name} holds {len(words)} bytes; wanted {2 * _JSRT_SIDE**2}: 2048 x 2048 words"
+            f"{path.name}: expected {2 * _JSRT_SIDE**2} bytes (2048 x 2048 words), got {len(words)}"
         )
     values = np.frombuffer(words, ">u2").reshape(_JSRT_SIDE, _JSRT_SIDE)
     if values.max() > 4095:
-        raise BdganError(f"{path.name} holds {values.max()}; wanted 12 bits, big-endian")
+        raise BdganError(f"{path.name} expected 12 bits, big-endian, got {values.max()}")
     halved = cv2.resize(values.astype(np.float32), None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
     return np.rint(255 - halved * np.float32(255 / 4095)).astype(np.uint8)[..., None].repeat(3, 2)

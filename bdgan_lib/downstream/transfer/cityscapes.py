@@ -27,7 +27,7 @@ def segmentation(root: Path, split: str) -> Lazy[Segmented]:
     """
     if split not in ("train", "val"):
         raise BdganError(
-            f"split {split!r} came; wanted 'train' or 'val' (the labels of 'test' are kept secret)"
+            f"expected split 'train' or 'val' (the labels of 'test' are kept secret), got {split!r}"
         )
     images = folder(Path(root), f"leftImg8bit/{split}", "Cityscapes' images (leftImg8bit_trainvaltest.zip)")
     masks = folder(Path(root), f"gtFine/{split}", "Cityscapes' labels (gtFine_trainvaltest.zip)")

@@ -86,7 +86,7 @@ def instances(notes: Path, pictures: Path) -> Instances:
 
 def _plain(name: str) -> str:
     if not name or "/" in name or "\\" in name or name in (".", ".."):
-        raise BdganError(f"file name {name[:100]!r} leads outside; wanted a plain one")
+        raise BdganError(f"file name {name[:100]!r} leads outside; expected a plain one")
     return name
 
 

@@ -66,7 +66,7 @@ def train_and_score(
     """
     if not (len(train_pictures) and len(test)):
         raise BdganError(
-            f"{len(train_pictures)} pictures to train on and {len(test)} to score came; wanted some of each"
+            f"expected pictures to train on and to score, got {len(train_pictures)} and {len(test)}"
         )
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
@@ -134,7 +134,7 @@ def _optimizer(network: nn.Module, config: DetectConfig) -> tuple[Optimizer, LRS
         adamw = AdamW(used, config.learning_rate, weight_decay=config.weight_decay)
         return adamw, OneCycleLR(adamw, config.learning_rate, config.steps, pct_start=0.15)
     if config.optimizer != "sgd":
-        raise BdganError(f"optimizer {config.optimizer!r} came; wanted 'adamw' or 'sgd'")
+        raise BdganError(f"expected optimizer 'adamw' or 'sgd', got {config.optimizer!r}")
     sgd = SGD(used, config.learning_rate, momentum=0.9, weight_decay=config.weight_decay)
     rate = lambda step: min(1, (step + 1) / _WARM_UP) * 0.1 ** sum(step >= m for m in config.milestones)
     return sgd, LambdaLR(sgd, rate)

@@ -56,7 +56,7 @@ def detector(backbone: Backbone, config: DetectorConfig) -> FasterRCNN:
     levels = sum(stride >= config.finest_stride for stride in backbone.strides)
     if len(config.anchors) not in (levels, levels + 1):
         raise BdganError(
-            f"{len(config.anchors)} anchors came for {levels} levels; wanted as many, or one more"
+            f"expected as many anchors as levels ({levels}), or one more, got {len(config.anchors)}"
         )
     kind = MaskRCNN if config.masks else FasterRCNN
     align = {

@@ -46,7 +46,7 @@ def folder(root: Path, name: str, what: str) -> Path:
     """`root/name`; BdganError that names it and what it belongs to if it is not there."""
     path = root / name
     if not path.is_dir():
-        raise BdganError(f"{path} is missing; wanted {what}, unpacked as its authors pack it")
+        raise BdganError(f"{path} is missing; expected {what}, unpacked as its authors pack it")
     return path
 
 
@@ -61,11 +61,11 @@ def segmented(image: NDArray[np.uint8], labels: NDArray[np.uint8], num_labels: i
     """An image [H, W, 3] with its labels; BdganError for unlike sizes and for labels there are not."""
     if image.shape[:2] != labels.shape:
         raise BdganError(
-            f"the image is {list(image.shape[:2])}, its mask {list(labels.shape)}; wanted one size"
+            f"expected image and mask of one size, got {list(image.shape[:2])} and {list(labels.shape)}"
         )
     strangers = labels[(labels >= num_labels) & (labels != UNLABELLED)]
     if len(strangers):
-        raise BdganError(f"the mask holds label {strangers[0]}; wanted 0 to {num_labels - 1}, or 255")
+        raise BdganError(f"expected mask labels 0 to {num_labels - 1}, or 255, got {strangers[0]}")
     return Segmented(image, labels)
 
 

@@ -59,9 +59,7 @@ def train_and_score(
     BdganError for pictures of several sizes without a crop, and for too few of them.
     """
     if not (len(train) and len(test)):
-        raise BdganError(
-            f"{len(train)} pictures to train on and {len(test)} to score came; wanted some of each"
-        )
+        raise BdganError(f"expected pictures to train on and to score, got {len(train)} and {len(test)}")
     with torch.random.fork_rng():
         torch.manual_seed(config.fit.seed)
         plain = segmenter(copy.deepcopy(backbone), len(config.labels), config.head)
@@ -103,7 +101,7 @@ def _batches(
             batch = [_cropped(item, config.crop, config.scales, noise) for item in batch]
         sizes = {item.labels.shape for item in batch}
         if len(sizes) > 1:
-            raise BdganError(f"pictures of {sorted(sizes)} came in one batch; give a crop, or use `resized`")
+            raise BdganError(f"a batch has pictures of {sorted(sizes)}; give a crop, or use `resized`")
         yield np.stack([item.image for item in batch]), np.stack([item.labels for item in batch])
 
 

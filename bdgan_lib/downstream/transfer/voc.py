@@ -90,7 +90,7 @@ def _with_objects(image: np.ndarray[Any, np.dtype[np.uint8]], notes: bytes) -> D
     for item in tree.findall("object"):
         name = item.findtext("name", "")
         if name not in VOC_CLASSES:
-            raise BdganError(f"its annotation names {name!r:.40}; wanted one of VOC's 20 classes")
+            raise BdganError(f"expected one of VOC's 20 classes, got {name!r:.40}")
         try:
             left, top, right, bottom = (float(item.findtext(f"bndbox/{side}", "none"))
                                         for side in ("xmin", "ymin", "xmax", "ymax"))  # fmt: skip

@@ -82,10 +82,10 @@ def test_a_field_less_or_more_is_named(key):
         ({"both": [70, 20, 0, 0]}, "contradict"),
         ({"wanted": [65, 36, 0, 0]}, "contradict"),
         ({"labels": ["background", "a", "b", "a"]}, "each once"),
-        ({"best": ["a", "b", "c", "d", "e", "f"]}, "6 entries"),
+        ({"best": ["a", "b", "c", "d", "e", "f"]}, "got 6"),
         ({"best": ["a", "a"]}, "each image once"),
-        ({"worst": ["<b>"]}, "no safe file name"),
-        ({"images": 1}, "2 entries; wanted 1"),
+        ({"worst": ["<b>"]}, "not a safe file name"),
+        ({"images": 1}, "expected 1 entries, got 2"),
     ],
 )
 def test_what_cannot_be_is_told(change, told):

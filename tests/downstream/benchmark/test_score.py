@@ -169,14 +169,14 @@ BAD_FILES = {
     "grey with alpha": (saved(PLAIN, "LA"), "(8-bit grey with alpha)"),
     "16 bits": (saved(PLAIN.astype(np.uint16), "I;16"), "(16-bit grey)"),
     "1 bit": (saved(PLAIN, "1"), "(1-bit grey)"),
-    "turned": (saved(PLAIN.T, "L"), "1 of another size: 'pet_00000000.png' (12 x 10 pixels, wanted 10 x 12)"),
+    "turned": (saved(PLAIN.T, "L"), "1 of another size: 'pet_00000000.png' (expected 10 x 12 pixels, got 12 x 10)"),
     "label 3": (saved(PLAIN + 3, "L"), "1 with a value that is no label: 'pet_00000000.png' (3)"),
     "label 255": (saved(PLAIN + 255, "L"), "(255)"),
     "empty": (b"", "1 damaged: 'pet_00000000.png' (no PNG)"),
     "a JPEG": (b"\xff\xd8\xff\xe0" + bytes(100), "1 damaged: 'pet_00000000.png' (no PNG)"),
     "cut off": (saved(PLAIN, "L")[:-20], "1 damaged: 'pet_00000000.png'"),
     "no pixels": (saved(PLAIN, "L")[:33], "1 damaged"),
-    "a bomb by size": (png(60_000, rows=bytes(10**6)), "(60000 x 60000 pixels, wanted 10 x 12)"),
+    "a bomb by size": (png(60_000, rows=bytes(10**6)), "(expected 10 x 12 pixels, got 60000 x 60000)"),
     "a strange colour type": (png(12, colour=5), "8-bit unknown colours"),
 }  # fmt: skip
 
@@ -189,7 +189,7 @@ def test_a_bad_file_is_named_with_its_fault(task, truth, predict, kind):
     with pytest.raises(BdganError) as error:
         score(task, truth, folder, "x")
     assert told in str(error.value) and str(error.value).count(".png'") == 1
-    assert "Wanted one <image id>.png per image: 8-bit grey, label ids 0 to 2" in str(error.value)
+    assert "Expected one <image id>.png per image: 8-bit grey, label ids 0 to 2" in str(error.value)
 
 
 def test_a_header_that_claims_too_much_is_refused_before_any_memory_is_taken(task, tmp_path):

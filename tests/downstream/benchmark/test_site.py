@@ -134,6 +134,6 @@ def test_strange_folders_and_other_labels_are_refused(scored, task, truth, predi
     truth.labels[truth.ids[0]][0, 0] ^= 3
     with pytest.raises(BdganError, match="'good' was scored on other labels"):
         galleries(results, folders, {task.name: task}, lambda _: truth)
-    with pytest.raises(BdganError, match="no results came"):
+    with pytest.raises(BdganError, match="no results to show"):
         write_site([], tmp_path / "site")
     assert not (tmp_path / "site").exists()

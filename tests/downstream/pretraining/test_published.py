@@ -114,7 +114,7 @@ def test_a_backbone_beside_the_prefix_never_takes_its_place():
 def test_deeper_resnets_are_read_as_what_they_are(name):
     state = own(name)
     assert backbone_state(state, "supervised", name).keys() == state.keys()
-    with pytest.raises(BdganError, match=f"holds {name}; wanted resnet50"):
+    with pytest.raises(BdganError, match=f"expected resnet50, got {name}"):
         backbone_state(state, "supervised")
 
 
@@ -133,14 +133,14 @@ OTHERS = {
 @pytest.mark.parametrize("words", OTHERS)
 @pytest.mark.parametrize(("method", "prefix"), [("dino", ""), ("moco-v3", "module.base_encoder.")])
 def test_another_architecture_is_named_as_such(words, method, prefix):
-    with pytest.raises(BdganError, match=f"holds {words}.*wanted resnet50"):
+    with pytest.raises(BdganError, match=f"expected resnet50, got {words}"):
         backbone_state(with_prefix(prefix, OTHERS[words]), method)
 
 
 def test_another_methods_file_says_whose_it_may_be():
     with pytest.raises(BdganError, match=r"no backbone of moco-v3.*may be of .*moco-v2"):
         backbone_state(FILES["MoCo-v2, published"][1], "moco-v3")
-    with pytest.raises(BdganError, match=r"'swav'.*moco-v2"):
+    with pytest.raises(BdganError, match=r"moco-v2.*'swav'"):
         backbone_state(S, "swav")
     for nothing in ({}, {"a": torch.zeros(1)}):
         with pytest.raises(BdganError, match="no backbone of dino"):

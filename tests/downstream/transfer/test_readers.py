@@ -125,7 +125,7 @@ def test_a_voc_that_lacks_something_is_named(voc_root):
     with pytest.raises(BdganError, match=r"VOC2009 is missing; wanted Pascal VOC 2009"):
         voc.segmentation(voc_root, "val", "2009")
     write(base / "ImageSets/Segmentation/train.txt", "../../secret\n")
-    with pytest.raises(BdganError, match=r"secret.*no safe file name"):
+    with pytest.raises(BdganError, match=r"secret.*not a safe file name"):
         voc.segmentation(voc_root, "train")
     save(base / "SegmentationClass/a.png", labels([0, 21]))
     save(base / "SegmentationClass/b.png", labels([0], 20, 29))
@@ -233,7 +233,7 @@ def test_coco_objects_are_the_files(coco_root):
     ({"bbox": [3, 2, 600, 6]}, "annotation 5: its box leaves 30 x 20"),
     ({"bbox": [3, 2, float("nan"), 6]}, "annotation 5: its box leaves"),
     ({"segmentation": []}, "annotation 5: it has no polygon"),
-    ({"segmentation": [[1, 2, 3, 4]]}, "annotation 5: points came"),
+    ({"segmentation": [[1, 2, 3, 4]]}, "annotation 5: expected 3 or more points"),
     ({"segmentation": [[0, 0, 1e9, 0, 1e9, 1e9]]}, "annotation 5: its points lie far outside"),
     ({"segmentation": {"size": [20, 31], "counts": [620]}}, "annotation 5: its runs are of"),
     ({"segmentation": {"size": [20, 30], "counts": [10**12]}}, "annotation 5: run lengths"),

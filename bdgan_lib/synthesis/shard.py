@@ -1,0 +1,164 @@
+"""One shard: sample, label, filter, write. Its bytes depend on the specification and its number alone."""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from bdgan_lib import __version__
+from bdgan_lib.core.ids import sample_id
+from bdgan_lib.core.io import as_path, sha256_of, write_atomic
+from bdgan_lib.core.labelled_arrays import LabelledSample
+from bdgan_lib.core.precision import bf16_is_fast, one_thread
+from bdgan_lib.core.types import BdganError, Json
+from bdgan_lib.datasets.shards import DROPPED, Labelled, write_shard
+from bdgan_lib.synthesis.filters import REASONS, Models, ScoredBatch, drop_reasons, score_batch
+from bdgan_lib.synthesis.spec import Filters, SynthesisSpec
+
+Advance = Callable[[int, int], object]  # called after each batch with the numbers of samples drawn and kept
+T = TypeVar("T")
+
+
+def shard_name(k: int) -> str:
+    """File name of shard k."""
+    return f"shard_{k:05d}.tar"
+
+
+def record_path(folder: Path, name: str) -> Path:
+    """Where the entry of a finished shard stands until the manifest is written."""
+    return (folder / name).with_suffix(".json")
+
+
+def make_shard(
+    spec: SynthesisSpec,
+    k: int,
+    models: Models,
+    folder: str | os.PathLike[str],
+    advance: Advance = lambda drawn, kept: None,
+) -> Json:
+    """Write shard k of a data set and return its manifest entry: {"name", "sha256", "count", "dropped" ...}.
+
+    Any worker, in any order, writes the same bytes. Dropped samples are listed with the reason in
+    `<shard>.dropped.jsonl`; without filters there is no such file. Memory: one batch, two on a GPU.
+
+    Args:
+        spec: specification of the data set.
+        k: number of the shard, 0 <= k < spec.num_shards.
+        models: the models of the specification.
+        folder: where the shard is written; it exists.
+        advance: called after each batch, for a progress bar.
+
+    Raises:
+        BdganError: the models are not the specification's, a class is unknown, the head returns masks of the
+            wrong kind, or bfloat16 is asked for where it is slow.
+    """
+    if not 0 <= k < spec.num_shards:
+        raise BdganError(f"expected a shard from 0..{spec.num_shards - 1} of this data set, got shard {k}")
+    check_models(spec, models)
+    dropped: list[Json] = []
+    path = as_path(folder) / shard_name(k)
+    with one_thread():
+        entry = write_shard(path, _kept_samples(spec, k, models, dropped, advance), spec.jpeg)
+    if spec.filters == Filters():
+        return entry
+    list_path = path.with_suffix(DROPPED)
+    write_atomic(list_path, "".join(json.dumps(d, sort_keys=True) + "\n" for d in dropped).encode())
+    reasons = Counter(d["dropped"] for d in dropped)
+    counts: Json = {reason: reasons[reason] for reason in REASONS if reasons[reason]}
+    return {**entry, "dropped": counts, "dropped_sha256": sha256_of(list_path)}
+
+
+def check_models(spec: SynthesisSpec, models: Models) -> None:
+    """Check that these are the models of the specification, and that they know its classes.
+
+    Raises:
+        BdganError: another model, an unknown class, or bfloat16 on a device that is slow with it.
+    """
+    asked = spec.filters.min_confidence is not None
+    scorer_sha256 = models.scorer.sha256 if models.scorer and asked else ""
+    for what, actual, expected in (
+        ("generator", models.generator.sha256, spec.generator_sha256),
+        ("head", models.head.sha256, spec.head_sha256),
+        ("class scorer", scorer_sha256, spec.scorer_sha256 if asked else ""),
+    ):
+        if actual != expected:
+            raise BdganError(
+                f"the {what} is not the specification's: expected sha256 {expected or 'none'}, "
+                f"got {actual or 'none'}; pass the expected one"
+            )
+    if spec.bf16 and not bf16_is_fast(spec.device):
+        raise BdganError(f"this machine's {spec.device} does not compute in bfloat16; leave bf16 out")
+    if max(spec.class_ids) >= len(models.generator.classes):
+        raise BdganError(
+            f"class id {max(spec.class_ids)} is unknown to {models.generator.name}; "
+            f"it has 0..{len(models.generator.classes) - 1}"
+        )
+
+
+def _kept_samples(
+    spec: SynthesisSpec, k: int, models: Models, dropped: list[Json], advance: Advance
+) -> Iterator[Labelled]:
+    """Yield the samples of shard k that pass the filters, with provenance; append the others to `dropped`."""
+    shared: Json = {
+        "sampling": spec.sampling.to_json(),
+        "batch_size": spec.batch_size,
+        "generator_sha256": spec.generator_sha256,
+        "head_sha256": spec.head_sha256,
+        "device": spec.device,
+        "bf16": spec.bf16,
+        "bdgan_lib": __version__,
+    }
+    batches = scored_batches(spec, k, models)
+    # a GPU draws while this thread encodes; a core that does both is only held up by a second thread
+    for numbers, batch in batches if spec.device == "cpu" else prefetch(batches):
+        reasons, kept = drop_reasons(batch, spec.filters), 0
+        for i, n in enumerate(numbers):
+            if n not in spec.numbers(k):
+                continue
+            class_id, seed = spec.class_ids[n % len(spec.class_ids)], spec.first_seed + n
+            class_name = models.generator.classes[class_id]
+            id = sample_id(class_name, seed)
+            record: Json = {
+                "id": id,
+                "class_id": class_id,
+                "class_name": class_name,
+                "seed": seed,
+                "divergence": round(float(batch.divergence[i]), 6),
+            }
+            if batch.confidence is not None:
+                record["confidence"] = round(float(batch.confidence[i]), 6)
+            if reasons[i]:
+                dropped.append({**record, "dropped": reasons[i]})
+            else:
+                kept += 1
+                sample = LabelledSample(batch.images[i], batch.masks[i], class_id, seed, id)
+                yield sample, {**record, **shared}
+        advance(sum(n in spec.numbers(k) for n in numbers), kept)
+
+
+def scored_batches(spec: SynthesisSpec, k: int, models: Models) -> Iterator[tuple[range, ScoredBatch]]:
+    """Yield the batches that shard k needs: the numbers of their samples, and the samples before filtering.
+
+    Batches are whole, even where one reaches over an end of the shard.
+    """
+    shard = spec.numbers(k)
+    for first in range(shard.start // spec.batch_size * spec.batch_size, shard.stop, spec.batch_size):
+        numbers = range(first, first + spec.batch_size)
+        class_ids = torch.tensor([spec.class_ids[n % len(spec.class_ids)] for n in numbers])
+        seeds = torch.tensor([spec.first_seed + n for n in numbers])
+        yield numbers, score_batch(models, class_ids, seeds, spec.sampling, spec.bf16)
+
+
+def prefetch(items: Iterator[T]) -> Iterator[T]:
+    """Yield the same items, computing the next one in a thread while the caller works on this one."""
+    end: Any = object()
+    with ThreadPoolExecutor(1) as pool:
+        pending = pool.submit(next, items, end)
+        while (item := pending.result()) is not end:
+            pending = pool.submit(next, items, end)
+            yield item
