@@ -50,7 +50,7 @@ def branch_gains(transfer: Result, init: str | None = None) -> dict[str, Differe
     return differences
 
 
-def claims(results: Mapping[str, Result]) -> list[Row]:
+def check_claims(results: Mapping[str, Result]) -> list[Row]:
     """Each claim with what was measured. results: by experiment name; claims of missing ones are left out."""
     makers = {
         "table2": _lifts, "set-size": _sizes, "online": _online, "backbone": _backbones,

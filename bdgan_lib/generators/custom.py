@@ -10,7 +10,7 @@ from bdgan_lib.core.sampling import Sampling
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.generators.feature_generator import FeatureGenerator
 from bdgan_lib.generators.hooks import capture_features, group_blocks
-from bdgan_lib.generators.latents import latents
+from bdgan_lib.generators.latents import latents_from_seeds
 
 _ROUNDING = 1e-2  # at most, between the same image in two batches; a different image differs by far more
 
@@ -69,7 +69,7 @@ def _shapes(
     network: nn.Module, num_classes: int, z_dim: int, blocks: Sequence[str], device: str
 ) -> dict[str, tuple[int, int]]:
     """Path of a block -> (channels, side), coarse to fine."""
-    z = latents(torch.arange(2), z_dim, Sampling()).to(device)
+    z = latents_from_seeds(torch.arange(2), z_dim, Sampling()).to(device)
     ids = torch.tensor([0, num_classes - 1], device=device)
     with capture_features(network, blocks) as outputs:
         images = network(z, ids)

@@ -10,7 +10,7 @@ from bdgan_lib.core.sampling import Sample, Sampling
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.generators.base import check_class_ids
 from bdgan_lib.generators.hooks import capture_features, module_of
-from bdgan_lib.generators.latents import latents
+from bdgan_lib.generators.latents import latents_from_seeds
 
 
 class FeatureGenerator(ABC):
@@ -66,7 +66,7 @@ class FeatureGenerator(ABC):
         """
         check_class_ids(class_ids, self, seeds)
         if z is None:
-            z = latents(seeds, self.z_dim, sampling)
+            z = latents_from_seeds(seeds, self.z_dim, sampling)
         elif z.shape != (len(seeds), self.z_dim):
             raise BdganError(f"expected latents {[len(seeds), self.z_dim]}, got {list(z.shape)}")
         with capture_features(self._model, list(self._paths.values()) if features else []) as outputs:

@@ -13,7 +13,7 @@ _CLIP = 2.0  # |z| at most, before scaling
 _BELOW = ndtr(-_CLIP)  # share of a standard normal below -2
 
 
-def latents(seeds: Tensor, dim: int, sampling: Sampling) -> Tensor:
+def latents_from_seeds(seeds: Tensor, dim: int, sampling: Sampling) -> Tensor:
     """One latent per seed, [B] int64 -> [B, dim] float32 (same device); row i depends on seeds[i] alone.
 
     With u uniform in (0, 1) and Phi the standard normal distribution function:

@@ -11,7 +11,7 @@ from bdgan_lib.metrics.mask_geometry import Labels, boxes, foreground
 CANVAS = 64  # pixels of the square that shapes are compared in
 
 
-def shape_diversity(masks: Labels, class_ids: NDArray[np.integer]) -> NDArray[np.float64]:
+def mask_diversity(masks: Labels, class_ids: NDArray[np.integer]) -> NDArray[np.float64]:
     """Mean 1 - IoU over all pairs of one class's foreground masks, [number of classes], in [0, 1].
 
     masks: [N, H, W], foreground where > 0; two empty masks are the same shape. Classes are those that occur,

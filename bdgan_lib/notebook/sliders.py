@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from bdgan_lib.core.image_codecs import encode_png
 
 
-def sliders(draw: Callable[..., NDArray[np.uint8]], **choices: Sequence[Any]) -> Any:
+def show_sliders(draw: Callable[..., NDArray[np.uint8]], **choices: Sequence[Any]) -> Any:
     """A slider for every choice, and the picture [H, W, 3] that `draw(name=value, ...)` gives at every move.
 
         sliders(picture, class_name=("robin", "mug"), truncation=(0.2, 0.5, 1.0))

@@ -1,1 +1,5 @@
 """Every figure and table of the paper, drawn from what a profile measured."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

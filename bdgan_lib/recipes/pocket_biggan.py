@@ -33,7 +33,7 @@ from bdgan_lib.core.image_tensors import from_uint8, to_uint8
 from bdgan_lib.core.io import write_atomic
 from bdgan_lib.core.model_files import write_json
 from bdgan_lib.core.sampling import Sampling
-from bdgan_lib.generators.latents import latents
+from bdgan_lib.generators.latents import latents_from_seeds
 from bdgan_lib.recipes.common import StepLog, cached_scenes, feature_network, write_half
 from bdgan_lib.recipes.discriminator import Discriminator, TrainingForm
 from bdgan_lib.training.checkpoint import Checkpoint
@@ -192,7 +192,7 @@ class Trainer:
         class_ids = torch.from_numpy(self.class_ids[-HELD_OUT:]).to(self.device)
         remade = to_uint8(self.average(z, class_ids))[-12:]
         classes = torch.arange(96).remainder(12)
-        new_latents = latents(torch.arange(96) + 10**9, LATENT_DIM, Sampling()).to(self.device)
+        new_latents = latents_from_seeds(torch.arange(96) + 10**9, LATENT_DIM, Sampling()).to(self.device)
         samples = to_uint8(self.average(new_latents, classes.to(self.device)))
         self.average.eval()
         return grid([*self.images[last], *remade, *samples], columns=12)
@@ -202,7 +202,7 @@ class Trainer:
         for parameter in self.average.parameters():
             parameter.data = parameter.data.half().float()
         self.average.train()
-        z = latents(torch.arange(768) + 2 * 10**9, LATENT_DIM, Sampling()).to(self.device)
+        z = latents_from_seeds(torch.arange(768) + 2 * 10**9, LATENT_DIM, Sampling()).to(self.device)
         classes = torch.arange(768, device=self.device) % len(CLASSES)
         for _ in range(20):  # the power iteration of the averaged weights
             self.average(z[:12], classes[:12])

@@ -1,1 +1,5 @@
 """One training loop for every network of the project."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -25,14 +25,14 @@ def main() -> None:
     options = parser.parse_args()
     out = options.out.resolve()
     if out.exists() and any(out.iterdir()) and not (out / ".buildinfo").exists():
-        sys.exit(f"error: {out} holds something else than a site; choose another folder")
+        sys.exit(f"error: {out} holds something other than a site; choose another folder")
     figures = options.figures or drawn(out.with_name(f"{out.name}-figures"))
     source = Path(tempfile.mkdtemp(prefix="bdgan-site-"))
     gather(source, figures)
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-j", "auto"]
     places = ["-d", source / "doctrees", source / "docs", source / "html"]
     if subprocess.run([*command, *map(str, places)]).returncode:
-        sys.exit(f"error: the site has mistakes, told above; its source is {source}")
+        sys.exit(f"error: the site has mistakes, listed above; its source is {source}")
     shutil.rmtree(out, ignore_errors=True)
     shutil.copytree(source / "html", out)
     shutil.rmtree(source)
@@ -58,7 +58,8 @@ def gather(source: Path, figures: Path) -> None:
     docs = source / "docs"
     shutil.copytree(ROOT / "docs", docs, ignore=shutil.ignore_patterns("make", "__pycache__"))
     shutil.copytree(ROOT / "assets/figures", source / "assets/figures")
-    shutil.copy(ROOT / "README.md", source)
+    for name in ("README.md", "pyproject.toml"):
+        shutil.copy(ROOT / name, source)
     write_chapters(ROOT / "notebooks", docs / "chapters")
     write_api(ROOT / "bdgan_lib", docs / "api")
     write_commands(docs / "commands.md")
@@ -71,12 +72,11 @@ def gather(source: Path, figures: Path) -> None:
 
     makers = {"table": table, "notebook": notebook}
 
-    def made(line: re.Match[str]) -> str:
-        return makers[line[1]](line[2])
-
     for page in docs.glob("*.md"):  # a line "% table: NAME" stands for what is made
         text = page.read_text("utf-8")
-        page.write_text(re.sub(r"(?m)^% (table|notebook): (.+)$", made, text), "utf-8")
+        page.write_text(
+            re.sub(r"(?m)^% (table|notebook): (.+)$", lambda line: makers[line[1]](line[2]), text), "utf-8"
+        )
 
 
 if __name__ == "__main__":

@@ -68,8 +68,8 @@ def alternative(output: NotebookNode, cell: NotebookNode, heading: str, number: 
     It is `alt` in the metadata of the output (of its kind of picture, or of all); else that of the cell, else
     the heading above, with the number of the picture in its cell unless it is alone (0).
     """
-    for own in (output.metadata.get(_kind(output), {}), output.metadata):
-        if own.get("alt"):
-            return str(own["alt"])
+    for metadata in (output.metadata.get(_kind(output), {}), output.metadata):
+        if metadata.get("alt"):
+            return str(metadata["alt"])
     shared = cell.metadata.get("alt") or f"Figure under the heading “{heading}”"
     return f"{shared}, {number}" if number else shared

@@ -35,9 +35,9 @@ def _item(parameter: Any) -> str:
     """How a parameter is written, what it means, what holds without it."""
     is_option = parameter.param_type_name == "option"
     names = [*parameter.opts, *parameter.secondary_opts] if is_option else [parameter.name.upper()]
-    told = [f"- `{', '.join(names)}`", plain(parameter.help or "")]
+    line = [f"- `{', '.join(names)}`", plain(parameter.help or "")]
     if parameter.required:
-        told.append("Required.")
+        line.append("Required.")
     elif parameter.default not in (None, "", False):
-        told.append(f"Default: `{parameter.default}`.")
-    return " ".join(filter(None, told))
+        line.append(f"Default: `{parameter.default}`.")
+    return " ".join(filter(None, line))

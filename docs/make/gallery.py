@@ -52,5 +52,5 @@ def write_gallery(figures: Path, docs: Path) -> None:
 
 def _number(short: str) -> str:
     """Spell out a number: "fig6" -> "Figure 6"; anything else as it is."""
-    found = re.fullmatch(r"(fig|tab)[a-z]*[ _.]?(\d+\w*)", short, re.IGNORECASE)
-    return f"{NUMBERED[found[1].lower()]} {found[2]}" if found else short
+    match = re.fullmatch(r"(fig|tab)[a-z]*[ _.]?(\d+\w*)", short, re.IGNORECASE)
+    return f"{NUMBERED[match[1].lower()]} {match[2]}" if match else short

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bdgan_lib.experiments.claims import WORLDS, claims
+from bdgan_lib.experiments.claims import WORLDS, check_claims
 from bdgan_lib.experiments.runner import averaged, scores
 from bdgan_lib.metrics.statistics import spread
 from bdgan_lib.paper import tables
@@ -101,11 +101,12 @@ def table(name: str) -> str:
     """A table by its name, and a line that says where its numbers come from."""
     if name in OTHERS:
         rows, source = OTHERS[name]()
-    elif found := experiment(name):
-        rows = EXPERIMENTS.get(name, _by_task)(found)
+    elif result := experiment(name):
+        rows = EXPERIMENTS.get(name, _by_task)(result)
         source = (
-            f"`bdgan experiment {name}`, profile {found['profile']}, generator "
-            f"{found['generator_sha256'][:12]}, commit {found['commit']}, {found['seconds'] / 60:.0f} minutes"
+            f"`bdgan experiment {name}`, profile {result['profile']}, generator "
+            f"{result['generator_sha256'][:12]}, commit {result['commit']}, "
+            f"{result['seconds'] / 60:.0f} minutes"
         )
     else:
         return f"*Not shipped yet: `bdgan experiment {name}` measures it.*"
@@ -113,43 +114,47 @@ def table(name: str) -> str:
 
 
 def _tutorial() -> tuple[Rows, str]:
-    found = benchmark("tutorial")
+    result = benchmark("tutorial")
     rows = [
         {"metric": f"`{name}`", "value": _number(value), "what it is": TUTORIAL.get(name, "")}
-        for name, value in found["metrics"].items()
+        for name, value in result["metrics"].items()
     ]
-    return rows, _tutorial_source(found)
+    return rows, _tutorial_source(result)
 
 
 def _times() -> tuple[Rows, str]:
-    found = benchmark("tutorial")
-    rows = [{"notebook": n["name"], "seconds": f"{n['seconds']:.0f}"} for n in found["notebooks"]]
-    return rows, _tutorial_source(found)
+    result = benchmark("tutorial")
+    rows = [{"notebook": n["name"], "seconds": f"{n['seconds']:.0f}"} for n in result["notebooks"]]
+    return rows, _tutorial_source(result)
 
 
-def _tutorial_source(found: Result) -> str:
-    return f"`bash ci/tutorial.sh`, profile {found['profile']}, commit {found['commit'][:7]}, two cores"
+def _tutorial_source(result: Result) -> str:
+    return f"`bash ci/tutorial.sh`, profile {result['profile']}, commit {result['commit'][:7]}, two cores"
 
 
 def _speed() -> tuple[Rows, str]:
     results = {name: benchmark(name) for name in SPEED}
     rows = [
-        {"measured by": f"`benchmarks.{name}`", "what it is": told, "value": _number(results[name][key])}
+        {
+            "measured by": f"`benchmarks.{name}`",
+            "what it is": description,
+            "value": _number(results[name][key]),
+        }
         for name, figures in SPEED.items()
-        for key, told in figures.items()
+        for key, description in figures.items()
     ]
-    machines = sorted({found["machine"] for found in results.values()})
+    machines = sorted({result["machine"] for result in results.values()})
     return rows, f"`python -m benchmarks.NAME`, on {'; '.join(machines)}"
 
 
 def _claims() -> tuple[Rows, str]:
-    results = {name: found for name in CHECKED if (found := experiment(name))}
-    return claims(results), f"`bdgan experiment {'`, `'.join(results)}`, profile pocket"
+    results = {name: result for name in CHECKED if (result := experiment(name))}
+    return check_claims(results), f"`bdgan experiment {'`, `'.join(results)}`, profile pocket"
 
 
-def _by_task(found: Result) -> Rows:
+def _by_task(result: Result) -> Rows:
     """A row for each setting, a column for each task, and their mean; ± one standard deviation over seeds."""
-    runs = scores(found)
+    runs = scores(result)
     tasks = list(dict.fromkeys(varied[-1] for varied in runs))
     return [
         {"": " / ".join(setting)}
@@ -159,7 +164,7 @@ def _by_task(found: Result) -> Rows:
     ]
 
 
-def _label_head(found: Result) -> Rows:
+def _label_head(result: Result) -> Rows:
     return [
         {
             "head": name,
@@ -168,11 +173,11 @@ def _label_head(found: Result) -> Rows:
             "memory of a step, MB": f"{runs[0]['step_mb']:.0f}",
             "GFLOP per image": f"{runs[0]['gflop']:.2f}",
         }
-        for name, runs in _grouped(found, "trial").items()
+        for name, runs in _grouped(result, "trial").items()
     ]
 
 
-def _clicks(found: Result) -> Rows:
+def _clicks(result: Result) -> Rows:
     columns = {
         "clicks, mean": "mean_clicks",
         "clicks, median": "median_clicks",
@@ -181,20 +186,20 @@ def _clicks(found: Result) -> Rows:
     return [
         {"tool": tool}
         | {title: f"{np.mean([run[key] for run in runs]):.3g}" for title, key in columns.items()}
-        for tool, runs in _grouped(found, "tool").items()
+        for tool, runs in _grouped(result, "tool").items()
     ]
 
 
-def _queue(found: Result) -> Rows:
-    counts = next(iter(found["cells"].values()))["labels"]
+def _queue(result: Result) -> Rows:
+    counts = next(iter(result["cells"].values()))["labels"]
     return [
         {"labels": target, "order": order}
         | {f"mIoU at {count}": spread(curves[:, k]) for k, count in enumerate(counts)}
-        for (target, order), curves in scores(found).items()
+        for (target, order), curves in scores(result).items()
     ]
 
 
-def _pretraining(found: Result) -> Rows:
+def _pretraining(result: Result) -> Rows:
     return [
         {
             "initialisation": cell["method"] + (" + branch" if cell["branch"] else ""),
@@ -202,18 +207,18 @@ def _pretraining(found: Result) -> Rows:
             "linear accuracy": f"{cell['linear']:.3f}",
             "rank of the features": f"{cell['rank']:.1f}",
         }
-        for cell in found["cells"].values()
+        for cell in result["cells"].values()
     ]
 
 
-def _statistics(found: Result) -> Rows:
-    return [{k: str(v).replace("\n", " ") for k, v in row.items()} for row in tables.statistics(found)]
+def _statistics(result: Result) -> Rows:
+    return [{k: str(v).replace("\n", " ") for k, v in row.items()} for row in tables.statistics(result)]
 
 
-def _grouped(found: Result, key: str) -> dict[str, list[Result]]:
+def _grouped(result: Result, key: str) -> dict[str, list[Result]]:
     """The cells of an experiment by one of their settings."""
     groups: dict[str, list[Result]] = {}
-    for cell in found["cells"].values():
+    for cell in result["cells"].values():
         groups.setdefault(cell[key], []).append(cell)
     return groups
 
@@ -234,6 +239,6 @@ EXPERIMENTS: dict[str, Callable[[Result], Rows]] = {
     "annotation-clicks": _clicks,
     "label-queue": _queue,
     "pretraining": _pretraining,
-    "transfer": lambda found: tables.transfer(found, list(WORLDS)),
+    "transfer": lambda result: tables.transfer(result, list(WORLDS)),
     "analysis": _statistics,
 }

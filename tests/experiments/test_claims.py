@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bdgan_lib.experiments.claims import BRANCHED, WORLDS, branch_gains, claims, gains, size_curve
+from bdgan_lib.experiments.claims import BRANCHED, WORLDS, branch_gains, check_claims, gains, size_curve
 
 NOISE = np.random.default_rng(0).normal(0, 0.001, 10_000)
 HOLDS = "holds here"
@@ -32,8 +32,8 @@ def test_a_gain_is_what_the_set_adds_to_each_initialisation():
     found = gains(table2(0.1, -0.1), "+ BigGAN-sim")
     assert list(found) == ["random", "supervised"]
     assert all(g.mean == pytest.approx(0.1, abs=0.005) and g.verdict == "yes" for g in found.values())
-    assert [row[HOLDS] for row in claims({"table2": table2(0.1, -0.1)})] == ["yes", "no"]
-    assert [row[HOLDS] for row in claims({"table2": table2(0, 0)})] == ["not shown", "not shown"]
+    assert [row[HOLDS] for row in check_claims({"table2": table2(0.1, -0.1)})] == ["yes", "no"]
+    assert [row[HOLDS] for row in check_claims({"table2": table2(0, 0)})] == ["not shown", "not shown"]
 
 
 def test_one_initialisation_that_gains_nothing_is_not_hidden():
@@ -41,8 +41,8 @@ def test_one_initialisation_that_gains_nothing_is_not_hidden():
     for key, row in found["cells"].items():
         if key.startswith("random / +"):
             row["miou"] -= 0.2
-    assert [row[HOLDS] for row in claims({"table2": found})] == ["in part", "in part"]
-    assert "1 of 2; least random" in claims({"table2": found})[0]["here (95% interval over seeds)"]
+    assert [row[HOLDS] for row in check_claims({"table2": found})] == ["in part", "in part"]
+    assert "1 of 2; least random" in check_claims({"table2": found})[0]["here (95% interval over seeds)"]
 
 
 def test_the_crossing_and_the_last_rise_of_a_curve():
@@ -50,15 +50,15 @@ def test_the_crossing_and_the_last_rise_of_a_curve():
     found = result("set-size", {**levels, "rendered 100": 0.2})
     sizes, curve = size_curve(found)
     assert sizes == [100, 1_000, 10_000, 20_000] and len(curve["100",]) == 3
-    first, second, third = claims({"set-size": found})
+    first, second, third = check_claims({"set-size": found})
     assert (
         first["here (95% interval over seeds)"].startswith(("from 31", "from 32")) and first[HOLDS] == "yes"
     )
     assert second[HOLDS] == "yes" and "1,000 → 10,000" in second["the paper's claim"]
     assert third[HOLDS] == "not shown" and "10,000 → 20,000" in third["the paper's claim"]
     never = result("set-size", {**levels, "Synthetic-annotated": 0.9})
-    assert claims({"set-size": never})[0]["here (95% interval over seeds)"].startswith("at no size")
-    assert claims({"set-size": never})[0][HOLDS] == "no"
+    assert check_claims({"set-size": never})[0]["here (95% interval over seeds)"].startswith("at no size")
+    assert check_claims({"set-size": never})[0][HOLDS] == "no"
 
 
 def test_backbones_filters_and_fresh_images():
@@ -66,13 +66,13 @@ def test_backbones_filters_and_fresh_images():
     levels = {f"{s} / Synthetic-annotated": 0.5 for s in sizes} | {
         f"{s} / + BigGAN-sim": 0.5 + g for s, g in sizes.items()
     }
-    assert claims({"backbone": result("backbone", levels)})[0][HOLDS] == "yes"
+    assert check_claims({"backbone": result("backbone", levels)})[0][HOLDS] == "yes"
     filtered = {"divergence 0.0": 0.5, "divergence 0.1": 0.45, "divergence by class 0.1": 0.55}
     filtered |= {"confidence 0.1": 0.5, "confidence by class 0.1": 0.6}
-    verdicts = [row[HOLDS] for row in claims({"filter": result("filter", filtered)})]
+    verdicts = [row[HOLDS] for row in check_claims({"filter": result("filter", filtered)})]
     assert verdicts == ["no", "yes", "not shown", "yes"]
     stored = {"offline 400": 0.4, "offline 2000": 0.6, "online": 0.5}
-    assert claims({"online": result("online", stored)})[0][HOLDS] == "in part"
+    assert check_claims({"online": result("online", stored)})[0][HOLDS] == "in part"
 
 
 def test_the_branch_is_the_mean_over_learners_and_few_labels_stand_against_all():
@@ -94,5 +94,5 @@ def test_the_branch_is_the_mean_over_learners_and_few_labels_stand_against_all()
     assert (
         round(gained["chest 1%"].mean, 1) == round(branch_gains(found, "random")["chest 1%"].mean, 1) == 0.2
     )
-    rows = claims({"transfer": found})
+    rows = check_claims({"transfer": found})
     assert len(rows) == len(WORLDS) + 2 and {row[HOLDS] for row in rows} == {"yes"}

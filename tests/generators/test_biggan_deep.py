@@ -12,7 +12,7 @@ from bdgan_lib.core.sampling import Sampling
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.generators.biggan_deep import BigGANDeep, load_biggan_deep
 from bdgan_lib.generators.hooks import capture_features
-from bdgan_lib.generators.latents import latents
+from bdgan_lib.generators.latents import latents_from_seeds
 
 NAMES = tuple(f"class {i}" for i in range(12))
 IDS, SEEDS = torch.tensor([0, 3, 11, 3]), torch.tensor([5, 6, 7, 8])
@@ -33,7 +33,7 @@ def folder(biggan, tmp_path):
 @torch.no_grad()
 def package(model, truncation, row_of=None):
     """The package's own images of IDS and SEEDS; row_of: the latents' truncation, if it is another."""
-    z = latents(SEEDS, 8, Sampling(row_of or truncation))
+    z = latents_from_seeds(SEEDS, 8, Sampling(row_of or truncation))
     return model(z, torch.eye(12)[IDS], truncation)
 
 
@@ -61,7 +61,7 @@ def test_the_nearest_row_of_statistics_is_read_where_the_package_takes_its_neigh
 def test_plain_scaling_reads_the_statistics_of_the_whole_normal(biggan, generator):
     ours = generator.sample(IDS, SEEDS, Sampling(z_std=0.9)).images
     with torch.no_grad():
-        theirs = biggan(latents(SEEDS, 8, Sampling(z_std=0.9)), torch.eye(12)[IDS], 1.0)
+        theirs = biggan(latents_from_seeds(SEEDS, 8, Sampling(z_std=0.9)), torch.eye(12)[IDS], 1.0)
     torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)
 
 

@@ -16,7 +16,7 @@ from bdgan_lib.datasets.annotation_store import AnnotationStore
 from bdgan_lib.datasets.validate import validate
 from bdgan_lib.generators.custom import CustomGenerator
 from bdgan_lib.generators.hooks import capture_features
-from bdgan_lib.generators.latents import latents
+from bdgan_lib.generators.latents import latents_from_seeds
 from bdgan_lib.heads.base import Architecture
 from bdgan_lib.heads.training import HeadTraining, train_head
 from bdgan_lib.synthesis.filters import Models, calibrate_filters
@@ -73,7 +73,7 @@ def test_images_and_features_are_the_network_s_own():
     sampling, network = Sampling(z_std=0.7), Tiny().eval()
     sample = own().sample(IDS, SEEDS, sampling)
     with torch.no_grad(), capture_features(network, BLOCKS) as found:
-        images = network(latents(SEEDS, 6, sampling), IDS)
+        images = network(latents_from_seeds(SEEDS, 6, sampling), IDS)
     torch.testing.assert_close(sample.images, images, atol=1e-5, rtol=0)
     for block, path in zip(["body_up1", "body_up2", "body_up3", "body_up4"], sorted(BLOCKS)):
         torch.testing.assert_close(sample.features[block], found[path], atol=1e-5, rtol=0)

@@ -134,7 +134,7 @@ def test_bad_input_is_named_with_what_was_wanted(vqgan, images, tmp_path):
 
 
 def test_generators_of_latents_refuse_settings_of_codes(biggan):
-    from bdgan_lib.generators.latents import latents
+    from bdgan_lib.generators.latents import latents_from_seeds
 
     with pytest.raises(BdganError, match="only VQGAN takes them"):
-        latents(torch.arange(2), 8, Sampling(top_p=0.9))
+        latents_from_seeds(torch.arange(2), 8, Sampling(top_p=0.9))

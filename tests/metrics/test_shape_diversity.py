@@ -8,7 +8,7 @@ import pytest
 from scipy.spatial import cKDTree
 
 from bdgan_lib.core.types import BdganError
-from bdgan_lib.metrics.shape_diversity import CANVAS, aligned, chamfer_diversity, mean_shapes, shape_diversity
+from bdgan_lib.metrics.shape_diversity import CANVAS, aligned, chamfer_diversity, mask_diversity, mean_shapes
 
 
 def by_pairs(masks):
@@ -23,21 +23,21 @@ def test_it_is_the_mean_over_all_pairs_of_a_class():
     noise = np.random.default_rng(0)
     masks, class_ids = noise.integers(0, 3, (14, 6, 5)).astype(np.uint8), np.array([4, 1] * 7)
     wanted = [by_pairs(masks[class_ids == k]) for k in (1, 4)]
-    assert shape_diversity(masks, class_ids) == pytest.approx(wanted, abs=1e-6)
+    assert mask_diversity(masks, class_ids) == pytest.approx(wanted, abs=1e-6)
 
 
 def test_its_ends():
     same, apart = np.ones((3, 4, 4), np.uint8), np.eye(4, dtype=np.uint8)[:, None]
-    assert shape_diversity(same, np.zeros(3, int)) == [0]
-    assert shape_diversity(apart, np.zeros(4, int)) == [1]
-    assert shape_diversity(np.zeros((2, 4, 4), np.uint8), np.zeros(2, int)) == [0], (
+    assert mask_diversity(same, np.zeros(3, int)) == [0]
+    assert mask_diversity(apart, np.zeros(4, int)) == [1]
+    assert mask_diversity(np.zeros((2, 4, 4), np.uint8), np.zeros(2, int)) == [0], (
         "two empty masks are equal"
     )
 
 
 def test_a_single_mask_has_no_diversity():
     with pytest.raises(BdganError, match="class 7"):
-        shape_diversity(np.ones((3, 2, 2), np.uint8), np.array([0, 0, 7]))
+        mask_diversity(np.ones((3, 2, 2), np.uint8), np.array([0, 0, 7]))
 
 
 def by_trees(shapes):

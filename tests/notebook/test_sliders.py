@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bdgan_lib.core.image_codecs import decode_png
-from bdgan_lib.notebook.sliders import sliders
+from bdgan_lib.notebook.sliders import show_sliders
 
 ipywidgets = pytest.importorskip("ipywidgets")
 
@@ -21,7 +21,7 @@ def live(monkeypatch):
 
 
 def test_a_move_draws_the_picture_of_all_values(live):
-    box = sliders(draw, name=("robin", "mug"), level=(0, 10, 20))
+    box = show_sliders(draw, name=("robin", "mug"), level=(0, 10, 20))
     name, level, picture = box.children
     assert (decode_png(picture.value) == draw("robin", 0)).all()
     level.value = 20
@@ -32,7 +32,7 @@ def test_a_move_draws_the_picture_of_all_values(live):
 
 def test_there_is_none_where_no_page_listens_or_ipywidgets_is_missing(monkeypatch, live):
     monkeypatch.setitem(sys.modules, "ipywidgets", None)
-    assert sliders(draw, name=("mug",), level=(0,)) is None
+    assert show_sliders(draw, name=("mug",), level=(0,)) is None
     monkeypatch.undo()
     monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
-    assert sliders(draw, name=("mug",), level=(0,)) is None
+    assert show_sliders(draw, name=("mug",), level=(0,)) is None

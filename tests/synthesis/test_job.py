@@ -18,7 +18,7 @@ from bdgan_lib.datasets.formats.export import export_set
 from bdgan_lib.datasets.shards import LOG, MANIFEST, ShardedSet, read_shard
 from bdgan_lib.datasets.validate import validate
 from bdgan_lib.generators.base import Generator
-from bdgan_lib.generators.latents import latents
+from bdgan_lib.generators.latents import latents_from_seeds
 from bdgan_lib.synthesis.filters import Models
 from bdgan_lib.synthesis.job import synthesize
 from bdgan_lib.synthesis.shard import make_shard
@@ -36,7 +36,7 @@ class TinyGenerator:
 
     def sample(self, class_ids, seeds, sampling=Sampling(), features=True) -> Sample:  # noqa: B008
         self.batches.append(len(seeds))
-        z = latents(seeds, 3 * 64, sampling).reshape(-1, 3, 8, 8)
+        z = latents_from_seeds(seeds, 3 * 64, sampling).reshape(-1, 3, 8, 8)
         images = (z / 2 + class_ids.reshape(-1, 1, 1, 1) / 8 + 0.05 * z.mean()).clamp(-1, 1)
         return Sample(images, {"low": z} if features else {}, class_ids, seeds, sampling)
 

@@ -1,0 +1,13 @@
+from .assets import assets_folder as assets_folder
+from .image_codecs import decode_image as decode_image
+from .image_codecs import decode_png as decode_png
+from .image_codecs import encode_jpeg as encode_jpeg
+from .image_codecs import encode_png as encode_png
+from .image_tensors import from_uint8 as from_uint8
+from .image_tensors import to_uint8 as to_uint8
+from .labelled_arrays import LabelledSet as LabelledSet
+from .labelled_arrays import class_masks as class_masks
+from .sampling import Sample as Sample
+from .sampling import Sampling as Sampling
+from .types import BdganError as BdganError
+from .types import UNLABELLED as UNLABELLED

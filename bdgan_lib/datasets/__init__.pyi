@@ -1,0 +1,9 @@
+from .annotation_store import Annotation as Annotation
+from .annotation_store import AnnotationStore as AnnotationStore
+from .annotation_store import resize_annotations as resize_annotations
+from .formats.exchange import export_annotations as export_annotations
+from .formats.exchange import import_annotations as import_annotations
+from .formats.export import export_set as export_set
+from .iterable import LabelledShards as LabelledShards
+from .shards import ShardedSet as ShardedSet
+from .shards import read_shard as read_shard

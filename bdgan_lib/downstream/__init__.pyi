@@ -1,0 +1,15 @@
+from .backbones import build_backbone as build_backbone
+from .compare import compare_training_sets as compare_training_sets
+from .pretraining.branch import Branch as Branch
+from .pretraining.branch import BranchConfig as BranchConfig
+from .pretraining.branch import labelled_views as labelled_views
+from .pretraining.files import load_pretrained as load_pretrained
+from .pretraining.published import load_published as load_published
+from .pretraining.quality import knn_accuracy as knn_accuracy
+from .pretraining.quality import pooled_features as pooled_features
+from .pretraining.training import PretrainConfig as PretrainConfig
+from .pretraining.training import pretrain as pretrain
+from .pretraining.views import ViewConfig as ViewConfig
+from .pretraining.views import draw_views as draw_views
+from .segmentation import segmenter as segmenter
+from .tasks import Task as Task

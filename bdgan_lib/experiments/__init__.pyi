@@ -1,0 +1,9 @@
+from .catalogue import EXPERIMENTS as EXPERIMENTS
+from .claims import WORLDS as WORLDS
+from .claims import branch_gains as branch_gains
+from .claims import check_claims as check_claims
+from .claims import size_curve as size_curve
+from .context import test_set as test_set
+from .pools import annotated as annotated
+from .runner import averaged as averaged
+from .runner import scores as scores

@@ -1,0 +1,14 @@
+from .base import Architecture as Architecture
+from .base import HeadConfig as HeadConfig
+from .cost import head_cost as head_cost
+from .ensemble import image_divergence as image_divergence
+from .files import load_head as load_head
+from .files import save_head as save_head
+from .label_head import build_head as build_head
+from .training import HeadTraining as HeadTraining
+from .training import launched as launched
+from .training import train_head as train_head
+from .training_data import batch_that_fits as batch_that_fits
+from .training_data import collect_training_data as collect_training_data
+from .training_data import in_sampling_order as in_sampling_order
+from .training_data import samples_of as samples_of

@@ -1,0 +1,13 @@
+from .fidelity import frechet_distance as frechet_distance
+from .fidelity import relative_frechet as relative_frechet
+from .mask_geometry import mask_statistics as mask_statistics
+from .segmentation import confusion as confusion
+from .segmentation import iou as iou
+from .segmentation import mean_iou as mean_iou
+from .shape_diversity import chamfer_diversity as chamfer_diversity
+from .shape_diversity import mask_diversity as mask_diversity
+from .statistics import difference as difference
+from .uncertainty import drop_gain as drop_gain
+from .uncertainty import error_rates as error_rates
+from .uncertainty import image_counts as image_counts
+from .uncertainty import rank_correlation as rank_correlation

@@ -1,0 +1,10 @@
+"""The set-up of a notebook, one call in its first cell."""
+
+from bdgan_lib.core.malloc import keep_freed_memory
+from bdgan_lib.notebook.inline import describe_figures
+
+
+def set_up() -> None:
+    """Keep freed memory in the kernel, and give every figure an alternative text."""
+    keep_freed_memory()
+    describe_figures()

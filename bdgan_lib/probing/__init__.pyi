@@ -1,0 +1,16 @@
+from .ablation import ablated as ablated
+from .ablation import lost as lost
+from .linear import linear_probe as linear_probe
+from .maps import clusters as clusters
+from .maps import main_directions as main_directions
+from .maps import pca_colours as pca_colours
+from .nearest import correspondence as correspondence
+from .nearest import deepest as deepest
+from .nearest import peaks as peaks
+from .nearest import similarity as similarity
+from .nearest import unit_vectors as unit_vectors
+from .units import firing as firing
+from .units import join_batches as join_batches
+from .units import nearest_pixels as nearest_pixels
+from .units import thresholds as thresholds
+from .units import unit_label_iou as unit_label_iou
