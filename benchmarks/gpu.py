@@ -93,14 +93,12 @@ def of_generator(generator: Generator, images: int) -> dict[str, float]:
         labelled = rate(lambda h=head: h.predict_with_uncertainty(generator.sample(ids, seeds, sampling)))
         found[f"label_over_image{k}"] = alone / labelled
     judge = NetworkScorer(resnet50().requires_grad_(False), _normalised, 50).to("cuda")
-    spec = SynthesisSpec(
-        generator.sha256, heads["_16"].sha256, tuple(range(100)), images // 100, sampling,
-        filters=Filters(0.0, 1.0), scorer_sha256=judge.sha256, device="cuda",
-    )  # fmt: skip
+    models = Models(generator, heads["_16"], judge)
+    spec = SynthesisSpec.for_models(models, tuple(range(100)), images // 100, sampling, Filters(0.0, 1.0))
     torch.cuda.reset_peak_memory_stats()
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
-        synthesize(spec, Models(generator, heads["_16"], judge), folder, progress=False)
+        synthesize(spec, models, folder, progress=False)
         found["written"] = images / (time.perf_counter() - start)
     return found | {"gb": torch.cuda.max_memory_allocated() / 1e9}
 

@@ -49,10 +49,7 @@ def world(steps: int) -> tuple[Models, SynthesisSpec]:
     )
     models, classes = Models(profile.generator(), head, profile.scorer), tuple(range(len(profile.classes)))
     filters = calibrate_filters(models, classes, profile.sampling, samples=200)
-    return models, SynthesisSpec(
-        models.generator.sha256, head.sha256, classes, 1, profile.sampling,
-        filters=filters, scorer_sha256=profile.scorer.sha256,
-    )  # fmt: skip
+    return models, SynthesisSpec.for_models(models, classes, 1, profile.sampling, filters)
 
 
 def sized(spec: SynthesisSpec, images: int) -> SynthesisSpec:

@@ -53,7 +53,7 @@ def test_bad_input_is_named(vqgan, head):
         "expected 1 or more images": lambda: label_images(
             vqgan, head, np.zeros((0, 32, 32, 3), np.uint8), []
         ),
-        "images came as": lambda: label_images(vqgan, head, np.zeros((1, 16, 16, 3), np.uint8), [0]),
+        "expected float images": lambda: label_images(vqgan, head, np.zeros((1, 16, 16, 3), np.uint8), [0]),
         "class ids": lambda: label_images(vqgan, head, np.zeros((1, 32, 32, 3), np.uint8), [3]),
         "not a readable picture": lambda: decode_image(b"GIF89a and so on"),
     }.items():
