@@ -10,7 +10,7 @@ from bdgan_lib.downstream.benchmark.gallery import galleries
 from bdgan_lib.downstream.benchmark.result import load_result
 from bdgan_lib.downstream.benchmark.score import score
 from bdgan_lib.downstream.benchmark.site import write_site
-from bdgan_lib.downstream.benchmark.truth import InFolder, Truth, write_truth
+from bdgan_lib.downstream.benchmark.truth import Truth, TruthFolder, write_truth
 from bdgan_lib.downstream.tasks import Task
 from bdgan_lib.profiles import Profile, load_profile
 
@@ -25,7 +25,7 @@ Labels = Annotated[
 
 
 def _truth(world: Profile, task: Task, labels: str, images: Path | None = None) -> Truth:
-    return world.truth(task) if labels == "pocket" else InFolder(Path(labels), task, images)
+    return world.truth(task) if labels == "pocket" else TruthFolder(Path(labels), task, images)
 
 
 @benchmark_app.command("tasks")

@@ -1,10 +1,10 @@
-"""The benchmark's tasks: which classes take part, and what their pixels are called (paper section 4).
+"""The benchmark's tasks: the classes of each and the labels of their pixels (paper section 4).
 
-Seven on ImageNet, their counterparts on the pocket world, one code. What can be repeated of the paper's
+Seven tasks on ImageNet and five on the pocket world share this code. What can be reproduced of the paper's
 ImageNet figures: the tasks (all but MC-128 are the official release's class lists), training on its annotated
-BigGAN images or on synthetic sets, and the score. What cannot: the labels of the real images that it tests on
-were never published, nor the list of MC-128's classes. Whoever labels real images scores on them with
-`bdgan benchmark score --labels DIR`; such figures stand beside each other, not beside the paper's.
+BigGAN images or on synthetic sets, and the score. What cannot: the labels of the real test images were never
+published, nor was the list of MC-128's classes. If you label real images, score on them with
+`bdgan benchmark score --labels DIR`; such scores compare with each other, not with the paper's.
 """
 
 import json
@@ -29,19 +29,18 @@ class Task:
     """A segmentation task on a world of classes.
 
     An image belongs to the task if its class does (`holds`); others are left out of training and test. So Dog
-    is dogs told apart, not dogs found among other things, while FG/BG takes every image.
+    distinguishes breeds of dogs, and does not search for dogs among other images; FG/BG takes every image.
     """
 
     world: str  # "pocket", "imagenet"
     name: str
-    labels: tuple[str, ...]  # by value in masks; 0 is the ground, and 255 is called "unlabelled" if there
-    of_class: tuple[int, ...]  # of every class of the world its label; 0 = not of this task
+    labels: tuple[str, ...]  # by value in masks; 0 is the background, 255 (if present) "unlabelled"
+    of_class: tuple[int, ...]  # the label of each class of the world; 0 = not in this task
 
     def __post_init__(self) -> None:
         if len(self.labels) < 2 or len(set(self.labels)) < len(self.labels) or self.labels[0] != BACKGROUND:
-            raise BdganError(
-                f"task {self.name}: expected labels with {BACKGROUND!r} first, each once, got {self.labels!r:.200}"
-            )
+            rule = f"expected labels with {BACKGROUND!r} first, each once"
+            raise BdganError(f"task {self.name}: {rule}, got {self.labels!r:.200}")
         given = set(self.of_class) - {0}
         if given != {mask_value(n) for n in range(1, self.count)}:
             raise BdganError(
@@ -50,23 +49,26 @@ class Task:
 
     @property
     def count(self) -> int:
-        """How many labels there are, the ground among them; the N of the paper's MC-16 and MC-992."""
+        """The number of labels, background included: the N of the paper's MC-16 and MC-992."""
         return len(self.labels) - (len(self.labels) > UNLABELLED)
 
     @property
     def classes(self) -> tuple[int, ...]:
-        """Ids of the classes that take part."""
+        """The ids of the task's classes."""
         return tuple(id for id, label in enumerate(self.of_class) if label)
 
     def holds(self, class_ids: NDArray[np.integer]) -> NDArray[np.bool_]:
-        """Which images belong to the task, by their class ids [N]."""
+        """Whether images belong to the task, by their class ids [N]."""
         return np.array(self.of_class)[class_ids] > 0
 
     def masks(self, class_masks: NDArray[np.integer]) -> NDArray[np.unsignedinteger]:
-        """Class masks (0 = ground, `mask_value(class id + 1)` elsewhere) of any shape -> the task's labels.
+        """Class masks of any shape -> masks of the task's labels, uint8 (uint16 for more than 255 labels).
 
-        uint8, or uint16 for more than 255 labels; 255 stays unlabelled. A class that is not of the task is
-        ground here. BdganError for a value that is no class's.
+        Class masks hold 0 for background, 255 for unlabelled (which stays) and `mask_value(class id + 1)`
+        for foreground. A class outside the task becomes background.
+
+        Raises:
+            BdganError: a value belongs to no class.
         """
         values, last = np.asarray(class_masks), len(self._table) - 1
         inside = values if values.dtype == np.uint8 else np.clip(values, 0, last)
@@ -81,7 +83,7 @@ class Task:
 
     @cached_property
     def _table(self) -> NDArray[np.int16]:
-        """Of every value a class mask may hold (all of uint8 at least) its label, or -1."""
+        """The label, or -1, of every value that a class mask may hold (at least all of uint8)."""
         classes = mask_value(np.arange(1, len(self.of_class) + 1))
         table = np.full(max(UNLABELLED, classes[-1]) + 1, -1, np.int16)
         table[0], table[UNLABELLED], table[classes] = 0, UNLABELLED, self.of_class
@@ -89,7 +91,11 @@ class Task:
 
 
 def task_of_groups(world: str, name: str, groups: Mapping[str, Sequence[int]], num_classes: int) -> Task:
-    """The task whose labels are these groups of class ids, in their order after the ground."""
+    """The task whose labels are the background and these groups of class ids, in order.
+
+    Raises:
+        BdganError: a class id is unknown or in two groups.
+    """
     labels, of_class = [BACKGROUND], [0] * num_classes
     for group, ids in groups.items():
         if len(labels) == UNLABELLED:
@@ -105,7 +111,7 @@ def task_of_groups(world: str, name: str, groups: Mapping[str, Sequence[int]], n
 
 
 def task_of_classes(world: str, name: str, ids: Sequence[int], classes: Sequence[str]) -> Task:
-    """The task that tells these classes apart."""
+    """The task whose labels are the background and each of these classes."""
     return task_of_groups(world, name, {classes[id]: [id] for id in ids}, len(classes))
 
 
@@ -134,10 +140,14 @@ def pocket_tasks(classes: Sequence[str]) -> dict[str, Task]:
 def imagenet_tasks(path: Path, classes: Sequence[str]) -> dict[str, Task]:
     """Dog, Bird, FG/BG, MC-16, MC-100, MC-128 and MC-992.
 
-    path: the shipped class lists, `assets/imagenet/tasks.json`. MC-16 is 15 groups and the ground, MC-992 991
-    classes and the ground; MC-100 is 100 classes and the ground, as the release has it. MC-128's list is in
-    no release: ours is 127 of MC-992's classes, evenly spaced in their order (place floor(i * 991 / 127) for
-    i from 0), and the ground. The order follows WordNet, so that every kind of thing is among them.
+    MC-16 has 15 groups and the background, MC-992 991 classes and the background; MC-100 has 100 classes and
+    the background, as in the official release. MC-128's list was never published: ours has the background and
+    127 of MC-992's classes, evenly spaced in their order (index floor(i * 991 / 127), i from 0). That order
+    follows WordNet, so every kind of object is represented.
+
+    Args:
+        path: the shipped class lists, `assets/imagenet/tasks.json`.
+        classes: names of the 1,000 classes.
     """
     lists = json.loads(path.read_text("utf-8"))["tasks"]
     every, order = lists["MC-992"]["indices"], lists["MC-16"]["label_of_group"]
@@ -156,9 +166,9 @@ def imagenet_tasks(path: Path, classes: Sequence[str]) -> dict[str, Task]:
 
 
 def split_of(file_name: str) -> str:
-    """The split of a real image by its file's name without folder and ending: anyone finds the same.
+    """The split of a real image, a function of its file's name without folder and ending.
 
-    The sha256 of the name, its first 8 hexadecimal digits modulo 10: 0 and 1 test, 2 validation, else train.
+    The first 8 hexadecimal digits of the name's sha256, modulo 10: 0 and 1 test, 2 validation, else train.
 
     >>> split_of("ILSVRC2012_val_00000001.JPEG")
     'train'

@@ -22,7 +22,7 @@ from bdgan_lib.core.sampling import Sampling
 from bdgan_lib.core.seeds import REAL_ANNOTATED
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.datasets.annotation_store import Annotation, AnnotationStore, resize_annotations
-from bdgan_lib.downstream.benchmark.truth import InMemory
+from bdgan_lib.downstream.benchmark.truth import TruthInMemory
 from bdgan_lib.downstream.tasks import Task, pocket_tasks
 from bdgan_lib.generators.base import Generator
 from bdgan_lib.generators.biggan_deep import BigGANDeep, load_biggan_deep
@@ -137,7 +137,7 @@ class PocketProfile(Profile):
         """MC-all."""
         return self.task("MC-all")
 
-    def truth(self, task: Task, split: str = "test") -> InMemory:
+    def truth(self, task: Task, split: str = "test") -> TruthInMemory:
         """Rendered scenes of the task's classes, 100 of each in the test split; ids name class and seed."""
         if split not in REAL_ANNOTATED:
             raise BdganError(f"no split {split!r}; there is {', '.join(REAL_ANNOTATED)}")
@@ -145,7 +145,7 @@ class PocketProfile(Profile):
         chosen = np.flatnonzero(task.holds(scenes.class_ids))
         ids = [sample_id(self.classes[scenes.class_ids[i]], seeds.first + int(i)) for i in chosen]
         labels = task.masks(scenes.class_masks[chosen])
-        return InMemory(dict(zip(ids, labels)), dict(zip(ids, scenes.images[chosen])))
+        return TruthInMemory(dict(zip(ids, labels)), dict(zip(ids, scenes.images[chosen])))
 
     @cached_property  # type: ignore[misc]
     def scorer(self) -> NetworkScorer:

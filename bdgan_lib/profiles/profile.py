@@ -14,7 +14,7 @@ from bdgan_lib.checkpoints.download import Weights
 from bdgan_lib.core.sampling import Sampling
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.datasets.annotation_store import Annotation, AnnotationStore
-from bdgan_lib.downstream.benchmark.truth import InMemory
+from bdgan_lib.downstream.benchmark.truth import TruthInMemory
 from bdgan_lib.downstream.tasks import Task, task_of_classes
 from bdgan_lib.generators.base import Generator
 from bdgan_lib.generators.class_scorer import NetworkScorer
@@ -209,7 +209,7 @@ class Profile(ABC):
         world = next(iter(self.tasks.values())).world
         return task_of_classes(world, "labelled classes", self.labelled, self.classes)
 
-    def truth(self, task: Task, split: str = "test") -> InMemory:
+    def truth(self, task: Task, split: str = "test") -> TruthInMemory:
         """Images and labels of one of its tasks; split: train, validation or test of Real-annotated."""
         raise self._lacks("real labels", "the paper's were never published: give your own with --labels DIR")
 

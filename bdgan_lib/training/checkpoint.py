@@ -1,4 +1,4 @@
-"""A training on disk: its parts and its losses, written whole or not at all."""
+"""Checkpoints of a training: the state of its parts and its losses, written whole or not at all."""
 
 import io
 from collections.abc import Mapping
@@ -15,9 +15,11 @@ from bdgan_lib.core.types import BdganError
 class Stateful(Protocol):
     """A network, an optimizer, a schedule."""
 
-    def state_dict(self) -> Any: ...
+    def state_dict(self) -> Any:
+        """The state to save."""
 
-    def load_state_dict(self, state_dict: Any) -> Any: ...
+    def load_state_dict(self, state_dict: Any) -> Any:
+        """Restore a saved state."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class Checkpoint:
     parts: Mapping[str, Stateful]
 
     def save(self, losses: list[float]) -> None:
+        """Write the file."""
         data = io.BytesIO()
         state = {name: part.state_dict() for name, part in self.parts.items()}
         torch.save({"training": self.training, "losses": losses, **state}, data)
@@ -36,7 +39,11 @@ class Checkpoint:
         write_atomic(self.path, data.getvalue())
 
     def resume(self) -> list[float]:
-        """Bring the parts to where the file left them; the losses so far, none without a file."""
+        """Restore the parts from the file and return the losses so far; without a file, an empty list.
+
+        Raises:
+            BdganError: the file is unreadable or of another training.
+        """
         if not self.path.exists():
             return []
         try:

@@ -36,7 +36,7 @@ def train(
     """Take optimisation steps and return the loss of each.
 
     Args:
-        loss_of: maps a step, from 0, to the scalar loss of its batch (on several devices, of this one's share).
+        loss_of: maps a step, from 0, to the scalar loss of its batch (or of this device's share).
         optimizer: updates the weights.
         steps: how many in all, those before a resumed checkpoint included.
         schedule: sets the learning rate after every step.

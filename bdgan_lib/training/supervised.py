@@ -57,7 +57,7 @@ def fit(
         config: the settings.
         device: where to train.
         progress: label of the progress bar; None for no bar.
-        fabric: several devices that share each batch, and their precision, already launched; replaces `device`.
+        fabric: several devices that share each batch, and their precision, launched; replaces `device`.
     """
     batches = (
         (images[indices], targets[indices])

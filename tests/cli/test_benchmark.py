@@ -66,14 +66,14 @@ def test_the_tasks_are_listed(bdgan, capsys, profile, names):
     ("arguments", "told"),
     [
         (("score", "--task", "Dodo", "--predictions", "p"), "no task 'Dodo' in profile pocket; it has Bird"),
-        (("score", "--task", "Fish", "--predictions", "nowhere"), "nowhere is no folder"),
+        (("score", "--task", "Fish", "--predictions", "nowhere"), "nowhere is not a folder"),
         (("score", "--task", "Fish", "--predictions", "p"), "9 missing: 'angelfish_30240004.png', "),
         (("score", "--task", "Fish", "--predictions", "p", "--date", "today"), "expected a date YYYY-MM-DD"),
-        (("score", "--task", "Fish", "--predictions", "p", "--labels", "nowhere"), "nowhere is no folder"),
+        (("score", "--task", "Fish", "--predictions", "p", "--labels", "nowhere"), "nowhere is not a folder"),
         (("score", "--task", "Dog", "--predictions", "p", "--profile", "imagenet-256"), "never published"),
         (("images", "--task", "Fish", "--split", "dodo"), "no split 'dodo'"),
         (("images", "--task", "Fish", "--out", "p"), "not written over"),
-        (("site", "r.json"), "r.json: no result"),
+        (("site", "r.json"), "r.json: not a result"),
         (("site", "nowhere.json"), "nowhere.json is missing"),
     ],
 )

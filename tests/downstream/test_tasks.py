@@ -95,8 +95,8 @@ def test_class_masks_of_any_class_go_through_a_task_and_back(class_ids):
 
 @pytest.mark.parametrize(
     ("groups", "told"),
-    [({"a": [0], "b": [0]}, "each once, got 0 in b"), ({"a": [3]}, "each once, got 3 in a"), ({"a": [0], "b": []}, "each of"),
-     ({"background": [1]}, "each once"), ({}, "labels"), ({"a": [-1]}, "got -1 in a")],
+    [({"a": [0], "b": [0]}, "once, got 0 in b"), ({"a": [3]}, "got 3 in a"), ({"a": [-1]}, "got -1 in a"),
+     ({"a": [0], "b": []}, "each of"), ({"background": [1]}, "each once"), ({}, "labels")],
 )  # fmt: skip
 def test_a_task_that_makes_no_sense_is_refused(groups, told):
     with pytest.raises(BdganError, match=told):
@@ -161,8 +161,8 @@ def test_the_pocket_s_truth_is_the_task_s_images_with_exact_labels(monkeypatch):
     monkeypatch.setattr(pocket, "render_set", few)
     pocket._split.cache_clear()
     task = world.tasks["Fish"]
-    truth = world.truth(task)
-    world.truth(world.tasks["Bird"])
+    truth = world.renderer.truth(task)
+    world.renderer.truth(world.tasks["Bird"])
     assert seen == [(1_200, 30_240_000, 64)], "rendered once for all tasks"
     pocket._split.cache_clear()
     assert truth.ids == tuple(sorted(
@@ -172,6 +172,6 @@ def test_the_pocket_s_truth_is_the_task_s_images_with_exact_labels(monkeypatch):
         label = task.labels.index(id.split("_")[0])
         assert set(np.unique(truth.label(id))) == {0, label} and truth.image(id).shape == (64, 64, 3)
     with pytest.raises(BdganError, match="no split 'dodo'"):
-        world.truth(task, "dodo")
+        world.renderer.truth(task, "dodo")
     with pytest.raises(BdganError, match="never published: give your own with --labels DIR"):
-        load_profile("imagenet-256").truth(IMAGENET["Dog"])
+        load_profile("imagenet-256").require("renderer")

@@ -1,4 +1,4 @@
-"""The best and the worst predictions of a result, with their images and true labels."""
+"""A result's best and worst predictions with their images and true labels."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,18 +17,18 @@ from bdgan_lib.metrics.segmentation import areas, confusion, iou_of_areas
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """One image of a result."""
+    """One image of a result with its true and predicted labels."""
 
     id: str
-    miou: float  # its own
-    image: NDArray[np.uint8] | None  # [H, W, 3]; None if it is not at hand
+    miou: float  # of this image
+    image: NDArray[np.uint8] | None  # [H, W, 3]; None if not available
     target: Mask
     predicted: Mask
 
 
 @dataclass(frozen=True, eq=False)
 class Gallery:
-    """Examples of one result, in its order."""
+    """The best and worst examples of one result, in its order."""
 
     best: tuple[Example, ...]
     worst: tuple[Example, ...]
@@ -40,11 +40,16 @@ def galleries(
     tasks: Mapping[str, Task],
     truth: Callable[[Task], Truth],
 ) -> dict[int, Gallery]:
-    """Examples by the result's index, from prediction folders in any order.
+    """The gallery of each result, by the result's index.
 
-    A folder belongs to the results whose sha256 its label ids have. tasks: of one world, by name; results of
-    others have no examples. truth: asked once for each task that a folder is of. BdganError for a folder that
-    fits no result, and for other labels than a result was scored on.
+    Args:
+        results: results of any world.
+        folders: prediction folders in any order; a folder belongs to the results with its sha256.
+        tasks: the tasks of one world by name; results of other worlds get no gallery.
+        truth: gives a task's true labels; called at most once per task.
+
+    Raises:
+        BdganError: a folder fits no result, or a result was scored on other true labels.
     """
     truths: dict[str, Truth] = {}
     prints: dict[tuple[Path, str], str | None] = {}
@@ -67,7 +72,7 @@ def galleries(
 
 
 def _fingerprint(folder: Path, task: Task) -> str | None:
-    """Of all masks in a folder; None if something there is no mask of the task."""
+    """The sha256 of all masks in a folder; None if a file is not a mask of the task."""
     digest, findings = Fingerprint(), Findings()
     for id, path in sorted(listed(folder, findings)[0].items()):
         mask = read_mask(path, task, findings)
@@ -89,7 +94,7 @@ def _gallery(result: Result, folder: Path, task: Task, truth: Truth) -> Gallery:
     def example(id: str) -> Example:
         predicted, target = read_mask(folder / f"{id}.png", task, findings), truth.label(id)
         if predicted is None or predicted.shape != target.shape:  # only if the file was changed meanwhile
-            raise BdganError(f"{folder / id}.png is no mask of {task.name}; score the folder anew")
+            raise BdganError(f"{folder / id}.png is not a mask of {task.name}; score the folder again")
         scores = iou_of_areas(areas(confusion(predicted, target, len(task.labels))))
         return Example(id, float(np.nanmean(scores)), truth.image(id), target, predicted)
 

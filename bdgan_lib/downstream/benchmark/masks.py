@@ -1,4 +1,4 @@
-"""Folders of label PNGs that came from elsewhere: every file is checked, and all that is wrong is named."""
+"""Reads folders of label PNGs from other people: checks every file and reports all errors at once."""
 
 import io
 import os
@@ -21,17 +21,21 @@ _COLOURS = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGB wit
 
 
 class Findings:
-    """What is wrong with a folder, by kind."""
+    """The errors in a folder, by kind."""
 
     def __init__(self) -> None:
         self._names: dict[str, list[str]] = {}
 
     def add(self, kind: str, name: str, detail: str = "") -> None:
-        """One more of a kind; the name may be hostile, it is shown quoted and cut."""
+        """Add a finding; the file name may be hostile, so it is quoted and cut."""
         self._names.setdefault(kind, []).append(f"{name!r:.80}" + (f" ({detail})" if detail else ""))
 
     def refuse(self, folder: Path, expected: str) -> None:
-        """BdganError that counts each kind and names the first few; nothing if nothing was found."""
+        """Raise an error if there are findings.
+
+        Raises:
+            BdganError: the number of findings of each kind and the first few names.
+        """
         if self._names:
             kinds = (
                 f"{len(names)} {kind}: {', '.join(names[:_SHOWN])}{', ...' * (len(names) > _SHOWN)}"
@@ -40,19 +44,22 @@ class Findings:
             raise BdganError(f"{folder}: {'; '.join(kinds)}. Expected {expected}")
 
 
-def wanted_files(task: Task) -> str:
-    """What a folder of the task's labels looks like, in words."""
+def expected_files(task: Task) -> str:
+    """A description of a folder of the task's labels, for messages."""
     last, skipped = len(task.labels) - 1, ", not 255" if len(task.labels) > UNLABELLED else ""
     return f"one <image id>.png per image: {_bits(task)}-bit grey, label ids 0 to {last}{skipped}"
 
 
 def listed(folder: Path, findings: Findings) -> tuple[dict[str, Path], set[str]]:
-    """The plain PNG files of a folder by image id, and the ids of whatever is named like one.
+    """The regular PNG files of a folder by image id, and the ids of all entries.
 
-    Nothing is followed or opened: links, folders, pipes and names that are no id become findings.
+    Nothing is opened or followed: links, folders, pipes and names that are not an id become findings.
+
+    Raises:
+        BdganError: the folder does not exist.
     """
     if not folder.is_dir():
-        raise BdganError(f"{folder} is no folder; give one of <image id>.png")
+        raise BdganError(f"{folder} is not a folder; give one of <image id>.png")
     files, seen = {}, set()
     with os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
@@ -72,9 +79,14 @@ def listed(folder: Path, findings: Findings) -> tuple[dict[str, Path], set[str]]
 def read_mask(
     path: Path, task: Task, findings: Findings, size: tuple[int, int] | None = None, truth: bool = False
 ) -> NDArray[np.unsignedinteger] | None:
-    """Label ids [H, W] of one file; None, and a finding, if it is no mask of the task.
+    """Label ids [H, W] of one file; None, and a finding, if it is not a mask of the task.
 
-    size: the (height, width) it must have. truth: the value 255, unlabelled, may come.
+    Args:
+        path: the file.
+        task: whose labels are allowed.
+        findings: where an error is added.
+        size: the (height, width) it must have; None for any.
+        truth: whether 255, unlabelled, is allowed.
     """
     try:
         return _mask(path, task, size, truth)
@@ -95,7 +107,7 @@ def _mask(path: Path, task: Task, size: tuple[int, int] | None, truth: bool) -> 
         data = path.read_bytes()
     except OSError as error:
         raise _Refused("not readable", error.strerror or "") from error
-    # the header is judged before any pixel is unpacked
+    # the header is checked before any pixel is decompressed
     if len(data) < 26 or data[:8] != _SIGNATURE or data[12:16] != b"IHDR":
         raise _Refused("damaged", "no PNG")
     width, height, bits, colour = struct.unpack(">IIBB", data[16:26])
@@ -108,9 +120,9 @@ def _mask(path: Path, task: Task, size: tuple[int, int] | None, truth: bool) -> 
         raise _Refused("too large", f"{width} x {height} pixels")
     try:
         with Image.open(io.BytesIO(data), formats=("PNG",)) as png:
-            png.verify()  # the checksums, which decoding leaves alone
+            png.verify()  # the checksums, which decoding does not check
         mask = decode_labels(data, 2 ** _bits(task) - 1)
-    except Exception as error:  # damaged bytes make Pillow raise many kinds, some of them not its own
+    except Exception as error:  # on damaged bytes Pillow raises many types, not only its own
         raise _Refused("damaged", f"{str(error)!r:.100}") from error
     strange = (mask >= len(task.labels)) | (mask == UNLABELLED)
     if truth:

@@ -1,6 +1,5 @@
-"""A score as a file: whatever is in it has been checked, and its figures follow from its counts."""
+"""Benchmark results as JSON files; everything read is checked, and the IoU are computed from the counts."""
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -12,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from bdgan_lib.core.ids import checked_id
-from bdgan_lib.core.io import write_atomic
-from bdgan_lib.core.model_files import read_json
+from bdgan_lib.core.model_files import read_json, write_json
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.core.validation import checked_label
 from bdgan_lib.datasets.formats.shapes import BACKGROUND
@@ -28,21 +26,25 @@ _MOST_PIXELS = 2**53  # of one label; a JSON number holds them exactly
 
 @dataclass(frozen=True)
 class Result:
-    """How well one set of predictions fits a task's labels. BdganError for anything that cannot be."""
+    """The score of one set of predictions on a task.
+
+    Raises:
+        BdganError: a field has a wrong type or an impossible value.
+    """
 
     world: str
     task: str
-    name: str  # of what predicted
-    labels: tuple[str, ...]  # 0 is the ground
-    both: tuple[int, ...]  # pixels of each label: where predictions and truth agree
+    name: str  # of the method that predicted
+    labels: tuple[str, ...]  # 0 is the background
+    both: tuple[int, ...]  # pixels of each label where prediction and truth agree
     predicted: tuple[int, ...]
     target: tuple[int, ...]
     interval: tuple[float, float]  # of the mIoU: 95%, bootstrap over images
     images: int  # that have a labelled pixel
-    best: tuple[str, ...]  # ids of up to five images, by their own mIoU, the best first
+    best: tuple[str, ...]  # ids of up to five images, ranked by their own mIoU
     worst: tuple[str, ...]  # the worst first
-    predictions_sha256: str  # over all label ids, see `Fingerprint`
-    labels_sha256: str  # results of one task compare where this is equal
+    predictions_sha256: str  # of all label ids, see `Fingerprint`
+    labels_sha256: str  # results of one task are comparable if this is equal
     version: str  # of the library that scored
     date: str  # YYYY-MM-DD
 
@@ -86,30 +88,34 @@ class Result:
 
     @property
     def iou(self) -> tuple[float | None, ...]:
-        """Of each label, in [0, 1]; None where neither side has it."""
+        """IoU of each label in [0, 1]; None if neither side has it."""
         scores = iou_of_areas(np.array([self.both, self.predicted, self.target]))
         return tuple(None if math.isnan(x) else x for x in scores.tolist())
 
     @property
     def miou(self) -> float:
-        """The mean over the labels that occur, in [0, 1]."""
+        """Mean IoU over the labels that occur, in [0, 1]."""
         scores = [x for x in self.iou if x is not None]
         return sum(scores) / len(scores)
 
     def to_json(self) -> dict[str, Any]:
-        """As a JSON object; `from_json` reads it back."""
+        """The result as a JSON object, which `from_json` reads."""
         values = {_KEYS.get(field.name, field.name): getattr(self, field.name) for field in fields(self)}
         plain = {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
         return {"format": FORMAT, "miou": self.miou, "iou": list(self.iou), **plain}
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "Result":
-        """Read what `to_json` gave; BdganError for anything else, a mIoU that the counts do not give too."""
+        """The result in a JSON object of `to_json`.
+
+        Raises:
+            BdganError: a key is missing or unknown, or a value is impossible or contradicts the counts.
+        """
         names = {_KEYS.get(field.name, field.name): field.name for field in fields(cls)}
         if not isinstance(record, Mapping) or record.get("format") != FORMAT:
-            raise BdganError(f"no result: `format` is not {FORMAT!r}; `bdgan benchmark score` writes them")
+            raise BdganError(f"not a result: expected `format` {FORMAT!r}, as `bdgan benchmark score` writes")
         if odd := sorted(map(repr, record.keys() ^ {*names, "format", "miou", "iou"})):
-            raise BdganError(f"keys {', '.join(odd)[:200]} are missing or not known; was the file edited?")
+            raise BdganError(f"keys {', '.join(odd)[:200]} are missing or unknown; was the file edited?")
         values: dict[str, Any] = {
             names[k]: tuple(v) if isinstance(v, list) else v for k, v in record.items() if k in names
         }
@@ -119,18 +125,22 @@ class Result:
             map(_agrees, [record["miou"], *shown], [result.miou, *result.iou])
         ):
             raise BdganError(
-                f"its IoU are not those of its counts (mIoU {result.miou:.6f}); was the file edited?"
+                f"its IoU do not follow from its counts (mIoU {result.miou:.6f}); was the file edited?"
             )
         return result
 
     def save(self, path: Path) -> None:
-        """Write the JSON, whole or not at all."""
+        """Write the JSON file, whole or not at all."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, (json.dumps(self.to_json(), indent=1, ensure_ascii=False) + "\n").encode())
+        write_json(path, self.to_json(), ascii_only=False)
 
 
 def load_result(path: Path) -> Result:
-    """The result in a file; BdganError, with the file's name, if it is none."""
+    """The result in a file.
+
+    Raises:
+        BdganError: the file, which is named, is missing or not a result.
+    """
     if path.is_file() and path.stat().st_size > _MOST_BYTES:
         raise BdganError(f"{path} has {path.stat().st_size:,} bytes; no result is that large")
     record = read_json(path, "give a file that `bdgan benchmark score` wrote")
@@ -141,7 +151,11 @@ def load_result(path: Path) -> Result:
 
 
 def checked_date(text: object) -> str:
-    """The date itself if it is a YYYY-MM-DD of the calendar; BdganError if not."""
+    """The date itself if it is a valid YYYY-MM-DD.
+
+    Raises:
+        BdganError: it is not.
+    """
     try:
         if isinstance(text, str) and re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
             return date.fromisoformat(text).isoformat()

@@ -1,4 +1,4 @@
-"""Predictions and true labels -> a result: pixels are counted first, divided last."""
+"""Scores a folder of predictions on a task: pixels are counted first, divided last."""
 
 from datetime import datetime, timezone
 from pathlib import Path
@@ -22,12 +22,20 @@ def score(
 ) -> Result:
     """Score a folder of `<image id>.png` on a task.
 
-    name: of what predicted. date: YYYY-MM-DD; today (UTC) if None. draws: of the bootstrap over images.
+    mIoU counts the pixels of all images together and averages the labels that occur, background included.
+    The best and worst images are ranked by their own mIoU, ties by id. Images without a labelled pixel do not
+    count. One image is in memory at a time; of each, the areas of its labels are kept.
 
-    mIoU: the pixels of all images are counted together; the mean is over the labels that occur, the ground
-    among them. An image's own, by which the best and the worst are chosen, is the same over that image alone;
-    ties go by id. Images without a labelled pixel count nowhere. One image is in memory at a time, and of
-    each the areas of the labels it has. BdganError names all that is wrong with the folder at once.
+    Args:
+        task: what the labels mean.
+        truth: the images to score on.
+        folder: the predictions.
+        name: name of the method that predicted.
+        date: YYYY-MM-DD; None for today (UTC).
+        draws: bootstrap draws over images, for the interval.
+
+    Raises:
+        BdganError: everything that is wrong with the folder, or no pixel is labelled.
     """
     checked_label(name)
     today = datetime.now(timezone.utc).date().isoformat()
@@ -38,8 +46,8 @@ def score(
         predicted_hash.add(id, predicted)
         target_hash.add(id, target)
         label_areas = areas(confusion(predicted, target, count))
-        if label_areas.any():  # else no pixel of it is labelled
-            rows.append(csr_array(label_areas.reshape(1, -1)))  # an image has a few of a thousand labels
+        if label_areas.any():  # false if no pixel is labelled
+            rows.append(csr_array(label_areas.reshape(1, -1)))  # an image has few of a thousand labels
             image_miou[id] = float(np.nanmean(iou_of_areas(label_areas)))
     if not rows:
         raise BdganError(f"no pixel of the {len(truth.ids)} images is labelled; there is nothing to score")

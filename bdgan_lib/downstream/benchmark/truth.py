@@ -1,4 +1,4 @@
-"""What predictions are scored against: a task's images with their true labels, one at a time."""
+"""True labels of a task's images, one image at a time, and the predictions that are scored against them."""
 
 import secrets
 import shutil
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from bdgan_lib.core.image_codecs import decode_image, encode_png
 from bdgan_lib.core.io import require_new_path, write_atomic
 from bdgan_lib.core.types import BdganError
-from bdgan_lib.downstream.benchmark.masks import Findings, listed, read_mask, wanted_files
+from bdgan_lib.downstream.benchmark.masks import Findings, expected_files, listed, read_mask
 from bdgan_lib.downstream.tasks import Task
 
 Mask = NDArray[np.unsignedinteger]  # [H, W] label ids of the task; 255 = unlabelled
@@ -25,61 +25,79 @@ class Truth(Protocol):
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """Of all its images, sorted."""
+        """All image ids, sorted."""
 
     def label(self, id: str) -> Mask:
         """The true labels of one image."""
 
     def image(self, id: str) -> NDArray[np.uint8] | None:
-        """The image [H, W, 3] itself, where it is at hand."""
+        """The image [H, W, 3]; None if not available."""
 
 
 @dataclass(frozen=True, eq=False)
-class InMemory:
-    """Labels and images by id, all of them held."""
+class TruthInMemory:
+    """Labels and images by id, all in memory."""
 
     labels: dict[str, Mask]
     images: dict[str, NDArray[np.uint8]]
 
     @property
     def ids(self) -> tuple[str, ...]:
+        """All image ids, sorted."""
         return tuple(sorted(self.labels))
 
     def label(self, id: str) -> Mask:
+        """The true labels of one image."""
         return self.labels[id]
 
     def image(self, id: str) -> NDArray[np.uint8] | None:
+        """The image [H, W, 3]; None if not available."""
         return self.images.get(id)
 
 
-class InFolder:
-    """`<image id>.png` of label ids, 255 = unlabelled, read when asked for; the images beside, if given.
+class TruthFolder:
+    """A folder of `<image id>.png` with label ids (255 = unlabelled), each read when asked for.
 
-    images: a folder of pictures of any kind with the same ids.
+    Args:
+        folder: the label files.
+        task: whose labels they hold.
+        images: a folder of image files, of any format, with the same ids; optional.
+
+    Raises:
+        BdganError: the folder has other files, or none.
     """
 
     def __init__(self, folder: Path, task: Task, images: Path | None = None) -> None:
         self.folder, self.task, self.images = folder, task, images
         findings = Findings()
         self._files, _ = listed(folder, findings)
-        findings.refuse(folder, wanted_files(task))
+        findings.refuse(folder, expected_files(task))
         if not self._files:
-            raise BdganError(f"{folder} holds no labels; expected {wanted_files(task)}")
+            raise BdganError(f"{folder} holds no labels; expected {expected_files(task)}")
 
     @property
     def ids(self) -> tuple[str, ...]:
+        """All image ids, sorted."""
         return tuple(sorted(self._files))
 
     def label(self, id: str) -> Mask:
-        """BdganError when the file is no mask of the task's labels."""
+        """The true labels of one image.
+
+        Raises:
+            BdganError: the file is not a mask of the task's labels.
+        """
         findings = Findings()
         mask = read_mask(self._files[id], self.task, findings, truth=True)
-        findings.refuse(self.folder, wanted_files(self.task) + " or 255")
+        findings.refuse(self.folder, expected_files(self.task) + " or 255")
         assert mask is not None
         return mask
 
     def image(self, id: str) -> NDArray[np.uint8] | None:
-        """BdganError for one that is not in the folder of images."""
+        """The image [H, W, 3]; None without a folder of images.
+
+        Raises:
+            BdganError: the folder of images lacks it.
+        """
         if self.images is None:
             return None
         if not (paths := sorted(self.images.glob(f"{id}.*"))):
@@ -88,9 +106,12 @@ class InFolder:
 
 
 def write_truth(truth: Truth, task: Task, out: Path) -> int:
-    """Write images/ and labels/ of `<image id>.png` and labels.txt, the labels' names from 0: a new folder.
+    """Write a new folder with images/ and labels/ of `<image id>.png` and the label names in labels.txt.
 
-    The folder appears whole or not at all. Returns how many images there are.
+    The folder appears whole or not at all. Returns the number of images.
+
+    Raises:
+        BdganError: the folder exists.
     """
     making = require_new_path(out).with_name(f".{secrets.token_hex(8)}.tmp")
     try:
@@ -109,10 +130,11 @@ def write_truth(truth: Truth, task: Task, out: Path) -> int:
 
 
 def predictions(folder: Path, task: Task, truth: Truth) -> Iterator[tuple[str, Mask, Mask]]:
-    """(image id, predicted, wanted) of every image, sorted by id.
+    """Yield (image id, predicted, target) of every image, sorted by id.
 
-    After the last one comes a BdganError if anything is wrong with the folder: it names all of it at once, so
-    take nothing for good before the end.
+    Raises:
+        BdganError: after the last image, if anything is wrong with the folder; it lists every error. So use
+            no pair before the iteration has ended.
     """
     findings = Findings()
     files, seen = listed(folder, findings)
@@ -128,19 +150,20 @@ def predictions(folder: Path, task: Task, truth: Truth) -> Iterator[tuple[str, M
                 yield id, mask, target
         elif id not in seen:
             findings.add("missing", f"{id}.png")
-    findings.refuse(folder, wanted_files(task))
+    findings.refuse(folder, expected_files(task))
 
 
 class Fingerprint:
-    """A sha256 over masks by id: of the label ids themselves, whatever program packed the PNGs."""
+    """The sha256 of masks and their ids; it depends on the label ids, not on how the PNGs are compressed."""
 
     def __init__(self) -> None:
         self._digest = sha256()
 
     def add(self, id: str, mask: Mask) -> None:
-        """One more mask; ids come sorted."""
+        """Add a mask; add them sorted by id."""
         self._digest.update(f"{id} {mask.shape[0]} {mask.shape[1]}\n".encode())
         self._digest.update(mask.astype("<u2").tobytes())
 
     def hexdigest(self) -> str:
+        """The sha256 in hexadecimal."""
         return self._digest.hexdigest()

@@ -1,10 +1,9 @@
-"""Methods that tell images apart: SimCLR, MoCo-v2, MoCo-v3, and with class labels SupCon and plain labels."""
+"""Contrastive methods (SimCLR, MoCo-v2, MoCo-v3), and with class labels SupCon and plain cross-entropy."""
 
 import torch
 import torch.nn.functional as F
 from lightly.loss import NTXentLoss
 from lightly.models.modules.heads import MoCoProjectionHead, SimCLRProjectionHead
-from lightly.models.utils import update_momentum
 from torch import Tensor, nn
 
 from bdgan_lib.downstream.backbones import Backbone
@@ -12,7 +11,7 @@ from bdgan_lib.downstream.pretraining.learner import (
     Batch,
     Encoder,
     Learner,
-    cosine_momentum,
+    MomentumLearner,
     keep_queue,
     momentum_encoder,
     shuffle_batch_norm,
@@ -22,13 +21,14 @@ _DIM = 128  # of projections, as in the papers; hidden layers are as wide as the
 
 
 class Supervised(Learner):
-    """Cross-entropy on the classes."""
+    """Supervised classification, as an initialisation to compare with."""
 
     def __init__(self, backbone: Backbone, num_classes: int) -> None:
         super().__init__(backbone)
         self.encoder = Encoder(backbone, nn.Linear(backbone.channels[-1], num_classes))
 
     def loss(self, batch: Batch) -> Tensor:
+        """Cross-entropy of both views' class logits."""
         assert batch.class_ids is not None
         return F.cross_entropy(self.encoder(batch.views.flatten(0, 1)), batch.class_ids.repeat(2))
 
@@ -43,13 +43,14 @@ class SupCon(Learner):
         self.temperature = temperature
 
     def loss(self, batch: Batch) -> Tensor:
+        """Equation 2 on both views' projections."""
         assert batch.class_ids is not None
         z = F.normalize(self.encoder(batch.views.flatten(0, 1)))
         return supcon(z, batch.class_ids.repeat(2), self.temperature)
 
 
 def supcon(z: Tensor, class_ids: Tensor, temperature: float) -> Tensor:
-    """Mean over anchors and positives of -log softmax; z [N, D] of length 1, each class at least twice."""
+    """Mean of -log softmax over anchors and positives; z [N, D] of length 1, each class at least twice."""
     itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
     logits = (z @ z.T / temperature).masked_fill(itself, -torch.inf)
     positive = (class_ids[:, None] == class_ids) & ~itself
@@ -67,14 +68,18 @@ class SimCLR(Learner):
         self.criterion = NTXentLoss(temperature)
 
     def loss(self, batch: Batch) -> Tensor:
+        """NT-Xent of both views' projections."""
         return self.criterion(*self.encoder(batch.views.flatten(0, 1)).chunk(2))
 
 
-class MoCoV2(Learner):
-    """Chen et al., Improved Baselines with Momentum Contrastive Learning (2020); here both views ask.
+class MoCoV2(MomentumLearner):
+    """Chen et al., Improved Baselines with Momentum Contrastive Learning (2020); here both views are queries.
 
-    queue: keys of earlier images that a query is told apart from; paper: 65_536.
-    momentum: paper 0.999, for 1,000 times as many steps; at 0.9 the features collapse here.
+    Args:
+        backbone: what is trained.
+        queue: number of keys of earlier images, the negatives; paper: 65_536.
+        momentum: paper: 0.999, for 1,000 times as many steps; at 0.9 the features collapse here.
+        temperature: of the softmax.
     """
 
     def __init__(
@@ -90,17 +95,17 @@ class MoCoV2(Learner):
         self.momentum = momentum
 
     def loss(self, batch: Batch) -> Tensor:
+        """InfoNCE of both views' queries against the queue."""
         queries = self.encoder(batch.views.flatten(0, 1))
         others = batch.views.flip(0).flatten(0, 1)
         (keys,) = shuffle_batch_norm(lambda views: (self.momentum_encoder(views),), batch.stream, others)
-        return self.criterion(queries, keys)  # both views at once: the queue must not hold a key's own image
-
-    def update_momentum(self, progress: float) -> None:
-        update_momentum(self.encoder, self.momentum_encoder, self.momentum)
+        return self.criterion(queries, keys)  # at once: the queue must hold no key of the same image
 
 
-class MoCoV3(Learner):
+class MoCoV3(MomentumLearner):
     """Chen et al., An Empirical Study of Training Self-Supervised Vision Transformers (2021), on a ResNet."""
+
+    cosine = True
 
     def __init__(self, backbone: Backbone, momentum: float = 0.98, temperature: float = 0.2) -> None:
         super().__init__(backbone)  # paper: momentum 0.996, temperature 1 (0.2 with a ViT)
@@ -112,16 +117,14 @@ class MoCoV3(Learner):
         self.momentum, self.temperature = momentum, temperature
 
     def loss(self, batch: Batch) -> Tensor:
+        """InfoNCE within the batch, of each view's queries with the other view's keys."""
         first, second = self.predictor(self.encoder(batch.views.flatten(0, 1))).chunk(2)
         with torch.no_grad():
             keys = self.momentum_encoder(batch.views.flatten(0, 1)).chunk(2)
         return in_batch(first, keys[1], self.temperature) + in_batch(second, keys[0], self.temperature)
 
-    def update_momentum(self, progress: float) -> None:
-        update_momentum(self.encoder, self.momentum_encoder, cosine_momentum(self.momentum, progress))
-
 
 def in_batch(queries: Tensor, keys: Tensor, temperature: float) -> Tensor:
-    """InfoNCE of queries [N, D] and keys [N, D] -> scalar: key i is of query i (algorithm 1)."""
+    """InfoNCE of queries [N, D] and keys [N, D] -> scalar; key i belongs to query i (algorithm 1)."""
     logits = F.normalize(queries) @ F.normalize(keys).T / temperature
     return 2 * temperature * F.cross_entropy(logits, torch.arange(len(logits), device=logits.device))

@@ -1,17 +1,17 @@
-"""Methods that tell places apart: DenseCL by likeness of features, VADeR by where a point lies."""
+"""Dense contrastive methods: DenseCL pairs positions by features, VADeR by image coordinates."""
 
 import torch
 import torch.nn.functional as F
 from lightly.models.modules.heads import DenseCLProjectionHead
 from lightly.models.modules.memory_bank import MemoryBankModule
-from lightly.models.utils import select_most_similar, update_momentum
+from lightly.models.utils import select_most_similar
 from torch import Tensor, nn
 
 from bdgan_lib.downstream.backbones import Backbone
 from bdgan_lib.downstream.pretraining.learner import (
     Batch,
     Encoder,
-    Learner,
+    MomentumLearner,
     feature_maps,
     keep_queue,
     momentum_encoder,
@@ -29,12 +29,12 @@ def against_queue(queries: Tensor, keys: Tensor, negatives: Tensor, temperature:
     return F.cross_entropy(logits, logits.new_zeros(len(logits), dtype=torch.long))
 
 
-class DenseCL(Learner):
+class DenseCL(MomentumLearner):
     """Wang et al., Dense Contrastive Learning for Self-Supervised Visual Pre-Training (2021).
 
-    MoCo-v2's loss on pooled features and, in equal parts, the same on cells of a map: a cell's positive is
-    the cell of the other view whose features are most like it. The map is the last one, in the paper 7 x 7;
-    small images have their 6 x 6 to 8 x 8 one stage earlier.
+    The mean of MoCo-v2's loss on pooled features and on the cells of a map; a cell's positive is the other
+    view's cell with the most similar features. The map is the last one, 7 x 7 in the paper; for
+    small images it is one stage earlier, with 6 x 6 to 8 x 8 cells.
     """
 
     def __init__(
@@ -50,6 +50,7 @@ class DenseCL(Learner):
         self.momentum, self.temperature = momentum, temperature
 
     def loss(self, batch: Batch) -> Tensor:
+        """Mean of the image's and the cells' InfoNCE against their queues."""
         views = batch.views.flatten(0, 1)
         cells, query, local = self._encode(self.encoder, views)
         with torch.no_grad():
@@ -66,26 +67,24 @@ class DenseCL(Learner):
         return (image + place) / 2
 
     def _encode(self, encoder: Encoder, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Cells' features [B, N, C], the image's projection [B, D] and the cells' [B, N, D]; of length 1."""
+        """Cell features [B, N, C], image projections [B, D], cell projections [B, N, D]; all of length 1."""
         maps = feature_maps(encoder.backbone, images)
         cells = maps[self.level].flatten(2).mT
         whole, local = encoder.head.children()
         return F.normalize(cells, dim=-1), F.normalize(whole(pooled(maps))), F.normalize(local(cells), dim=-1)
 
-    def update_momentum(self, progress: float) -> None:
-        update_momentum(self.encoder, self.momentum_encoder, self.momentum)
-
 
 def _two_heads(backbone: Backbone, level: int) -> nn.ModuleList:
-    """For the pooled features and for the cells of a level."""
+    """Projection heads for the pooled features and for the cells of a level."""
     widths = backbone.channels[-1], backbone.channels[level]
     return nn.ModuleList(DenseCLProjectionHead(width, width, _DIM) for width in widths)
 
 
 def shared_points(frames: Tensor, count: int, stream: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Random points of each of 2B views, where they lie in the other view, and whether that one holds them.
+    """Random points of each of 2B views and their position in the other view.
 
-    frames [2, B, 2, 3] -> [2B, count, 2], [2B, count, 2], [2B, count] bool.
+    frames [2, B, 2, 3] -> points [2B, count, 2], their positions in the other view [2B, count, 2], and
+    whether that view contains them [2B, count] bool.
     """
     first, other = frames.flatten(0, 1), frames.flip(0).flatten(0, 1)
     here = 2 * torch.rand(len(first), count, 2, generator=stream).to(frames) - 1
@@ -93,15 +92,15 @@ def shared_points(frames: Tensor, count: int, stream: torch.Generator) -> tuple[
     return here, there, (there.abs() <= 1).all(-1)
 
 
-class VADeR(Learner):
-    """Pinheiro et al., Unsupervised Learning of Dense Visual Representations (2020), in short.
+class VADeR(MomentumLearner):
+    """Pinheiro et al., Unsupervised Learning of Dense Visual Representations (2020), simplified.
 
-    A point of the image has one embedding, whatever view shows it: sampled points that both views hold are
-    positives, points of other images (a queue) negatives. The paper's decoder is a sum over the backbone's
-    maps here, read at the points only.
+    A point of the image has the same embedding in every view: sampled points that both views contain are
+    positives, points of other images (a queue) negatives. In place of the paper's decoder, the backbone's
+    maps are projected and summed, at the points only.
     """
 
-    points = 16  # drawn per view; those outside the other view are left out
+    points = 16  # sampled per view; those outside the other view are dropped
 
     def __init__(
         self, backbone: Backbone, queue: int = 1024, momentum: float = 0.98, temperature: float = 0.1
@@ -114,6 +113,7 @@ class VADeR(Learner):
         self.momentum, self.temperature = momentum, temperature
 
     def loss(self, batch: Batch) -> Tensor:
+        """InfoNCE of the shared points against the queue."""
         here, there, shared = shared_points(batch.frames, self.points, batch.stream)
         queries = self._embed(self.encoder, batch.views.flatten(0, 1), here)
         with torch.no_grad():
@@ -124,7 +124,7 @@ class VADeR(Learner):
                 there.clamp(-1, 1),
             )
             _, negatives = self.queue(keys[:, 0], update=True)
-        if not shared.any():  # no view meets its other one
+        if not shared.any():  # no two views overlap
             return queries.sum() * 0
         return against_queue(queries[shared], keys[shared], negatives, self.temperature)
 
@@ -133,9 +133,6 @@ class VADeR(Learner):
         """Embeddings [B, P, D] of length 1 of points [B, P, 2] in [-1, 1]."""
         maps = feature_maps(encoder.backbone, images)
         return F.normalize(encoder.head(maps, points), dim=-1)
-
-    def update_momentum(self, progress: float) -> None:
-        update_momentum(self.encoder, self.momentum_encoder, self.momentum)
 
 
 class _PointHead(nn.Module):

@@ -1,25 +1,20 @@
-"""Methods without negatives: the weights follow their own moving average (BYOL, DINO)."""
+"""Self-distillation without negatives: the momentum encoder is the teacher (BYOL, DINO)."""
 
 import warnings
 
 import torch
 from lightly.loss import DINOLoss, NegativeCosineSimilarity
 from lightly.models.modules.heads import BYOLPredictionHead, BYOLProjectionHead, DINOProjectionHead
-from lightly.models.utils import update_momentum
 from torch import Tensor
 
 from bdgan_lib.downstream.backbones import Backbone
-from bdgan_lib.downstream.pretraining.learner import (
-    Batch,
-    Encoder,
-    Learner,
-    cosine_momentum,
-    momentum_encoder,
-)
+from bdgan_lib.downstream.pretraining.learner import Batch, Encoder, MomentumLearner, momentum_encoder
 
 
-class BYOL(Learner):
+class BYOL(MomentumLearner):
     """Grill et al., Bootstrap Your Own Latent (2020)."""
+
+    cosine = True
 
     def __init__(self, backbone: Backbone, momentum: float = 0.98) -> None:  # paper: 0.996, 1,000 epochs
         super().__init__(backbone)
@@ -32,34 +27,32 @@ class BYOL(Learner):
         self.momentum = momentum
 
     def loss(self, batch: Batch) -> Tensor:
+        """2 - 2 cosine of each view's prediction and the other view's target."""
         predictions = self.predictor(self.encoder(batch.views.flatten(0, 1)))
         with torch.no_grad():
             targets = self.momentum_encoder(batch.views.flip(0).flatten(0, 1))
         return 2 + 2 * self.criterion(predictions, targets)
 
-    def update_momentum(self, progress: float) -> None:
-        update_momentum(self.encoder, self.momentum_encoder, cosine_momentum(self.momentum, progress))
 
-
-class DINO(Learner):
+class DINO(MomentumLearner):
     """Caron et al., Emerging Properties in Self-Supervised Vision Transformers (2021); two large views."""
+
+    cosine = True
 
     def __init__(self, backbone: Backbone, outputs: int = 512, momentum: float = 0.95) -> None:
         super().__init__(backbone)  # paper: 65_536 outputs, momentum 0.996
         width = backbone.channels[-1]
         heads = (DINOProjectionHead(width, 2 * width, 64, outputs, batch_norm=True) for _ in range(2))
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # lightly's weight norm is torch's older one
+            warnings.simplefilter("ignore", FutureWarning)  # lightly uses torch's older weight norm
             self.encoder = Encoder(backbone, next(heads))
             self.momentum_encoder = momentum_encoder(self.encoder, next(heads))
         self.criterion = DINOLoss(outputs, teacher_temp=0.04)
         self.momentum = momentum
 
     def loss(self, batch: Batch) -> Tensor:
+        """Cross-entropy of the student with the teacher's outputs on the other view."""
         student = self.encoder(batch.views.flatten(0, 1)).chunk(2)
         with torch.no_grad():
             teacher = self.momentum_encoder(batch.views.flatten(0, 1)).chunk(2)
         return self.criterion(list(teacher), list(student))
-
-    def update_momentum(self, progress: float) -> None:
-        update_momentum(self.encoder, self.momentum_encoder, cosine_momentum(self.momentum, progress))

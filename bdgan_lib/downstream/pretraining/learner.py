@@ -1,4 +1,4 @@
-"""What every method is: a backbone with a loss on two views, and maybe a moving average of it."""
+"""The base of all methods: a backbone with a loss on two views, and for some a momentum encoder."""
 
 import math
 from collections.abc import Callable
@@ -17,26 +17,42 @@ class Batch:
     """Two views of each of B images."""
 
     views: Tensor  # [2, B, 3, S, S] in [-1, 1]
-    frames: Tensor  # [2, B, 2, 3], see views.Views
-    class_ids: Tensor | None  # [B]; methods without labels never read them
-    stream: torch.Generator  # for what a method draws itself
+    frames: Tensor  # [2, B, 2, 3], see `views.Views`
+    class_ids: Tensor | None  # [B]; methods without labels do not read them
+    stream: torch.Generator  # for the method's own random draws
 
 
 class Learner(nn.Module):
-    """A method: its backbone is what is kept, all else is thrown away afterwards."""
+    """A method; only its backbone is kept after the training."""
 
-    learning_rate = 2e-3  # peak, AdamW; the papers have SGD or LARS, and a rate for each method
+    learning_rate = 2e-3  # peak, AdamW; the papers use SGD or LARS and a rate per method
 
     def __init__(self, backbone: Backbone) -> None:
         super().__init__()
         self.backbone = backbone
 
     def loss(self, batch: Batch) -> Tensor:
-        """A scalar to descend; here nothing is learned: a random initialisation."""
+        """The scalar loss of a batch; here 0, which leaves the random initialisation."""
         return batch.views.new_zeros(())
 
     def update_momentum(self, progress: float) -> None:
-        """Move the twin towards the weights, after a step; progress in (0, 1] is the share of steps done."""
+        """Update the momentum encoder if there is one; progress in (0, 1] = share of steps done."""
+
+
+class MomentumLearner(Learner):
+    """A method with a momentum encoder, whose weights are a moving average (EMA) of the encoder's."""
+
+    encoder: "Encoder"
+    momentum_encoder: "Encoder"
+    momentum: float
+    cosine = False  # whether the momentum rises to 1
+
+    def update_momentum(self, progress: float) -> None:
+        """EMA update of the momentum encoder, after a step; progress in (0, 1] = share of steps done."""
+        from lightly.models.utils import update_momentum
+
+        momentum = cosine_momentum(self.momentum, progress) if self.cosine else self.momentum
+        update_momentum(self.encoder, self.momentum_encoder, momentum)
 
 
 class Encoder(nn.Module):
@@ -48,30 +64,36 @@ class Encoder(nn.Module):
         self.head = head
 
     def forward(self, images: Tensor) -> Tensor:
+        """Projections [B, D] of images [B, 3, H, W] in [-1, 1]."""
         return self.head(pooled(feature_maps(self.backbone, images)))
 
 
 def feature_maps(backbone: Backbone, images: Tensor) -> list[Tensor]:
-    """The backbone's maps in float32, computed in bfloat16 where that is fast; heads and losses are not."""
+    """The backbone's maps in float32, computed in bfloat16 where that is fast."""
     with autocast(images.device):
         maps = backbone(images.contiguous(memory_format=torch.channels_last))
     return [x.float() for x in maps]
 
 
 def pooled(maps: list[Tensor]) -> Tensor:
-    """[B, C]: the mean of the coarsest map."""
+    """Global average pooling of the coarsest map: [B, C]."""
     return maps[-1].mean((2, 3))
 
 
 def momentum_encoder(encoder: Encoder, head: nn.Module) -> Encoder:
-    """A copy that no gradient reaches; `head` is a fresh one of its kind: weight norm forbids deepcopy."""
+    """A copy of the encoder without gradients.
+
+    Args:
+        encoder: whose weights are copied.
+        head: a new head of the same kind, because weight norm does not allow deepcopy.
+    """
     key_encoder = Encoder(deepcopy(encoder.backbone), head)
     key_encoder.load_state_dict(encoder.state_dict())
     return key_encoder.requires_grad_(False)
 
 
 def cosine_momentum(momentum: float, progress: float) -> float:
-    """From `momentum` to 1 along half a cosine (BYOL, section 3.3)."""
+    """Cosine schedule from `momentum` at progress 0 to 1 at progress 1 (BYOL, section 3.3)."""
     return 1 - (1 - momentum) * (math.cos(math.pi * progress) + 1) / 2
 
 
@@ -79,13 +101,16 @@ def cosine_momentum(momentum: float, progress: float) -> float:
 def shuffle_batch_norm(
     encode: Callable[..., tuple[Tensor, ...]], stream: torch.Generator, *inputs: Tensor, groups: int = 4
 ) -> tuple[Tensor, ...]:
-    """Encode [B, ...] in random groups: statistics of one batch would betray pairs (MoCo, section 3.3)."""
+    """Shuffle-BN: encode inputs [B, ...] in random groups and restore their order (MoCo, section 3.3).
+
+    Batch statistics shared by a query and its key would give the pair away.
+    """
     order = torch.randperm(len(inputs[0]), generator=stream).to(inputs[0].device)
     parts = [encode(*part) for part in zip(*(x[order].chunk(groups) for x in inputs), strict=True)]
     return tuple(torch.cat(pieces)[order.argsort()] for pieces in zip(*parts, strict=True))
 
 
 def keep_queue(bank: nn.Module) -> None:
-    """Have lightly's queue saved with the weights: a resumed training needs it."""
+    """Add lightly's queue to the state dict, because a resumed training needs it."""
     for name in ("bank", "bank_ptr"):
         bank.register_buffer(name, bank.get_buffer(name), persistent=True)

@@ -1,7 +1,7 @@
-"""Published checkpoints of ResNets, as their authors store them -> the names of `Backbone` (torchvision's).
+"""Reads published ResNet checkpoints: their authors' layouts -> the names of `Backbone` (torchvision's).
 
-Facts about each layout, from the code that writes or converts it; no code of any. Files come converted to
-safetensors by `bdgan weights convert`, which runs nothing that a pickle asks for.
+Each layout is described from the code that writes or converts the file; none of that code is used. Convert a
+file to safetensors first: `bdgan weights convert` executes nothing in a pickle.
 
 - supervised: torchvision's plain names, `fc` the classifier
 - supcon: SupContrast's `encoder` and `head`, within DataParallel
@@ -9,8 +9,8 @@ safetensors by `bdgan weights convert`, which runs nothing that a pickle asks fo
   `projector`; the authors' TensorFlow weights by simclr-converter, plain names
 - moco-v2: facebookresearch/moco, `encoder_q`, in training files also `encoder_k` and the queue
 - moco-v3: facebookresearch/moco-v3, `base_encoder`, `momentum_encoder`, `predictor`
-- byol: the authors' JAX weights by byol-convert, plain names. Its network pads strided layers at one side
-  only; read as torchvision's, maps are shifted by half a pixel of the first layers
+- byol: the authors' JAX weights by byol-convert, plain names. Its network pads strided layers on one side
+  only, so in torchvision's network the maps are shifted by half a pixel of the first layers
 - densecl: WXinlong/DenseCL, the backbone alone, or `encoder_q.0` of a training file
 - dino: facebookresearch/dino, the backbone alone, or `backbone` of a full file's teacher
 - resim: Tete-Xiao/ReSim, as MoCo, in its FPN variant with `fpn` layers in the encoder; its files for
@@ -22,11 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from bdgan_lib.checkpoints.state_dict import mismatches
+from bdgan_lib.core.model_files import read_tensors
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.downstream.backbones import BACKBONES, Backbone, build_backbone
 
@@ -35,11 +34,11 @@ State = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Layout:
-    """Where a backbone lies in a state dict, and what beside it is left out on purpose."""
+    """Where a backbone lies in a state dict, and which other keys are dropped."""
 
     prefix: str
-    dropped: tuple[str, ...] = ()  # starts of keys: heads, momentum encoders, queues
-    standardised: bool = True  # whether its images were, by ImageNet's mean and deviation; else in [0, 1]
+    dropped: tuple[str, ...] = ()  # key prefixes: heads, momentum encoders, queues
+    standardised: bool = True  # images: by ImageNet's mean and deviation; else in [0, 1]
 
 
 _MOCO = "module.encoder_k.", "module.queue"
@@ -86,18 +85,12 @@ LAYOUTS: dict[str, tuple[Layout, ...]] = {
 def load_published(path: str | Path, method: str, backbone: str = "resnet50") -> Backbone:
     """A backbone with the weights of a published checkpoint, converted to safetensors beforehand.
 
-    BdganError for a method without a layout, for a file that is missing or unreadable, for another
-    architecture, and naming every key that is missing, surplus or of another shape.
+    Raises:
+        BdganError: the method has no layout, the file is missing or unreadable, or its architecture or keys
+            do not fit; every key that is missing, surplus or of another shape is named.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise BdganError(f"{path} is missing; download the {method} checkpoint from its authors' page")
-    try:
-        state = load_file(path)
-    except SafetensorError as error:
-        raise BdganError(
-            f"{path} is no readable safetensors file ({error}); first: bdgan weights convert CHECKPOINT OUT"
-        ) from error
+    hint = f"download the {method} checkpoint and run: bdgan weights convert CHECKPOINT OUT"
+    state = read_tensors(Path(path), hint)
     network = build_backbone(backbone)
     layout = _layout(state, method, str(path))
     network.load_state_dict(backbone_state(state, method, backbone, str(path)))
@@ -109,9 +102,16 @@ def load_published(path: str | Path, method: str, backbone: str = "resnet50") ->
 def backbone_state(
     state: State, method: str, backbone: str = "resnet50", name: str = "the state dict"
 ) -> dict[str, Tensor]:
-    """The backbone's tensors of a state dict in the layout of a method, float32, under torchvision's names.
+    """The backbone's tensors in float32 under torchvision's names; batch-norm counters may be absent.
 
-    Counters of batch norm may be absent (older files lack them). BdganError as of `load_published`.
+    Args:
+        state: a state dict in a layout of the method.
+        method: a key of LAYOUTS.
+        backbone: the expected architecture.
+        name: of the file, for messages.
+
+    Raises:
+        BdganError: see `load_published`.
     """
     layout = _layout(state, method, name)
     renamed = {_renamed(key): x for key, x in state.items()}
@@ -133,11 +133,11 @@ def backbone_state(
 
 
 def architecture(state: State) -> str:
-    """Which network a state dict with torchvision's names is of: "resnet50", or in words what else."""
+    """The network that a state dict with torchvision's names belongs to: "resnet50", or a description."""
     if any(key.startswith(("patch_embed.", "cls_token", "blocks.")) for key in state):
         return "a vision transformer"
     if "conv1.weight" not in state:
-        return f"no ResNet ({', '.join(sorted(state)[:3]) or 'nothing'} ...)"
+        return f"not a ResNet ({', '.join(sorted(state)[:3]) or 'nothing'} ...)"
     blocks = tuple(len({k.split(".")[1] for k in state if k.startswith(f"layer{n}.")}) for n in (1, 2, 3, 4))
     kind = "bottleneck" if "layer1.0.conv3.weight" in state else "basic"
     stem, inner = state["conv1.weight"].shape, state.get("layer1.0.conv2.weight")
@@ -154,7 +154,7 @@ def architecture(state: State) -> str:
 
 
 def _layout(state: State, method: str, name: str) -> Layout:
-    """The variant of a method's layout that a state dict has."""
+    """The layout of the method that a state dict has."""
     if method not in LAYOUTS:
         raise BdganError(f"expected a method of {', '.join(LAYOUTS)}, got {method!r}")
     for layout in LAYOUTS[method]:
@@ -173,7 +173,7 @@ def _lies_at(prefix: str, state: State) -> bool:
 
 
 def _renamed(key: str) -> str:
-    """SupContrast's own ResNet calls `downsample` a shortcut."""
+    """SupContrast's ResNet calls `downsample` `shortcut`."""
     return key.replace(".shortcut.", ".downsample.")
 
 

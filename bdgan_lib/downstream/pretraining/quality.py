@@ -1,4 +1,4 @@
-"""What features are worth before anything is fine-tuned: kNN, a linear probe, and whether they collapsed."""
+"""Quality of features without fine-tuning: kNN and linear-probe accuracy, and measures of collapse."""
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from bdgan_lib.downstream.pretraining.learner import feature_maps, pooled
 
 @torch.inference_mode()
 def pooled_features(backbone: Backbone, images: NDArray[np.uint8], batch_size: int = 100) -> Tensor:
-    """Images [N, H, W, 3] uint8 -> [N, C] float32 on the CPU; the backbone is left in eval mode."""
+    """Images [N, H, W, 3] uint8 -> features [N, C] float32 on the CPU; sets the backbone to eval mode."""
     backbone.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     device = next(backbone.parameters()).device
     parts = (images[i : i + batch_size] for i in range(0, len(images), batch_size))
@@ -21,12 +21,12 @@ def pooled_features(backbone: Backbone, images: NDArray[np.uint8], batch_size: i
 
 
 def deviation(features: Tensor) -> float:
-    """Spread of the directions of features [N, C], in [0, 1): 0 when all images look the same."""
+    """Spread of the directions of features [N, C], in [0, 1); 0 if all are equal."""
     return float((1 - F.normalize(features).mean(0).square().sum()).clamp_min(0).sqrt())
 
 
 def effective_rank(features: Tensor) -> float:
-    """How many directions the features [N, C] vary in, from 1 to C: exp of the entropy of their variances."""
+    """Number of directions in which features [N, C] vary, from 1 to C: exp of their variances' entropy."""
     spectrum = torch.linalg.svdvals(F.normalize(features) - F.normalize(features).mean(0)).square()
     share = spectrum / spectrum.sum().clamp_min(1e-12)
     return float(torch.exp(-(share * share.clamp_min(1e-12).log()).sum()))
@@ -35,7 +35,7 @@ def effective_rank(features: Tensor) -> float:
 def knn_accuracy(
     train: Tensor, train_ids: NDArray[np.integer], test: Tensor, test_ids: NDArray[np.integer], k: int = 20
 ) -> float:
-    """Share of test features whose k nearest training features, weighed by exp(cosine / 0.07), vote right.
+    """Accuracy on test features of a vote of the k nearest training features, weighted by exp(cosine / 0.07).
 
     Wu et al., Unsupervised Feature Learning via Non-Parametric Instance Discrimination (2018), section 3.4.
     """
@@ -49,7 +49,7 @@ def knn_accuracy(
 def linear_accuracy(
     train: Tensor, train_ids: NDArray[np.integer], test: Tensor, test_ids: NDArray[np.integer]
 ) -> float:
-    """Share of test features that a logistic regression on standardised training features gets right."""
+    """Accuracy on test features of a logistic regression on standardised training features."""
     mean, scale = train.mean(0), train.std(0).clamp_min(1e-6)
     x, y = (train - mean) / scale, torch.as_tensor(train_ids, dtype=torch.long)
     classes = int(y.max()) + 1

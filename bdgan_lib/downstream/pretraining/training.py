@@ -1,4 +1,4 @@
-"""One loop for all methods: the same images, views, steps and schedule; what differs is the loss."""
+"""Pre-trains a backbone: all methods share images, views, steps and schedule, and differ in the loss."""
 
 import json
 import time
@@ -20,18 +20,18 @@ from bdgan_lib.downstream.pretraining.files import Pretrained
 from bdgan_lib.downstream.pretraining.learner import Batch, Learner
 from bdgan_lib.downstream.pretraining.quality import deviation, effective_rank, pooled_features
 from bdgan_lib.downstream.pretraining.views import ViewConfig, draw_views
-from bdgan_lib.training.checkpoint import Checkpoint
+from bdgan_lib.training.checkpoint import Checkpoint, Stateful
 from bdgan_lib.training.loop import train
 
 METHODS = (
     "random", "supervised", "supcon", "simclr", "moco-v2", "moco-v3", "byol", "densecl", "dino", "vader",
 )  # fmt: skip
-_LEAST_RANK = 4.0  # effective rank of features; a random network has about 12, one that learned 8 to 15
+_LEAST_RANK = 4.0  # effective rank of features; about 12 in a random network, 8 to 15 in trained ones
 
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    """How a backbone is pre-trained; a step is two views of each image of one batch, for every method."""
+    """Settings of a pre-training; in every method a step takes two views of each image of a batch."""
 
     backbone: str = "pocket-10"  # paper: resnet50
     steps: int = 400  # paper: 200 epochs of ImageNet and more
@@ -44,7 +44,11 @@ class PretrainConfig:
 
 
 def build_learner(method: str, config: PretrainConfig, num_classes: int = 0) -> Learner:
-    """A method around a fresh backbone, whose weights depend on the seed; BdganError for another name."""
+    """A method with a new backbone, whose initial weights depend on the seed.
+
+    Raises:
+        BdganError: the method or the backbone is unknown.
+    """
     from bdgan_lib.downstream.pretraining import contrastive, dense, distillation  # they need lightly
 
     if method not in METHODS:
@@ -76,29 +80,34 @@ def pretrain(
     checkpoint: Path | None = None,
     progress: str | None = None,
 ) -> Pretrained:
-    """A backbone's weights, learned from images [N, H, W, 3] uint8 by one of METHODS.
+    """Pre-train a backbone on images.
 
-    The same method, data, settings and device give the same weights, interrupted or not: a batch and its
-    views are functions of seed and step.
+    The same method, data, settings and device give the same weights, interrupted or not, because a batch and
+    its views are functions of seed and step.
 
     Args:
-        class_ids: [N]; "supervised" and "supcon" need them, the others never read them.
-        branch: a segmentation branch on labelled images beside the method's own loss (paper section 4.3).
-        checkpoint: a file that is written every `save_every` steps, gone on from if it stands there, and left
-            behind when training stops early.
+        method: one of METHODS.
+        images: [N, H, W, 3] uint8.
+        class_ids: [N]; "supervised" and "supcon" need them, the others do not read them.
+        config: the settings.
+        branch: a segmentation branch in addition to the method's loss (paper section 4.3).
+        device: where to train.
+        checkpoint: a file that is written every `save_every` steps and resumed from if it exists.
+        progress: label of the progress bar; None for no bar.
 
-    BdganError when the loss stops being finite, before the weights take it; when labels or images are
-    missing; and for a checkpoint of another training. Collapse is no error: see `Pretrained.collapsed`.
+    Raises:
+        BdganError: the loss is not finite, labels or images are missing, or the checkpoint is of another
+            training. Collapse is not an error: see `Pretrained.collapsed`.
     """
-    wanted_ids = _checked(method, images, class_ids, config)
-    learner = build_learner(method, config, 0 if wanted_ids is None else int(wanted_ids.max()) + 1)
-    if branch and branch.config.weight > 0:  # nothing of a branch without weight may touch the backbone
+    class_ids = _checked(method, images, class_ids, config)
+    learner = build_learner(method, config, 0 if class_ids is None else int(class_ids.max()) + 1)
+    if branch and branch.config.weight > 0:  # a branch without weight must not affect the backbone
         learner = Joint(learner, branch, config.seed)
     losses: list[float] = []
     speed = 0.0
     if method != "random" or isinstance(learner, Joint):
-        training = _fingerprint(method, images, wanted_ids, config, branch)
-        losses, speed = _descend(learner, images, wanted_ids, config, device, checkpoint, training, progress)
+        training = _fingerprint(method, images, class_ids, config, branch)
+        losses, speed = _train(learner, images, class_ids, config, device, checkpoint, training, progress)
     features = pooled_features(learner.backbone, images[:512])
     record = {
         "method": method,
@@ -115,7 +124,7 @@ def pretrain(
     return Pretrained(state, record)
 
 
-def _descend(
+def _train(
     learner: Learner,
     images: NDArray[np.uint8],
     class_ids: NDArray[np.integer] | None,
@@ -125,15 +134,14 @@ def _descend(
     training: str,
     progress: str | None,
 ) -> tuple[list[float], float]:
-    """Train in place; the loss of every step, and images per second."""
+    """Train in place; return the loss of every step and images per second."""
     learner.to(device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     rate = config.learning_rate or learner.learning_rate
     weights = [p for p in learner.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(weights, rate, weight_decay=config.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, config.steps, pct_start=0.1)
-    saved = checkpoint and Checkpoint(
-        checkpoint, training, {"learner": learner, "optimizer": optimizer, "schedule": schedule}
-    )
+    parts: dict[str, Stateful] = {"learner": learner, "optimizer": optimizer, "schedule": schedule}
+    saved = None if checkpoint is None else Checkpoint(checkpoint, training, parts)
     start, steps_taken = time.monotonic(), 0
 
     def after_step(steps: int) -> None:
@@ -157,7 +165,7 @@ def _batch(
     step: int,
     device: str,
 ) -> Batch:
-    """The batch of a step: a function of the seed and the step."""
+    """The batch of a step, a function of the seed and the step."""
     noise = np.random.default_rng([config.seed, step])
     chosen = noise.choice(len(images), min(config.batch_size, len(images)), replace=False)
     stream = torch.Generator().manual_seed(int(noise.integers(2**62)))
@@ -176,7 +184,7 @@ def _batch(
 def _checked(
     method: str, images: NDArray[np.uint8], class_ids: NDArray[np.integer] | None, config: PretrainConfig
 ) -> NDArray[np.integer] | None:
-    """The class ids if the method reads them."""
+    """The class ids if the method needs them, else None."""
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3 or len(images) < 8:
         raise BdganError(
             f"expected 8 or more images, uint8 [N, H, W, 3], got {images.dtype} {list(images.shape)}"
@@ -200,7 +208,7 @@ def _fingerprint(
     config: PretrainConfig,
     branch: Branch | None,
 ) -> str:
-    """Of everything a training depends on but the device."""
+    """The sha256 of everything a training depends on except the device."""
     settings = [method, asdict(config), asdict(branch.config) if branch else None]
     digest = sha256(json.dumps(settings).encode())
     arrays = [images, class_ids, *((branch.training_set.images, branch.training_set.masks) if branch else ())]

@@ -1,4 +1,4 @@
-"""Random views of images, a whole batch at once: crop, flip, colour, grey, blur (SimCLR, appendix A)."""
+"""Random views of a batch of images: crop, flip, colour jitter, grey, blur (SimCLR, appendix A)."""
 
 import math
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ _TAPS = torch.arange(-2.0, 3.0)  # of the blur
 
 @dataclass(frozen=True)
 class ViewConfig:
-    """How far a view may be from its image; the papers' values are for 224 pixels and long training."""
+    """Strengths of the augmentation; the papers' values are for 224 pixels and long training."""
 
     side: int = 48  # pixels; paper: 224
-    smallest: float = 0.2  # share of the image's area that a crop has at least; paper: 0.08, MoCo: 0.2
+    smallest: float = 0.2  # least share of the image's area in a crop; paper: 0.08, MoCo: 0.2
     stretch: float = 4 / 3  # largest ratio of a crop's sides
     flip: float = 0.5  # share of the views that are mirrored
     brightness: float = 0.4  # factor from 1 - x to 1 + x; so are contrast and saturation
@@ -30,7 +30,7 @@ class ViewConfig:
 
 
 def identity(side: int) -> ViewConfig:
-    """Every strength is 0: views are the images, resized to `side`."""
+    """Settings without augmentation: views are the images resized to `side`."""
     return ViewConfig(side, 1.0, 1.0, **dict.fromkeys(
         ("flip", "brightness", "contrast", "saturation", "hue", "coloured", "grey", "blur"), 0.0
     ))  # fmt: skip
@@ -41,11 +41,11 @@ class Views:
     """One view of each of B images."""
 
     images: Tensor  # [B, 3, S, S] in [-1, 1]
-    frames: Tensor  # [B, 2, 3]; takes (x, y, 1) in the view to (x, y) in the image, both in [-1, 1]
+    frames: Tensor  # [B, 2, 3]; maps (x, y, 1) in the view to (x, y) in the image, both in [-1, 1]
 
 
 def draw_views(images: Tensor, config: ViewConfig, stream: torch.Generator) -> Views:
-    """A view of every image [B, 3, H, W] in [-1, 1]; all randomness comes from the stream."""
+    """A random view of every image [B, 3, H, W] in [-1, 1]; the stream is the only source of randomness."""
     frames = _frames(len(images), config, stream)
     size = [len(images), 3, config.side, config.side]
     grid = F.affine_grid(frames, size, align_corners=False)
@@ -54,12 +54,12 @@ def draw_views(images: Tensor, config: ViewConfig, stream: torch.Generator) -> V
 
 
 def through(points: Tensor, frames: Tensor) -> Tensor:
-    """Points [B, P, 2] of views -> where they lie in the images."""
+    """Points [B, P, 2] of views -> their positions in the images."""
     return points @ frames[:, :, :2].mT + frames[:, None, :, 2]
 
 
 def back(points: Tensor, frames: Tensor) -> Tensor:
-    """Points [B, P, 2] of images -> where they lie in views; a view holds what is in [-1, 1]."""
+    """Points [B, P, 2] of images -> their positions in views; points in [-1, 1] are inside a view."""
     scale = frames[:, :, :2].diagonal(dim1=1, dim2=2)
     return (points - frames[:, None, :, 2]) / scale[:, None]
 

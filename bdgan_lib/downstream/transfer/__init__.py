@@ -1,1 +1,1 @@
-"""Transfer to detection and segmentation elsewhere: readers of the data sets, and the recipes."""
+"""Transfer to detection and segmentation: readers of the published data sets, and the recipes."""

@@ -1,4 +1,4 @@
-"""Chest radiographs with few labels: a head is taught on a share of them, the backbone stays as it is."""
+"""Chest radiographs with few labels: a head is trained on a share of them, the backbone is frozen."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,22 +15,26 @@ from bdgan_lib.training.supervised import FitConfig
 
 SHARES = (0.01, 0.05, 0.1, 1.0)  # paper: 1, 5, 10, ... 100%
 
-_FIT = FitConfig(steps=120, batch_size=16, flip=False)  # no flip: the heart has its side
+_FIT = FitConfig(steps=120, batch_size=16, flip=False)  # no flip: the heart is on one side
 POCKET = SegmentConfig(("ground", "lung", "heart"), frozen=True, fit=_FIT)
 
 
 @dataclass(frozen=True)
 class ChestConfig:
-    """How much is labelled, and how the head is taught."""
+    """How many images are labelled, and how the head is trained."""
 
-    share: float = 1.0  # of the training pictures that have labels, in (0, 1]
+    share: float = 1.0  # of the training images that are labelled, in (0, 1]
     segment: SegmentConfig = POCKET
 
 
 def labelled(count: int, share: float, seed: int) -> list[int]:
-    """Which of `count` pictures have labels: at least one; a smaller share's are among a larger one's."""
+    """Indices of the labelled images among `count`, at least one; a larger share contains a smaller one's.
+
+    Raises:
+        BdganError: the share is not in (0, 1].
+    """
     if not 0 < share <= 1:
-        raise BdganError(f"share is {share}; give a number above 0 and at most 1")
+        raise BdganError(f"expected a share above 0 and at most 1, got {share}")
     order = np.random.default_rng([seed, 2]).permutation(count)
     return order[: ceil(round(share * count, 6))].tolist()  # rounded: 0.07 * 100 is more than 7
 
@@ -43,9 +47,9 @@ def train_and_score(
     device: str = "cpu",
     progress: str | None = None,
 ) -> dict[str, float]:
-    """As `segment.train_and_score`, on the labelled share of `train`; "labelled" says how many these are.
+    """`segment.train_and_score` on the labelled share of `train`; adds their number as "labelled".
 
-    The seed of `config.segment.fit` picks them, and begins the head.
+    The seed of `config.segment.fit` selects them and initialises the head.
     """
     used = labelled(len(train), config.share, config.segment.fit.seed)
     few = [train[k] for k in used]
@@ -56,5 +60,5 @@ def train_and_score(
 
 
 def with_seed(config: ChestConfig, seed: int) -> ChestConfig:
-    """The same, from another seed."""
+    """The same settings with another seed."""
     return replace(config, segment=replace(config.segment, fit=replace(config.segment.fit, seed=seed)))

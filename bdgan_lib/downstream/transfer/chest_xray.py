@@ -1,7 +1,7 @@
-"""Chest radiographs with outlined lungs: JSRT, Montgomery and Shenzhen, each as its authors lay it out.
+"""Reads chest radiographs with lung masks: JSRT, Montgomery and Shenzhen, each in its authors' layout.
 
-Labels are 0 = ground, 1 = lung and, in JSRT, 2 = heart. Only JSRT has an official split: take one
-of the others by index.
+Labels are 0 = background, 1 = lung and, in JSRT, 2 = heart. Only JSRT has an official split; split the others
+by index.
 """
 
 from pathlib import Path
@@ -13,24 +13,28 @@ from numpy.typing import NDArray
 from bdgan_lib.core.image_codecs import decode_image
 from bdgan_lib.core.labelled_arrays import Segmented
 from bdgan_lib.core.types import BdganError
-from bdgan_lib.downstream.transfer.samples import Lazy, all_there, folder, segmented
+from bdgan_lib.downstream.transfer.samples import Lazy, folder, require_files, segmented
 
 LUNG, HEART = 1, 2
 _JSRT_SIDE = 2048
 
 
 def jsrt(root: Path, fold: int) -> Lazy[Segmented]:
-    """JSRT's 247 films at 1024 x 1024 with the masks of SCR; lung is what the heart does not cover.
+    """JSRT's 247 films at 1024 x 1024 with the masks of SCR; where lung and heart overlap, it is heart.
 
-    Assumed: `All247images/NAME.IMG` (JSRT: 2048 x 2048 big-endian 16-bit words without a header, of which 12
+    Layout: `All247images/NAME.IMG` (JSRT: 2048 x 2048 big-endian 16-bit words without a header, of which 12
     bits are used, 0 = white), and `scratch/foldF/masks/{left lung,right lung,heart}/NAME.gif` (SCR: 1024 x
     1024). SCR trains on one fold, 1 or 2, and tests on the other.
+
+    Raises:
+        BdganError: a folder or file is missing, or (at access) does not fit.
     """
     pictures = folder(Path(root), "All247images", "JSRT's films (All247images.zip)")
     masks = folder(Path(root), f"scratch/fold{fold}/masks", f"SCR's masks of fold {fold}")
     parts = [folder(masks, name, "SCR's masks") for name in ("left lung", "right lung", "heart")]
     keys = _stems(parts[0], "*.gif")
-    all_there(path for key in keys for path in (pictures / f"{key}.IMG", *(p / f"{key}.gif" for p in parts)))
+    require_files(p / f"{key}.gif" for key in keys for p in parts)
+    require_files(pictures / f"{key}.IMG" for key in keys)
 
     def read(key: str) -> Segmented:
         left, right, heart = (_mask(part / f"{key}.gif") for part in parts)
@@ -46,13 +50,16 @@ def jsrt(root: Path, fold: int) -> Lazy[Segmented]:
 def montgomery(root: Path) -> Lazy[Segmented]:
     """Montgomery County's 138 radiographs; labels 0 and 1.
 
-    Assumed: `MontgomerySet/CXR_png/NAME.png` and `MontgomerySet/ManualMask/{leftMask,rightMask}/NAME.png`.
+    Layout: `MontgomerySet/CXR_png/NAME.png` and `MontgomerySet/ManualMask/{leftMask,rightMask}/NAME.png`.
+
+    Raises:
+        BdganError: a folder or file is missing, or (at access) does not fit.
     """
     pictures = folder(Path(root), "MontgomerySet/CXR_png", "the Montgomery set")
     parts = [folder(Path(root), f"MontgomerySet/ManualMask/{side}Mask", "the Montgomery set's masks")
              for side in ("left", "right")]  # fmt: skip
     keys = _stems(pictures, "*.png")
-    all_there(part / f"{key}.png" for key in keys for part in parts)
+    require_files(part / f"{key}.png" for key in keys for part in parts)
 
     def read(key: str) -> Segmented:
         left, right = (_mask(part / f"{key}.png") for part in parts)
@@ -68,14 +75,16 @@ def montgomery(root: Path) -> Lazy[Segmented]:
 def shenzhen(root: Path) -> Lazy[Segmented]:
     """Shenzhen No. 3 Hospital's radiographs that have a mask (566 of 662); labels 0 and 1.
 
-    Assumed: `ChinaSet_AllFiles/CXR_png/NAME.png`, and beside that folder `mask/NAME_mask.png`, the masks that
-    Stirenko et al. (2018) published apart from the set. A picture without a mask is left out; a mask without
-    a picture is an error.
+    Layout: `ChinaSet_AllFiles/CXR_png/NAME.png`, and `mask/NAME_mask.png`, the masks that Stirenko et al.
+    (2018) published separately. An image without a mask is left out.
+
+    Raises:
+        BdganError: a folder or an image of a mask is missing, or (at access) a file does not fit.
     """
     pictures = folder(Path(root), "ChinaSet_AllFiles/CXR_png", "the Shenzhen set (ChinaSet_AllFiles.zip)")
     masks = folder(Path(root), "mask", "the masks of Stirenko et al.")
     keys = [stem.removesuffix("_mask") for stem in _stems(masks, "*_mask.png")]
-    all_there(pictures / f"{key}.png" for key in keys)
+    require_files(pictures / f"{key}.png" for key in keys)
 
     def read(key: str) -> Segmented:
         image = decode_image((pictures / f"{key}.png").read_bytes())
@@ -92,7 +101,7 @@ def _stems(folder: Path, pattern: str) -> list[str]:
 
 
 def _mask(path: Path) -> NDArray[np.bool_]:
-    """Where a mask of two values, in any picture format, is bright."""
+    """The bright pixels of a mask with two values, in any image format."""
     return decode_image(path.read_bytes())[..., 0] > 127
 
 
@@ -104,6 +113,6 @@ def _film(path: Path) -> NDArray[np.uint8]:
         )
     values = np.frombuffer(words, ">u2").reshape(_JSRT_SIDE, _JSRT_SIDE)
     if values.max() > 4095:
-        raise BdganError(f"{path.name} expected 12 bits, big-endian, got {values.max()}")
+        raise BdganError(f"{path.name}: expected 12 bits, big-endian, got {values.max()}")
     halved = cv2.resize(values.astype(np.float32), None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
     return np.rint(255 - halved * np.float32(255 / 4095)).astype(np.uint8)[..., None].repeat(3, 2)

@@ -1,4 +1,8 @@
-"""Cityscapes, fine labels: `leftImg8bit/SPLIT/CITY` and `gtFine/SPLIT/CITY`, as its authors lay it out."""
+"""Reads Cityscapes with fine labels from `leftImg8bit/SPLIT/CITY` and `gtFine/SPLIT/CITY`.
+
+The classes are torchvision's table. Its reader is not used, because it lists cities in the file system's
+order, unpacks archives, and does not check that masks exist and fit. The tests compare with it.
+"""
 
 from pathlib import Path
 
@@ -8,22 +12,27 @@ from torchvision.datasets import Cityscapes
 from bdgan_lib.core.image_codecs import decode_image, decode_labels
 from bdgan_lib.core.labelled_arrays import Segmented
 from bdgan_lib.core.types import UNLABELLED, BdganError
-from bdgan_lib.downstream.transfer.samples import Lazy, all_there, folder, segmented
+from bdgan_lib.downstream.transfer.samples import Lazy, folder, require_files, segmented
 
-_KNOWN = [c for c in Cityscapes.classes if c.id >= 0]  # -1, the number plate, is not drawn in the files
+_KNOWN = [c for c in Cityscapes.classes if c.id >= 0]  # -1, the number plate, is not in the files
 _LABELS = sorted((c.train_id, c.name) for c in _KNOWN if c.train_id not in (-1, UNLABELLED))
-CITYSCAPES_LABELS = tuple(name for _, name in _LABELS)  # the 19 that are scored, in the benchmark's order
-_STRANGER = 254
-_TRAIN_IDS = np.full(256, _STRANGER, np.uint8)
+CITYSCAPES_LABELS = tuple(name for _, name in _LABELS)  # the 19 scored labels, in the benchmark's order
+_TRAIN_IDS = np.full(256, 254, np.uint8)  # 254 = no known id, refused by `segmented`
 _TRAIN_IDS[UNLABELLED] = UNLABELLED
 _TRAIN_IDS[[c.id for c in _KNOWN]] = [c.train_id for c in _KNOWN]
 
 
 def segmentation(root: Path, split: str) -> Lazy[Segmented]:
-    """Images of a split, by city and name; labels are indices into CITYSCAPES_LABELS, 255 is not scored.
+    """Images of a split by city and name; labels are indices into CITYSCAPES_LABELS, 255 is not scored.
 
-    Reads `*_leftImg8bit.png` and `*_gtFine_labelIds.png`. split: "train" or "val"; the labels of "test" were
-    never published. BdganError for a split or a mask that is missing, and for a mask that does not fit.
+    Reads `*_leftImg8bit.png` and `*_gtFine_labelIds.png`.
+
+    Args:
+        root: the folder that holds `leftImg8bit` and `gtFine`.
+        split: "train" or "val"; the labels of "test" were never published.
+
+    Raises:
+        BdganError: a split or a mask is missing, or (at access) a mask does not fit its image.
     """
     if split not in ("train", "val"):
         raise BdganError(
@@ -41,5 +50,5 @@ def segmentation(root: Path, split: str) -> Lazy[Segmented]:
         labels = _TRAIN_IDS[decode_labels((masks / f"{key}_gtFine_labelIds.png").read_bytes())]
         return segmented(image, labels, len(CITYSCAPES_LABELS))
 
-    all_there(masks / f"{key}_gtFine_labelIds.png" for key in keys)
+    require_files(masks / f"{key}_gtFine_labelIds.png" for key in keys)
     return Lazy(keys, read)

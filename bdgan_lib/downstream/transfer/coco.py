@@ -1,4 +1,4 @@
-"""MS-COCO's instances: `annotations/instances_SPLIT.json` and the folder `SPLIT` of pictures."""
+"""Reads MS-COCO instances: `annotations/instances_SPLIT.json` and the folder `SPLIT` of images."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,19 +13,23 @@ from bdgan_lib.core.labelled_arrays import Detected
 from bdgan_lib.core.model_files import read_json
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.datasets.formats.coco import fill_polygons
-from bdgan_lib.downstream.transfer.samples import Lazy, all_there, folder
+from bdgan_lib.downstream.transfer.samples import Lazy, folder, require_files
 
 
 @dataclass(frozen=True, eq=False)
 class Instances:
-    """A file's images and the names of their classes."""
+    """The images of an instances file and the names of its classes."""
 
     samples: Lazy[Detected]
-    classes: tuple[str, ...]  # class id k is the k-th of the file's categories, by their own ids
+    classes: tuple[str, ...]  # class id k = k-th category of the file, sorted by id
 
 
 def detection(root: Path, split: str) -> Instances:
-    """A split as COCO lays it out, say "train2017" or "val2017"; see `instances`."""
+    """A split in COCO's layout, such as "train2017" or "val2017".
+
+    Raises:
+        BdganError: the split is missing; see also `instances`.
+    """
     notes = folder(Path(root), "annotations", "COCO's annotations") / f"instances_{split}.json"
     if not notes.is_file():
         raise BdganError(f"{notes} is missing: this copy of COCO has no split {split!r}")
@@ -33,11 +37,13 @@ def detection(root: Path, split: str) -> Instances:
 
 
 def instances(notes: Path, pictures: Path) -> Instances:
-    """The images of an instances file, by id; crowds are `ignored`, and so are boxes without an extent.
+    """The images of an instances file by id; crowds and boxes without area are `ignored`.
 
-    Boxes are the file's; masks are filled by pycocotools, polygons that lie far outside refused. BdganError
-    for a picture that is missing or of another size than the file says, and for an annotation that is
-    damaged or of an image or a category there is not; it names them.
+    Boxes are the file's; pycocotools fills the masks.
+
+    Raises:
+        BdganError: an image is missing or of another size than the file says, or an annotation is damaged,
+            lies far outside its image, or has an unknown image or category.
     """
     record: dict[str, Any] = read_json(Path(notes), "give the instances file of COCO")
     try:
@@ -80,7 +86,7 @@ def instances(notes: Path, pictures: Path) -> Instances:
             np.array(ignored, bool),
         )
 
-    all_there(files.values())
+    require_files(files.values())
     return Instances(Lazy(images, read), tuple(categories.values()))
 
 

@@ -1,4 +1,4 @@
-"""Detection and instance segmentation: a backbone fine-tuned in Faster or Mask R-CNN, scored by COCO's AP."""
+"""Detection and instance segmentation: fine-tunes a backbone in Faster or Mask R-CNN, scored by COCO's AP."""
 
 import copy
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -23,17 +23,17 @@ from bdgan_lib.training.loop import train
 
 @dataclass(frozen=True)
 class DetectConfig:
-    """How a detector is trained; a step is one batch."""
+    """Settings of a detector's training; a step is one batch."""
 
     detector: DetectorConfig = POCKET_DETECTOR
     steps: int = 300  # paper: see COCO_1X, COCO_2X, VOC_07_12
     batch_size: int = 8  # paper: 16
-    optimizer: str = "adamw"  # over one cycle; paper: "sgd", which falls at the milestones
+    optimizer: str = "adamw"  # one-cycle schedule; paper: "sgd", with a rate that falls at the milestones
     learning_rate: float = 3e-3  # peak; paper: 0.02
     weight_decay: float = 1e-4
-    milestones: tuple[int, ...] = ()  # steps at which SGD's rate falls to a tenth
+    milestones: tuple[int, ...] = ()  # steps at which SGD's rate is divided by 10
     flip: bool = True
-    workers: int = 0  # processes that read pictures ahead
+    workers: int = 0  # processes that prefetch images
     seed: int = 0
 
 
@@ -45,7 +45,7 @@ VOC_07_12 = replace(
     steps=24_000,
     milestones=(18_000, 22_000),
 )
-_WARM_UP = 1_000  # steps over which SGD's rate rises
+_WARM_UP = 1_000  # steps of SGD's linear warm-up
 
 
 def train_and_score(
@@ -57,12 +57,24 @@ def train_and_score(
     progress: str | None = None,
     evaluation_steps: Collection[int] = (),
 ) -> dict[str, float]:
-    """Fine-tune a copy of the backbone on `train`; its AP on `test`: see `AveragePrecision.scores`.
+    """Fine-tune a copy of the backbone and return its AP on `test` (see `AveragePrecision.scores`).
 
-    Also "loss", the mean of the last 20 steps. The same seed, backbone, data and device give the same scores.
-    evaluation_steps: steps after which it is scored on the way as well, as "ap_box after 100".
-    progress: name shown on a progress bar; none if None. BdganError for samples without masks where masks are
-    asked for, and for too few of them.
+    The same seed, backbone, data and device give the same scores.
+
+    Args:
+        backbone: copied, not changed.
+        train_pictures: the images to train on.
+        test: the images to score on.
+        config: the settings.
+        device: where to train.
+        progress: label of the progress bar; None for no bar.
+        evaluation_steps: steps after which to score as well, with keys such as "ap_box after 100".
+
+    Returns:
+        The scores, and "loss": the mean of the last 20 steps.
+
+    Raises:
+        BdganError: there are no images, or they lack the masks that the detector needs.
     """
     if not (len(train_pictures) and len(test)):
         raise BdganError(
@@ -92,7 +104,7 @@ def _train(
     progress: str | None,
     after_step: Callable[[int], object],
 ) -> list[float]:
-    """Train in place; returns the loss of every step."""
+    """Train in place; return the loss of every step."""
     flips = np.random.default_rng([config.seed, 1])
     batches = iter(shuffled(pictures, config.steps, config.batch_size, config.seed, config.workers))
     optimizer, schedule = _optimizer(network, config)
@@ -112,7 +124,7 @@ def _train(
 
 
 def _target(item: Detected, mirrored: bool, config: DetectConfig) -> tuple[Tensor, dict[str, Tensor]]:
-    """An image [3, H, W] and what torchvision's detectors learn from: what is ignored is left out."""
+    """An image [3, H, W] and its target for torchvision's detectors, without ignored objects."""
     used = ~item.ignored
     x, boxes = from_uint8(item.image)[0], torch.from_numpy(item.boxes[used])
     target = {"labels": torch.from_numpy(item.class_ids[used] + 1)}
@@ -144,13 +156,13 @@ def _score(
     network: nn.Module, test: Sequence[Detected], config: DetectConfig, device: str, progress: str | None
 ) -> dict[str, float]:
     metric = AveragePrecision(config.detector.num_classes, config.detector.masks)
-    for target, predictions in _findings(network, test, config, device, progress):
+    for target, predictions in _detections(network, test, config, device, progress):
         metric.add(target, predictions)
     return metric.scores()
 
 
 @torch.inference_mode()
-def _findings(
+def _detections(
     network: nn.Module, test: Sequence[Detected], config: DetectConfig, device: str, progress: str | None
 ) -> Iterator[tuple[Detected, Detections]]:
     network.eval()

@@ -1,4 +1,4 @@
-"""Faster and Mask R-CNN of torchvision on a backbone of ours, with a feature pyramid (Ren 2015, He 2017)."""
+"""torchvision's Faster and Mask R-CNN on our backbones, with a feature pyramid (Ren 2015, He 2017)."""
 
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -19,24 +19,24 @@ from bdgan_lib.downstream.backbones import Backbone
 
 @dataclass(frozen=True)
 class DetectorConfig:
-    """Sizes of the detector. The defaults suit pictures of 96 x 96."""
+    """Sizes of the detector; the defaults suit images of 96 x 96."""
 
-    num_classes: int = 12  # without the ground
+    num_classes: int = 12  # without the background
     masks: bool = True  # Mask R-CNN; else Faster R-CNN
-    anchors: tuple[int, ...] = (20, 32, 52)  # pixels, one a level; paper: 32, 64, 128, 256, 512
-    finest_stride: int = 4  # of the pyramid's levels; one anchor more than these adds a coarser level
-    short_side: int | None = None  # pixels; None = as they come; paper: 800, the long side at most 1333
+    anchors: tuple[int, ...] = (20, 32, 52)  # pixels, one per level; paper: 32, 64, 128, 256, 512
+    finest_stride: int = 4  # of the pyramid's levels; one extra anchor adds a coarser level
+    short_side: int | None = None  # pixels; None = no resizing; paper: 800, the long side at most 1333
     width: int = 48  # channels of the pyramid and of the mask head; paper: 256
     hidden: int = 128  # of the box head; paper: 1024
-    normalised: bool = True  # batch norm in the box head: far faster to learn; paper: none
-    box_pool: int = 5  # bins a side of a region; paper: 7
+    normalised: bool = True  # batch norm in the box head, which trains far faster; paper: none
+    box_pool: int = 5  # bins per side of a region; paper: 7
     mask_pool: int = 10  # paper: 14; masks have twice as many
     mask_layers: int = 2  # paper: 4
-    canonical: int = 128  # pixels; regions of that size are read at stride 16; paper: 224
-    proposals: int = 60  # a picture, of 4 times as many before suppression; paper: 1000 of 2000
-    anchors_taught: int = 64  # a picture; paper: 256
-    regions_taught: int = 24  # a picture; paper: 512
-    most: int = 20  # findings a picture; paper: 100
+    canonical: int = 128  # pixels; regions of this size are pooled at stride 16; paper: 224
+    proposals: int = 60  # per image, of 4 times as many before NMS; paper: 1000 of 2000
+    anchors_taught: int = 64  # sampled per image for the loss; paper: 256
+    regions_taught: int = 24  # sampled per image for the loss; paper: 512
+    most: int = 20  # detections per image; paper: 100
 
 
 POCKET_DETECTOR = DetectorConfig()
@@ -48,10 +48,12 @@ PAPER_DETECTOR = DetectorConfig(
 
 
 def detector(backbone: Backbone, config: DetectorConfig) -> FasterRCNN:
-    """A torchvision detector that takes the backbone over; everything else has fresh weights.
+    """A torchvision detector on the backbone (used itself, not copied); all other weights are new.
 
-    It takes lists of images [3, H, W] in [-1, 1]; class 0 is the ground, so class id k is its label k + 1.
-    BdganError unless there are as many anchors as levels, or one more.
+    It takes lists of images [3, H, W] in [-1, 1]; label 0 is the background, so class id k is label k + 1.
+
+    Raises:
+        BdganError: the number of anchors is neither that of the levels nor one more.
     """
     levels = sum(stride >= config.finest_stride for stride in backbone.strides)
     if len(config.anchors) not in (levels, levels + 1):
@@ -94,12 +96,12 @@ def detector(backbone: Backbone, config: DetectorConfig) -> FasterRCNN:
         **more,
     )
     if config.short_side is None:
-        network.transform = _AsTheyCome(1, 1, [0.0] * 3, [1.0] * 3)
+        network.transform = _WithoutResize(1, 1, [0.0] * 3, [1.0] * 3)
     return network
 
 
 def _box_head(inputs: int, config: DetectorConfig) -> nn.Module:
-    """Two layers on the features of a region: [R, C, P, P] -> [R, hidden]."""
+    """Two linear layers on region features: [R, C, P, P] -> [R, hidden]."""
     if not config.normalised:
         return TwoMLPHead(inputs, config.hidden)
     layers: list[nn.Module] = [nn.Flatten()]
@@ -108,17 +110,18 @@ def _box_head(inputs: int, config: DetectorConfig) -> nn.Module:
     return nn.Sequential(*layers)
 
 
-class _AsTheyCome(GeneralizedRCNNTransform):
-    """Pictures are never resized (torchvision's own switch for that is for training alone)."""
+class _WithoutResize(GeneralizedRCNNTransform):
+    """Never resizes images; torchvision's `_skip_resize` works in training only."""
 
     def resize(
         self, image: Tensor, target: dict[str, Tensor] | None = None
     ) -> tuple[Tensor, dict[str, Tensor] | None]:
+        """Return both unchanged."""
         return image, target
 
 
 class _Pyramid(nn.Module):
-    """Images -> maps of one width, "0" the finest: torchvision's interface of a detector's backbone."""
+    """Images -> maps of one width, "0" the finest: torchvision's interface for a detector's backbone."""
 
     def __init__(self, backbone: Backbone, config: DetectorConfig) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Data sets as sequences: files are listed and paired at once, and read when asked for."""
+"""Data sets as lazy sequences: files are listed and paired first, and read when an item is accessed."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ Item = TypeVar("Item")
 
 
 class Lazy(Sequence[Item], Generic[Item]):
-    """Item k is `read(keys[k])`, read anew each time: memory does not grow with the data set."""
+    """Item k is `read(keys[k])`, read at each access, so memory does not grow with the data set."""
 
     def __init__(self, keys: Iterable[str], read: Callable[[str], Item]) -> None:
         self.keys, self._read = tuple(keys), read
@@ -43,43 +43,55 @@ class Lazy(Sequence[Item], Generic[Item]):
 
 
 def folder(root: Path, name: str, what: str) -> Path:
-    """`root/name`; BdganError that names it and what it belongs to if it is not there."""
+    """The path `root/name`.
+
+    Raises:
+        BdganError: it is not a folder; the message says what (`what`) it should hold.
+    """
     path = root / name
     if not path.is_dir():
         raise BdganError(f"{path} is missing; expected {what}, unpacked as its authors pack it")
     return path
 
 
-def all_there(paths: Iterable[Path]) -> None:
-    """BdganError that names the first file that is missing and says how many are."""
+def require_files(paths: Iterable[Path]) -> None:
+    """Check that all files exist.
+
+    Raises:
+        BdganError: the first missing file and the number of missing files.
+    """
     missing = [path for path in paths if not path.is_file()]
     if missing:
         raise BdganError(f"{missing[0]} is missing ({len(missing)} such); unpack the data set again")
 
 
 def segmented(image: NDArray[np.uint8], labels: NDArray[np.uint8], num_labels: int) -> Segmented:
-    """An image [H, W, 3] with its labels; BdganError for unlike sizes and for labels there are not."""
+    """An image [H, W, 3] with its labels [H, W].
+
+    Raises:
+        BdganError: their sizes differ, or a label is not in range.
+    """
     if image.shape[:2] != labels.shape:
         raise BdganError(
             f"expected image and mask of one size, got {list(image.shape[:2])} and {list(labels.shape)}"
         )
-    strangers = labels[(labels >= num_labels) & (labels != UNLABELLED)]
-    if len(strangers):
-        raise BdganError(f"expected mask labels 0 to {num_labels - 1}, or 255, got {strangers[0]}")
+    invalid = labels[(labels >= num_labels) & (labels != UNLABELLED)]
+    if len(invalid):
+        raise BdganError(f"expected mask labels 0 to {num_labels - 1}, or 255, got {invalid[0]}")
     return Segmented(image, labels)
 
 
 def shuffled(
     samples: Sequence[Item], steps: int, batch_size: int, seed: int, workers: int = 0
 ) -> Iterable[list[Item]]:
-    """Batches of each epoch's own order, which depends on the seed alone; `workers` processes read ahead."""
+    """Shuffled batches, whose order depends only on the seed; `workers` processes prefetch."""
     config = FitConfig(batch_size=batch_size, seed=seed)
     order = (epoch_batch(len(samples), step, config).tolist() for step in range(steps))
     return _loaded(samples, order, workers)
 
 
 def in_order(samples: Sequence[Item], batch_size: int, workers: int = 0) -> Iterable[list[Item]]:
-    """Batches of all samples, the last may be smaller; `workers` processes read ahead."""
+    """Batches of all samples in order, the last maybe smaller; `workers` processes prefetch."""
     firsts = range(0, len(samples), batch_size)
     order = (list(range(first, min(first + batch_size, len(samples)))) for first in firsts)
     return _loaded(samples, order, workers)
@@ -91,13 +103,13 @@ def _loaded(samples: Any, batches: Iterator[list[int]], workers: int) -> Iterabl
         batch_sampler=batches,  # type: ignore[arg-type]
         collate_fn=list,
         num_workers=workers,
-        multiprocessing_context="fork" if workers else None,  # what reads a file need not be picklable
-        generator=torch.Generator(),  # it would draw from the global one
+        multiprocessing_context="fork" if workers else None,  # `read` functions cannot be pickled
+        generator=torch.Generator(),  # the default would draw from the global one
     )
 
 
 def resized(samples: Sequence[Segmented], height: int, width: int) -> Lazy[Segmented]:
-    """The same samples at one size: images by area means or linearly, labels by the nearest."""
+    """The samples at one size: images resized by area means or linearly, labels by nearest neighbour."""
 
     def read(key: str) -> Segmented:
         sample = samples[int(key)]

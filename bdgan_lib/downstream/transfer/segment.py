@@ -1,4 +1,4 @@
-"""Semantic segmentation elsewhere: a backbone fine-tuned in FCN, DeepLabv3 or a U-Net, scored by mean IoU."""
+"""Semantic segmentation: fine-tunes a backbone in FCN, DeepLabv3 or a U-Net, scored by mean IoU."""
 
 import copy
 from collections.abc import Iterator, Sequence
@@ -20,21 +20,21 @@ from bdgan_lib.downstream.transfer.voc import VOC_CLASSES
 from bdgan_lib.metrics.segmentation import confusion, iou
 from bdgan_lib.training.supervised import FitConfig, fit_batches, predict
 
-_PIXELS = 2**19  # that are labelled at a time, or one picture
+_PIXELS = 2**19  # predicted at a time, or one image if it is larger
 POCKET_FIT = FitConfig(steps=480, batch_size=8)
 
 
 @dataclass(frozen=True)
 class SegmentConfig:
-    """How a segmentation network is trained. AdamW over one cycle, where the paper has SGD."""
+    """Settings of a segmentation training, with AdamW and a one-cycle schedule (paper: SGD)."""
 
     labels: tuple[str, ...]  # names of the labels, from 0
     head: str = "unet"  # paper: "fcn"
     fit: FitConfig = POCKET_FIT  # paper: see VOC_FCN, CITYSCAPES_FCN
-    frozen: bool = False  # whether the backbone stays as it is, its batch statistics too
-    crop: int | None = None  # pixels a side, a multiple of 32; None = pictures as they come
+    frozen: bool = False  # whether the backbone, with its batch statistics, is frozen
+    crop: int | None = None  # pixels per side, a multiple of 32; None = whole images
     scales: tuple[float, float] = (1.0, 1.0)  # range of a random resize before the crop; paper: 0.5 to 2
-    workers: int = 0  # processes that read pictures ahead
+    workers: int = 0  # processes that prefetch images
 
 
 # the paper's steps and batches, its crops of 513 and 769 rounded; a rate for AdamW (SGD's: 3e-3 and 1e-2)
@@ -52,11 +52,15 @@ def train_and_score(
     device: str = "cpu",
     progress: str | None = None,
 ) -> dict[str, float]:
-    """Fine-tune a copy of the backbone on `train`; on `test`, whole pictures: "miou", "iou LABEL", "loss".
+    """Fine-tune a copy of the backbone on `train` and score it on the whole images of `test`.
 
-    IoU in [0, 1], NaN for a label that neither side has; miou is the mean of the others. The same seed,
-    backbone, data and device give the same scores. progress: name shown on a progress bar; none if None.
-    BdganError for pictures of several sizes without a crop, and for too few of them.
+    The same seed, backbone, data and device give the same scores.
+
+    Returns:
+        "iou LABEL" in [0, 1], NaN for a label that neither side has; "miou", the mean of the others; "loss".
+
+    Raises:
+        BdganError: there are no images, or they differ in size without a crop.
     """
     if not (len(train) and len(test)):
         raise BdganError(f"expected pictures to train on and to score, got {len(train)} and {len(test)}")
@@ -75,7 +79,7 @@ def train_and_score(
 
 
 class Frozen(nn.Module):
-    """A segmentation network of whose backbone nothing changes in training: no weight, no batch statistic."""
+    """A segmentation network whose backbone, with its batch statistics, does not change in training."""
 
     def __init__(self, network: Segmenter) -> None:
         super().__init__()
@@ -83,11 +87,13 @@ class Frozen(nn.Module):
         network.backbone.requires_grad_(False)
 
     def train(self, mode: bool = True) -> "Frozen":
+        """Set the mode of the head; the backbone stays in eval mode."""
         super().train(mode)
         self.network.backbone.eval()
         return self
 
     def forward(self, images: Tensor) -> Tensor:
+        """Logits [B, num_labels, H, W]."""
         return self.network(images)
 
 
@@ -108,7 +114,7 @@ def _batches(
 def _cropped(
     item: Segmented, side: int, scales: tuple[float, float], noise: np.random.Generator
 ) -> Segmented:
-    """A random square of the resized picture; beyond its border black, and unlabelled."""
+    """A random square of the resized image; beyond its border it is black and unlabelled."""
     scale = float(np.exp(noise.uniform(*np.log(scales))))
     size = [max(1, round(n * scale)) for n in item.labels.shape[::-1]]
     image = cv2.resize(item.image, size, interpolation=cv2.INTER_LINEAR)
@@ -125,14 +131,14 @@ def _cropped(
 def _labelled(
     network: nn.Module, test: Sequence[Segmented], device: str
 ) -> Iterator[tuple[Segmented, NDArray[np.int64]]]:
-    """Each picture with the labels found in it; small ones of one size in a row are labelled together."""
+    """Each image with its predicted labels; consecutive small images of one size are predicted together."""
     run: list[Segmented] = []
     for k in range(len(test) + 1):
         item = test[k] if k < len(test) else None
         full = sum(r.labels.size for r in run) > _PIXELS
         if run and (item is None or full or item.labels.shape != run[0].labels.shape):
             height, width = run[0].labels.shape
-            below, beside = -height % 32, -width % 32  # the networks want multiples of their strides
+            below, beside = -height % 32, -width % 32  # sides must be multiples of the networks' strides
             images = np.stack([np.pad(r.image, ((0, below), (0, beside), (0, 0)), "edge") for r in run])
             predictions = predict(network, images, device=device).argmax(1).numpy()
             yield from zip(run, predictions[:, :height, :width], strict=True)

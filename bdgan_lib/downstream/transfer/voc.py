@@ -1,4 +1,8 @@
-"""Pascal VOC: `VOCdevkit/VOC2007` and `VOCdevkit/VOC2012`, as its authors and torchvision lay it out."""
+"""Reads Pascal VOC: `VOCdevkit/VOC2007` and `VOCdevkit/VOC2012`, in its authors' layout.
+
+torchvision.datasets reads the same layout, and the tests compare with it. This reader also checks that all
+files exist, names stay in the folder, and boxes and masks fit their image, and it reads `train_aug`.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +16,7 @@ from bdgan_lib.core.ids import checked_id
 from bdgan_lib.core.image_codecs import decode_image, decode_labels
 from bdgan_lib.core.labelled_arrays import Detected, Segmented
 from bdgan_lib.core.types import BdganError
-from bdgan_lib.downstream.transfer.samples import Lazy, all_there, folder, segmented
+from bdgan_lib.downstream.transfer.samples import Lazy, folder, require_files, segmented
 
 VOC_CLASSES = ("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
                "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train",
@@ -22,11 +26,13 @@ TEST_07 = (("2007", "test"),)  # and its test set
 
 
 def detection(root: Path, sets: Sequence[tuple[str, str]]) -> Lazy[Detected]:
-    """Boxes of the images of `ImageSets/Main/SPLIT.txt`, for each (year, split) of `sets`.
+    """Boxes of the images in `ImageSets/Main/SPLIT.txt`, for each (year, split) of `sets`.
 
     Class k is VOC_CLASSES[k]; objects marked difficult are `ignored`. VOC counts pixels from 1 and includes
-    the last, so a box (xmin, ymin, xmax, ymax) of a file covers [xmin - 1, xmax] here. BdganError for a
-    split, a picture or an annotation that is missing, and for one that does not fit its picture.
+    the last, so a file's box (xmin, ymin, xmax, ymax) covers columns [xmin - 1, xmax] here.
+
+    Raises:
+        BdganError: a split, image or annotation is missing, or (at access) an annotation does not fit.
     """
     keys = [f"{year}/{id}" for year, split in sets for id in _listed(root, year, "Main", split)]
     base = {year: _base(root, year) for year, _ in sets}
@@ -39,16 +45,22 @@ def detection(root: Path, sets: Sequence[tuple[str, str]]) -> Lazy[Detected]:
         image_path, notes_path = paths(key)
         return _with_objects(decode_image(image_path.read_bytes()), notes_path.read_bytes())
 
-    all_there(path for key in keys for path in paths(key))
+    require_files(path for key in keys for path in paths(key))
     return Lazy(keys, read)
 
 
 def segmentation(root: Path, split: str, year: str = "2012") -> Lazy[Segmented]:
-    """Labelled pixels of the images of `ImageSets/Segmentation/SPLIT.txt`: 0 = background, k + 1 = class k.
+    """Masks of the images in `ImageSets/Segmentation/SPLIT.txt`: 0 = background, k + 1 = class k.
 
-    split: "train", "trainval" or "val", or "train_aug" for the 10,582 images that the SBD labels make of
-    train. That one is no part of VOC: as most toolboxes do, we read the list `train_aug.txt` (or
-    `trainaug.txt`) and the masks in `SegmentationClassAug`. BdganError as for `detection`.
+    Args:
+        root: the folder that holds `VOCdevkit`.
+        split: "train", "trainval", "val" or "train_aug", the 10,582 images of train extended with the SBD
+            labels. The last is not part of VOC: as in most toolboxes, its list is `train_aug.txt` (or
+            `trainaug.txt`) and its masks are in `SegmentationClassAug`.
+        year: "2007" or "2012".
+
+    Raises:
+        BdganError: see `detection`.
     """
     base = _base(root, year)
     masks = folder(
@@ -62,7 +74,7 @@ def segmentation(root: Path, split: str, year: str = "2012") -> Lazy[Segmented]:
         image = decode_image((base / "JPEGImages" / f"{id}.jpg").read_bytes())
         return segmented(image, decode_labels((masks / f"{id}.png").read_bytes()), len(VOC_CLASSES) + 1)
 
-    all_there(path for id in keys for path in (base / "JPEGImages" / f"{id}.jpg", masks / f"{id}.png"))
+    require_files(path for id in keys for path in (base / "JPEGImages" / f"{id}.jpg", masks / f"{id}.png"))
     return Lazy(keys, read)
 
 
@@ -84,7 +96,7 @@ def _with_objects(image: np.ndarray[Any, np.dtype[np.uint8]], notes: bytes) -> D
     try:
         tree = fromstring(notes)
     except (ParseError, DefusedXmlException, ValueError) as error:
-        raise BdganError(f"its annotation is no plain XML: {error!r:.100}") from error
+        raise BdganError(f"its annotation is not plain XML: {error!r:.100}") from error
     height, width = image.shape[:2]
     boxes, class_ids, difficult = [], [], []
     for item in tree.findall("object"):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bdgan_lib.core.image_codecs import encode_png
-from bdgan_lib.downstream.benchmark.truth import InMemory
+from bdgan_lib.downstream.benchmark.truth import TruthInMemory
 from bdgan_lib.downstream.tasks import Task, task_of_groups
 
 
@@ -16,7 +16,7 @@ def task() -> Task:
 
 
 @pytest.fixture
-def truth() -> InMemory:
+def truth() -> TruthInMemory:
     """Eight images of two sizes, some pixels unlabelled; one wholly."""
     noise, labels, images = np.random.default_rng(0), {}, {}
     for n in range(8):
@@ -24,7 +24,7 @@ def truth() -> InMemory:
         mask = (noise.integers(1, 3) * (noise.random(shape) < 0.4)).astype(np.uint8)
         mask[noise.random(shape) < (1 if n == 5 else 0.1)] = 255
         labels[id], images[id] = mask, noise.integers(0, 256, (*shape, 3), np.uint8)
-    return InMemory(labels, images)
+    return TruthInMemory(labels, images)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from bdgan_lib.core.image_codecs import decode_png, encode_png
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.downstream.benchmark.masks import Findings, read_mask
 from bdgan_lib.downstream.benchmark.score import score
-from bdgan_lib.downstream.benchmark.truth import InFolder, InMemory, write_truth
+from bdgan_lib.downstream.benchmark.truth import TruthFolder, TruthInMemory, write_truth
 from bdgan_lib.downstream.tasks import task_of_groups
 from bdgan_lib.metrics.segmentation import mean_iou
 from bdgan_lib.profiles import load_profile
@@ -41,7 +41,9 @@ def test_the_score_is_torchmetrics(task, truth, predict):
 
 
 def test_a_case_by_hand(tmp_path, task):
-    truth = InMemory({"a": np.array([[0, 0, 1, 1]], np.uint8), "b": np.array([[2, 255, 0, 0]], np.uint8)}, {})
+    truth = TruthInMemory(
+        {"a": np.array([[0, 0, 1, 1]], np.uint8), "b": np.array([[2, 255, 0, 0]], np.uint8)}, {}
+    )
     for id, row in (("a", [0, 1, 1, 1]), ("b", [0, 1, 0, 0])):
         (tmp_path / f"{id}.png").write_bytes(encode_png(np.array([row], np.uint8)))
     result = score(task, truth, tmp_path, "by hand", "2024-02-29")
@@ -68,7 +70,7 @@ def test_the_interval_holds_the_score_and_narrows_with_more_images(task, tmp_pat
         for id, mask in labels.items():
             wrong = noise.random(mask.shape) < noise.random()
             (folder / f"{id}.png").write_bytes(encode_png(np.where(wrong, 0, mask).astype(np.uint8)))
-        result = score(task, InMemory(labels, {}), folder, "noise")
+        result = score(task, TruthInMemory(labels, {}), folder, "noise")
         assert result.interval[0] < result.miou < result.interval[1]
         widths.append(result.interval[1] - result.interval[0])
     assert 2.5 < widths[0] / widths[1] < 6.5, "as one over the root of their number: 4"
@@ -104,13 +106,13 @@ def test_a_task_of_a_thousand_labels_takes_16_bits_and_leaves_255_out(tmp_path):
     labels = {f"i{n}": noise.choice([0, 254, 255, 256, 992], (6, 7)).astype(np.uint16) for n in range(4)}
     for id, mask in labels.items():
         Image.fromarray(np.where(mask == 255, 0, mask).astype(np.uint16)).save(tmp_path / f"{id}.png")
-    result = score(task, InMemory(labels, {}), tmp_path, "truth")
+    result = score(task, TruthInMemory(labels, {}), tmp_path, "truth")
     assert result.miou == 1 and [n for n, x in enumerate(result.iou) if x is not None] == [0, 254, 256, 992]
     Image.fromarray(np.full((6, 7), 255, np.uint16)).save(tmp_path / "i0.png")
     Image.fromarray(np.full((6, 7), 993, np.uint16)).save(tmp_path / "i1.png")
     (tmp_path / "i2.png").write_bytes(encode_png(np.zeros((6, 7), np.uint8)))
     with pytest.raises(BdganError) as error:
-        score(task, InMemory(labels, {}), tmp_path, "bad")
+        score(task, TruthInMemory(labels, {}), tmp_path, "bad")
     for part in ("'i0.png' (255)", "'i1.png' (993)", "1 not 16-bit grey: 'i2.png' (8-bit grey)", "not 255"):
         assert part in str(error.value)
 
@@ -118,7 +120,7 @@ def test_a_task_of_a_thousand_labels_takes_16_bits_and_leaves_255_out(tmp_path):
 def test_labels_from_a_folder_score_as_labels_in_memory(task, truth, predict, tmp_path):
     assert write_truth(truth, task, tmp_path / "out") == 8
     assert (tmp_path / "out/labels.txt").read_text().split() == ["background", "cat", "dog"]
-    folder, beside = predict(), InFolder(tmp_path / "out/labels", task, tmp_path / "out/images")
+    folder, beside = predict(), TruthFolder(tmp_path / "out/labels", task, tmp_path / "out/images")
     assert score(task, beside, folder, "x", "2024-01-01") == score(task, truth, folder, "x", "2024-01-01")
     assert np.array_equal(beside.image(truth.ids[0]), truth.image(truth.ids[0]))
     with pytest.raises(BdganError, match="not written over"):
@@ -131,11 +133,11 @@ def test_labels_from_a_folder_score_as_labels_in_memory(task, truth, predict, tm
         score(task, beside, folder, "x")
     with pytest.raises(BdganError, match="holds no labels"):
         (tmp_path / "empty").mkdir()
-        InFolder(tmp_path / "empty", task)
+        TruthFolder(tmp_path / "empty", task)
 
 
 def test_a_folder_that_cannot_be_written_whole_is_not_there(task, truth, tmp_path):
-    class Failing(InMemory):
+    class Failing(TruthInMemory):
         def image(self, id):
             if id == self.ids[3]:
                 raise OSError("disk full")
@@ -169,7 +171,9 @@ BAD_FILES = {
     "grey with alpha": (saved(PLAIN, "LA"), "(8-bit grey with alpha)"),
     "16 bits": (saved(PLAIN.astype(np.uint16), "I;16"), "(16-bit grey)"),
     "1 bit": (saved(PLAIN, "1"), "(1-bit grey)"),
-    "turned": (saved(PLAIN.T, "L"), "1 of another size: 'pet_00000000.png' (expected 10 x 12 pixels, got 12 x 10)"),
+    "turned": (
+        saved(PLAIN.T, "L"), "1 of another size: 'pet_00000000.png' (expected 10 x 12 pixels, got 12 x 10)"
+    ),
     "label 3": (saved(PLAIN + 3, "L"), "1 with a value that is no label: 'pet_00000000.png' (3)"),
     "label 255": (saved(PLAIN + 255, "L"), "(255)"),
     "empty": (b"", "1 damaged: 'pet_00000000.png' (no PNG)"),
@@ -201,7 +205,7 @@ def test_a_header_that_claims_too_much_is_refused_before_any_memory_is_taken(tas
     with (tmp_path / "long.png").open("wb") as file:
         file.truncate(2**28)
     with pytest.raises(BdganError, match="1 too large: 'long"):
-        InFolder(tmp_path, task).label("long")
+        TruthFolder(tmp_path, task).label("long")
 
 
 def test_all_that_is_wrong_is_counted_and_the_first_few_are_named(task, truth, predict):
@@ -238,14 +242,14 @@ def test_links_and_pipes_are_named_and_never_opened(task, truth, predict, tmp_pa
     os.mkfifo(second)  # to open it would wait for ever
     with pytest.raises(BdganError) as error:
         score(task, truth, folder, "x")
-    assert f"1 linked: '{first.name}'; 1 not a file: '{second.name}'. Wanted" in str(error.value)
+    assert f"1 linked: '{first.name}'; 1 not a file: '{second.name}'. Expected" in str(error.value)
     assert "missing" not in str(error.value), "each is named once"
 
 
 @pytest.mark.parametrize("where", ["nowhere", "file"])
 def test_no_folder_is_said(task, truth, tmp_path, where):
     (tmp_path / "file").touch()
-    with pytest.raises(BdganError, match=f"{where} is no folder"):
+    with pytest.raises(BdganError, match=f"{where} is not a folder"):
         score(task, truth, tmp_path / where, "x")
 
 
@@ -258,7 +262,7 @@ def test_bad_names_and_dates_are_refused(task, truth, predict, settings):
 def test_labels_of_which_none_is_labelled_are_refused(task, tmp_path):
     (tmp_path / "a.png").write_bytes(encode_png(PLAIN))
     with pytest.raises(BdganError, match="nothing to score"):
-        score(task, InMemory({"a": np.full_like(PLAIN, 255)}, {}), tmp_path, "x")
+        score(task, TruthInMemory({"a": np.full_like(PLAIN, 255)}, {}), tmp_path, "x")
 
 
 WHOLE = encode_png(np.random.default_rng(0).integers(0, 3, (12, 10), np.uint8))

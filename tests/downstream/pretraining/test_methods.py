@@ -1,4 +1,4 @@
-"""Losses against plainly written ones; twins against their definition; queues hold what they should."""
+"""Losses against plainly written ones, momentum encoders against their definition, and what queues hold."""
 
 import math
 from dataclasses import replace
@@ -15,7 +15,7 @@ from bdgan_lib.downstream.pretraining.training import METHODS, PretrainConfig, b
 from bdgan_lib.downstream.pretraining.views import ViewConfig, draw_views, identity
 
 CONFIG = PretrainConfig(batch_size=8, views=replace(ViewConfig(), side=32))
-WITH_TWIN = ("moco-v2", "moco-v3", "byol", "densecl", "dino", "vader")
+WITH_MOMENTUM = ("moco-v2", "moco-v3", "byol", "densecl", "dino", "vader")
 
 
 def batch(seed=0, count=8):
@@ -107,12 +107,12 @@ def test_a_few_steps_lower_the_loss_of_a_batch(method):
     assert all(p.grad is not None for p in learner.backbone.parameters())
 
 
-@pytest.mark.parametrize("method", WITH_TWIN)
-def test_a_twin_starts_as_a_copy_and_is_the_moving_average_it_says(method):
+@pytest.mark.parametrize("method", WITH_MOMENTUM)
+def test_a_momentum_encoder_starts_as_a_copy_and_is_the_moving_average_it_says(method):
     learner = build_learner(method, CONFIG)
     names = [name for name, _ in learner.encoder.named_parameters()]
-    twin = {name: learner.momentum_encoder.get_parameter(name).clone() for name in names}
-    assert all(torch.equal(twin[name], learner.encoder.get_parameter(name)) for name in names)
+    before = {name: learner.momentum_encoder.get_parameter(name).clone() for name in names}
+    assert all(torch.equal(before[name], learner.encoder.get_parameter(name)) for name in names)
     with torch.no_grad():
         for p in learner.encoder.parameters():
             p.add_(torch.randn_like(p))
@@ -123,7 +123,7 @@ def test_a_twin_starts_as_a_copy_and_is_the_moving_average_it_says(method):
     start = learner.momentum
     m = start if constant else 1 - (1 - start) * (math.cos(math.pi / 4) + 1) / 2
     for name in names:
-        wanted = m * twin[name] + (1 - m) * learner.encoder.get_parameter(name)
+        wanted = m * before[name] + (1 - m) * learner.encoder.get_parameter(name)
         torch.testing.assert_close(learner.momentum_encoder.get_parameter(name), wanted.detach())
 
 

@@ -213,7 +213,7 @@ def test_a_saved_backbone_comes_back_and_a_damaged_one_does_not(tmp_path):
     with pytest.raises(BdganError, match="damaged"):
         load_pretrained(tmp_path / "a")
     path.write_bytes(b"no")
-    with pytest.raises(BdganError, match="no readable"):
+    with pytest.raises(BdganError, match="not a readable"):
         load_pretrained(tmp_path / "a")
     path.unlink()
     with pytest.raises(BdganError, match=r"backbone\.safetensors is missing"):
@@ -241,7 +241,8 @@ def test_bad_input_is_named(change, message):
 
 
 @pytest.mark.parametrize(
-    ("labels", "weight", "message"), [(2, 1.0, "expected labels 0 to 1 or 255, got 2"), (4, -1.0, "-1.0"), (4, float("nan"), "nan")]
+    ("labels", "weight", "message"),
+    [(2, 1.0, "expected labels 0 to 1 or 255, got 2"), (4, -1.0, "-1.0"), (4, float("nan"), "nan")],
 )
 def test_a_bad_branch_is_named(labels, weight, message):
     examples = branch().training_set
