@@ -1,10 +1,12 @@
 """What the site's pages are made of: docstrings, notebooks, shipped numbers, and the lines of errors."""
 
 import ast
-import importlib
+import importlib.util
 import inspect
 import json
 import re
+import runpy
+import shutil
 import subprocess
 import sys
 from base64 import b64encode
@@ -40,52 +42,55 @@ def test_plain_text_comes_through_markdown_as_it_was(text):
     assert shown(prose.plain(f"a{text}b")) == f"a{text}b"
 
 
-def test_a_docstring_keeps_its_paragraphs_arguments_and_code():
-    source = '''
-def f(keep, folder):
-    """Shapes [N, H, W] stand in the first line.
+def test_a_docstring_keeps_its_paragraphs_sections_and_code():
+    restructured = runpy.run_path(str(DOCS / "conf.py"))["restructured"]
+    source = """Shapes [N, *] of `Sample` and `<id>.png`s.
 
-    A sentence that is so long that it has to be broken where the line of the code would be full, and so it
-    goes on here.
-    BdganError for nothing at all.
+A sentence that is broken
+  and goes on.
 
-    keep: what is kept,
+    python -m x_
+
+Args:
+    class_ids: what is_ kept,
         and how.
-    folder: where to. keep: not again.
 
-        f(1, 2)
-
-    Args:
-        folder: again, with `code`.
-    """
-'''
-    (node,) = ast.parse(source).body
-    lines = list(prose.blocks(node, ["keep", "folder"], lambda name: None))
-    assert [line for line in lines if line] == [
-        r"Shapes \[N, H, W\] stand in the first line.",
-        "A sentence that is so long that it has to be broken where the line of the code would be full, "
-        "and so it goes on here.",
-        "BdganError for nothing at all.",
-        "- `keep`: what is kept, and how.",
-        "- `folder`: where to.",
-        "- `keep`: not again.",
-        "```python",
-        "f(1, 2)",
-        "```",
-        "- `folder`: again, with `code`.",
+- one
+- two"""
+    assert restructured(source).split("\n\n") == [
+        r"Shapes [N, \*] of :py:obj:`Sample` and ``<id>.png``\ s.",
+        "A sentence that is broken\nand goes on.",
+        "::",
+        "    python -m x_",
+        "Args:\n    class_ids: what is\\_ kept,\n        and how.",
+        "- one\n- two",
     ]
 
 
-@pytest.mark.parametrize("name", ["types", "images", "features", "synthesis.spec", "heads.ensemble"])
-def test_all_that_is_public_stands_in_the_reference_once(name, tmp_path):
-    api.write_api(ROOT / "bdgan_lib", tmp_path / "api")
-    page = (tmp_path / "api" / f"{name.split('.')[0]}.md").read_text("utf-8")
-    section = page.partition(f"{{py:module}} bdgan_lib.{name}\n")[2].partition("{py:module}")[0]
-    module = importlib.import_module(f"bdgan_lib.{name}")
-    for member, value in vars(module).items():
-        if getattr(value, "__module__", None) == module.__name__ and not member.startswith("_"):
-            kind = "class" if inspect.isclass(value) else "function"
-            assert len(re.findall(rf"^::::{{py:{kind}}} {member}\b", section, re.MULTILINE)) == 1, member
+def test_all_that_is_public_stands_in_the_reference_once(tmp_path):
+    names = ["core.types", "core.sampling", "synthesis.spec", "heads.ensemble"]
+    api.write_api(ROOT / "bdgan_lib", tmp_path / "docs/api")
+    page = "\n".join(
+        (tmp_path / f"docs/api/{room}.rst").read_text("utf-8") for room in ("core", "synthesis", "heads")
+    )
+    directives = [f".. automodule:: bdgan_lib.{name}\n" for name in names]
+    assert [page.count(directive) for directive in directives] == [1] * len(names)
+    shutil.rmtree(tmp_path / "docs/api")
+    (tmp_path / "docs/index.rst").write_text("API\n===\n\n" + "\n".join(directives), "utf-8")
+    for file in ("pyproject.toml", "docs/conf.py"):
+        shutil.copy(ROOT / file, tmp_path / file)
+    shutil.copytree(DOCS / "_static", tmp_path / "docs/_static")
+    command = [sys.executable, "-m", "sphinx", "-W", "-q", "-b", "text", "docs", "text"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr  # a definition that stands there twice is a warning
+    text = (tmp_path / "text/index.txt").read_text("utf-8")
+    for name in names:
+        module = importlib.import_module(f"bdgan_lib.{name}")
+        for member, value in vars(module).items():
+            if getattr(value, "__module__", None) == module.__name__ and not member.startswith("_"):
+                head = rf"(?:class|exception) {member}\b" if inspect.isclass(value) else rf"{member}\("
+                assert len(re.findall(f"^{head}", text, re.MULTILINE)) == 1, member
+    assert "[B, 3, H, W]" in text, "the comment behind a field is its description"
 
 
 PIXEL = b64encode(b"any bytes").decode()
@@ -165,6 +170,28 @@ def test_the_page_on_generators_runs_as_it_stands(tmp_path, monkeypatch):
     names = {"__name__": "page"}
     exec(compile(code, "own_generator.md", "exec"), names)
     assert names["images"].shape == (100, 32, 32, 3) and names["masks"].shape == (100, 32, 32)
+
+
+PAGES = [
+    p
+    for p in [*ROOT.glob("*.md"), *DOCS.rglob("*.md"), ROOT / "assets/README.md"]
+    if p.name != "CHANGELOG.md"
+]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_file_and_every_name_that_a_page_mentions_is_there(page):
+    text = page.read_text("utf-8")
+    rooms = "bdgan_lib|tests|ci|docs|assets|benchmarks|notebooks"
+    for path in re.findall(rf"(?<![\w./-])((?:{rooms})/[\w./-]*\w)", text):
+        assert (ROOT / path).exists(), path
+    for module in re.findall(r"python -m ((?:bdgan_lib|benchmarks)[\w.]*\w)", text):
+        assert module == "benchmarks.NAME" or importlib.util.find_spec(module), module
+    names = re.findall(r"<(bdgan_lib[\w.]+)\.(\w+)>", text)
+    for module, imported in re.findall(r"^from (bdgan_lib[\w.]*) import (.+)$", text, re.MULTILINE):
+        names += [(module, name) for name in imported.split(", ")]
+    for module, name in names:
+        assert hasattr(importlib.import_module(module), name), f"{module}.{name}"
 
 
 def test_a_folder_that_is_no_site_is_not_written_over(tmp_path):
