@@ -14,7 +14,6 @@ from bdgan_lib import __version__
 from bdgan_lib.checkpoints import download
 from bdgan_lib.core.precision import bf16_is_fast
 from bdgan_lib.core.types import BdganError
-from bdgan_lib.generators.vqgan import VQGAN
 from bdgan_lib.heads.training_data import feature_bytes, free_disk
 from bdgan_lib.profiles import Profile
 
@@ -59,12 +58,8 @@ def checkup(profile: Profile, batch_size: int = 8) -> Iterator[str]:
 def generator_costs(profile: Profile) -> tuple[float, int, int]:
     """(FLOP per image, bytes of weights, bytes of features per image), without reading any weights."""
     generator = profile.generator("meta")
-    one = torch.tensor([0])
     with FlopCounterMode(display=False) as counter:
-        if isinstance(generator, VQGAN):  # one pass over all codes costs what sampling them one by one does
-            generator.features(one.expand(1, generator.config.side, generator.config.side), one)
-        else:
-            generator.sample(one, one, profile.sampling, features=False)
+        generator.trace(torch.tensor([0]))
     return counter.get_total_flops(), generator.weight_bytes, feature_bytes(generator.blocks, 1)
 
 

@@ -10,7 +10,7 @@ from bdgan_lib.generators.feature_generator import FeatureGenerator
 from bdgan_lib.generators.vqgan import VQGAN
 from bdgan_lib.heads.base import Head
 from bdgan_lib.heads.files import load_head, save_head
-from bdgan_lib.heads.training import HeadTraining, launched, train_head
+from bdgan_lib.heads.training import HeadTraining, launch_fabric, train_head
 from bdgan_lib.heads.training_data import batch_that_fits
 from bdgan_lib.profiles import Profile
 from bdgan_lib.synthesis.filters import Models
@@ -39,7 +39,7 @@ class Workspace:
         folder = self.folder / ("parts_head" if config.parts else "head")
         if not (folder / "head.json").exists():
             lessons = self.profile.annotated(self.device, hold_out=True)
-            save_head(train_head(*lessons, config, fabric=launched(self.device))[0], folder)
+            save_head(train_head(*lessons, config, fabric=launch_fabric(self.device))[0], folder)
         return load_head(folder).to(self.device)
 
     def synthetic(self, images_per_class: int, head: Head | None = None) -> ShardedSet:

@@ -6,7 +6,7 @@ import torch
 
 from bdgan_lib.core.image_tensors import to_uint8
 from bdgan_lib.heads.base import Architecture
-from bdgan_lib.heads.training import HeadTraining, launched, train_head
+from bdgan_lib.heads.training import HeadTraining, launch_fabric, train_head
 from bdgan_lib.profiles import load_profile
 from bdgan_lib.synthesis.filters import Models, calibrate_filters
 from bdgan_lib.synthesis.job import synthesize
@@ -29,7 +29,9 @@ def head(profile):
     """Sixteen members, taught on the GPU."""
     torch.manual_seed(0)
     lessons, kind = profile.annotated("cuda"), Architecture(members=16)
-    return train_head(*lessons, HeadTraining(steps=60), kind, launched("cuda"), progress=None)[0].to("cuda")
+    return train_head(*lessons, HeadTraining(steps=60), kind, launch_fabric("cuda"), progress=None)[0].to(
+        "cuda"
+    )
 
 
 @pytest.mark.parametrize("name", ["pocket", "pocket-vqgan"])

@@ -35,10 +35,11 @@ def _some(keys: Sequence[str], most: int = 12) -> str:
 
 
 def load_strict(network: torch.nn.Module, tensors: Mapping[str, torch.Tensor], what: str) -> None:
-    """Put float32 copies of tensors into a network, on whatever device they are; it may be on "meta".
+    """Put copies of tensors into a network, floating-point ones as float32; it may be on "meta".
 
     Raises:
-        BdganError: keys are missing, surplus or of another shape; `what` (file and configuration) begins the line.
+        BdganError: keys are missing, surplus or of another shape. `what` (file and configuration) begins the
+            message.
     """
     wrong = mismatches(
         {key: value.shape for key, value in network.state_dict().items()},
@@ -50,5 +51,6 @@ def load_strict(network: torch.nn.Module, tensors: Mapping[str, torch.Tensor], w
 
 
 def float32_copy(x: torch.Tensor) -> torch.Tensor:
-    """A float32 copy in memory of its own: in a mapped file its place would decide how sums are rounded."""
-    return x.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
+    """A copy in new memory, floating-point as float32; in a mapped file, alignment changes how sums round."""
+    dtype = torch.float32 if x.is_floating_point() else x.dtype
+    return x.to(dtype, copy=True, memory_format=torch.contiguous_format)

@@ -25,7 +25,9 @@ Labels = Annotated[
 
 
 def _truth(world: Profile, task: Task, labels: str, images: Path | None = None) -> Truth:
-    return world.truth(task) if labels == "pocket" else TruthFolder(Path(labels), task, images)
+    if labels == "pocket":
+        return world.require("renderer").truth(task)
+    return TruthFolder(Path(labels), task, images)
 
 
 @benchmark_app.command("tasks")
@@ -46,7 +48,8 @@ def benchmark_images(
     """Write a task's images and true labels, as PNG, to train on or to predict."""
     world = load_profile(profile)
     its_task = world.task(task)
-    print(f"{out}: {write_truth(world.truth(its_task, split), its_task, out)} images with labels")
+    truth = world.require("renderer").truth(its_task, split)
+    print(f"{out}: {write_truth(truth, its_task, out)} images with labels")
 
 
 @benchmark_app.command("score")

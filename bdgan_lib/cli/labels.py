@@ -14,7 +14,6 @@ from bdgan_lib.datasets.formats.exchange import FORMATS, export_annotations, imp
 from bdgan_lib.datasets.official_annotations import import_official_annotations
 from bdgan_lib.heads.training_data import samples_of
 from bdgan_lib.profiles import load_profile
-from bdgan_lib.profiles.imagenet import ImageNetProfile
 
 
 @app.command()
@@ -37,7 +36,7 @@ def import_release_command(
 ) -> None:
     """Bring the paper's annotations and latents into the profile's annotation store, paired by name."""
     world = load_profile(profile)
-    if not isinstance(world, ImageNetProfile) or world.deep:
+    if not world.official_annotations:
         raise BdganError(
             f"the release's latents are of BigGAN-512, not of profile {profile}; use release-512"
         )

@@ -25,10 +25,9 @@ from bdgan_lib.core.image_tensors import to_uint8
 from bdgan_lib.core.io import write_atomic
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.doctor import checkup
-from bdgan_lib.generators.vqgan import VQGAN
 from bdgan_lib.heads.base import Architecture
 from bdgan_lib.heads.files import load_head, save_head
-from bdgan_lib.heads.training import HeadTraining, launched, train_head
+from bdgan_lib.heads.training import HeadTraining, launch_fabric, train_head
 from bdgan_lib.profiles import load_profile, record_assets
 from bdgan_lib.profiles.pocket import PocketProfile
 from bdgan_lib.profiles.profile import evenly_spaced
@@ -103,7 +102,7 @@ def train_head_command(
     """Train a label head on the profile's annotations. The same command goes on where it was cut off."""
     world = load_profile(profile)
     architecture = Architecture(variant, members=members)
-    fabric = launched(accelerator, devices, precision)
+    fabric = launch_fabric(accelerator, devices, precision)
     config = HeadTraining(steps=steps, parts=parts, seed=seed)
     head, losses = train_head(*world.annotated(str(fabric.device)), config, architecture, fabric, out)
     if fabric.is_global_zero:
@@ -122,7 +121,7 @@ def label_command(
     """Label real pictures: a mask of label ids for each, and one sheet with the labels laid over."""
     world = load_profile(profile)
     generator, labeller = world.generator(), load_head(head)
-    if not isinstance(generator, VQGAN):
+    if not world.encodes_images:
         raise BdganError(f"profile {profile} cannot encode pictures; use pocket-vqgan or imagenet-vqgan")
     images = np.stack(
         [center_square(decode_image(path.read_bytes()), generator.image_size) for path in files]

@@ -23,7 +23,7 @@ def tutorial(
     device: Device = "cpu",
     profile: ProfileName = "pocket",
 ) -> None:
-    """Copy the tutorial's notebooks to a folder and run them there; their results go to `run/` beside them."""
+    """Copy the tutorial's notebooks to a folder and run them there; results go to `run/` beside them."""
     shipped = {path.stem: path for path in sorted(notebooks_folder().glob("*.ipynb"))}
     if not shipped:
         raise BdganError(f"no notebooks in {notebooks_folder()}; install the package again")

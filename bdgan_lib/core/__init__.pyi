@@ -9,5 +9,5 @@ from .labelled_arrays import LabelledSet as LabelledSet
 from .labelled_arrays import class_masks as class_masks
 from .sampling import Sample as Sample
 from .sampling import Sampling as Sampling
-from .types import BdganError as BdganError
 from .types import UNLABELLED as UNLABELLED
+from .types import BdganError as BdganError

@@ -10,7 +10,7 @@ _REPOSITORY = _PACKAGE.parent  # of a checkout; in an installation the folder of
 
 
 def assets_folder() -> Path:
-    """The folder of shipped files: $BDGAN_ASSETS, else inside an installed package, else at the top of a checkout."""
+    """The folder of shipped files: $BDGAN_ASSETS, else in the package, else at the top of a checkout."""
     given = os.environ.get("BDGAN_ASSETS")
     return Path(given) if given else _shipped("assets")
 
@@ -23,26 +23,31 @@ def notebooks_folder() -> Path:
 def user_folder(name: str) -> Path:
     """The folder of a kind of file that a user makes, such as "annotations".
 
-    $BDGAN_HOME/name, else at the top of a checkout, else the system's place for a user's data. Never among
-    installed packages.
+    $BDGAN_HOME/name, else beside the assets of a checkout or of $BDGAN_ASSETS, else the system's place for a
+    user's data. Never among installed packages.
     """
     if home := os.environ.get("BDGAN_HOME"):
         return Path(home) / name
-    if _in_checkout():
-        return _REPOSITORY / name
+    if os.environ.get("BDGAN_ASSETS") or _in_checkout():
+        return assets_folder().parent / name
     from platformdirs import user_data_path
 
     return user_data_path("bdgan_lib", appauthor=False) / name
 
 
-def require_asset(path: Path) -> Path:
+def require_asset(path: Path, sha256: str = "") -> Path:
     """The path of a shipped file itself.
+
+    Args:
+        path: of the file.
+        sha256: that it must have, for the message.
 
     Raises:
         BdganError: there is no such file; the line says where it was looked for and how to restore it.
     """
     if not path.is_file():
-        raise BdganError(f"asset {path.name} is missing: looked for {path}; {restore_hint()}")
+        expected = f" (expected sha256 {sha256})" if sha256 else ""
+        raise BdganError(f"asset {path.name} is missing: looked for {path}{expected}; {restore_hint()}")
     return path
 
 

@@ -186,12 +186,12 @@ def test_set(profile: str, task: Task, device: str = "cpu") -> LabelledSet:
     Of ImageNet's, which nobody published, the held-out annotated samples stand in their place.
     """
     world = profile_of(profile)
-    if not world.exact:
+    if not world.renderer:
         held_out = world.test_annotations(world.generator(device), len(world.held_out))
         labelled_set, ids = annotated(world, held_out, device)
         mine = task.holds(ids)
         return LabelledSet(labelled_set.images[mine], task.masks(labelled_set.masks[mine]))
-    truth = world.truth(task)
+    truth = world.renderer.truth(task)
     images = [truth.images[id] for id in truth.ids]
     return LabelledSet(np.stack(images), np.stack([truth.label(id) for id in truth.ids]))
 

@@ -15,7 +15,7 @@ from bdgan_lib.heads.base import Architecture, HeadConfig
 from bdgan_lib.heads.cost import head_cost
 from bdgan_lib.heads.ensemble import image_divergence
 from bdgan_lib.heads.label_head import build_head
-from bdgan_lib.heads.training import HeadTraining, fit_head, launched
+from bdgan_lib.heads.training import HeadTraining, fit_head, launch_fabric
 from bdgan_lib.heads.training_data import TrainingData, collect_training_data
 from bdgan_lib.metrics.segmentation import iou
 from bdgan_lib.metrics.uncertainty import drop_gain, error_rates, image_counts, kept_miou, rank_correlation
@@ -67,13 +67,13 @@ class LabelHeadExperiment:
         """Ten annotated samples per class, the most recognisable first: five of them ship."""
         annotations = self.profile.annotate(self.generator, keep=10)
         annotations.sort(key=lambda a: (a.class_id, -a.extra["confidence"]))
-        return collect_training_data(self.generator, annotations, keep="memory")
+        return collect_training_data(self.generator, annotations, feature_cache="memory")
 
     @cached_property
     def test(self) -> TrainingData:
         """Fresh samples with the oracle's foreground."""
         annotations = self.profile.test_annotations(self.generator, self.test_samples, FIRST_SEED)
-        return collect_training_data(self.generator, annotations, keep="memory")
+        return collect_training_data(self.generator, annotations, feature_cache="memory")
 
     def chosen(self, labels: int, seed: int) -> torch.Tensor:
         """Indices into the pool: `labels` of every class, of the five that ship a draw by the seed."""
@@ -96,7 +96,7 @@ class LabelHeadExperiment:
         torch.manual_seed(training.seed)
         head = build_head(config)
         start = time.monotonic()
-        fit_head(head, training_data, training, launched(precision=settings.get("precision", "32-true")))
+        fit_head(head, training_data, training, launch_fabric(precision=settings.get("precision", "32-true")))
         trained = time.monotonic() - start
         batches = zip(self.test.batches(50, self.test_samples), self.test.class_ids.split(50), strict=True)
         labels, divergence = zip(*(head.label(features, ids) for features, ids in batches), strict=True)

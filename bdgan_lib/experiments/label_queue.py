@@ -49,13 +49,13 @@ class QueueExperiment:
     @cached_property
     def pool(self) -> TrainingData:
         """Features and labels of the candidates."""
-        return collect_training_data(self.generator, self.labels, parts=True, keep="memory")
+        return collect_training_data(self.generator, self.labels, parts=True, feature_cache="memory")
 
     @cached_property
     def test(self) -> TrainingData:
         """Features and labels of the test samples."""
         annotations = self.profile.test_annotations(self.generator, self.test_samples, FIRST_SEED)
-        return collect_training_data(self.generator, annotations, parts=True, keep="memory")
+        return collect_training_data(self.generator, annotations, parts=True, feature_cache="memory")
 
     @cached_property
     def num_labels(self) -> dict[int, int]:

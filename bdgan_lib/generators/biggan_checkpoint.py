@@ -10,6 +10,7 @@ Facts about two layouts, no code of either:
 
 from collections.abc import Iterator, Mapping
 
+import torch
 from torch import Size, Tensor
 
 from bdgan_lib.checkpoints.spectral_norm import spectrally_normalized
@@ -95,7 +96,7 @@ class _Ivclab:
         matrix = (weight.permute(0, 2, 3, 1) if weight.dim() == 4 else weight).flatten(1)
         weight = weight / (u @ matrix @ v)
         if ours == "linear.weight":
-            return weight.unflatten(0, (16, -1)).transpose(0, 1).flatten(0, 1)
+            return torch.unflatten(weight, 0, (16, -1)).transpose(0, 1).flatten(0, 1)
         if ours.endswith(("gain.weight", "bias.weight")):
             part = weight.shape[1] - state["linear.weight"].shape[1]
             return weight.roll(-part, 1)

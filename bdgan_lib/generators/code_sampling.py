@@ -4,7 +4,7 @@ Keys and values are cached, weights are packed for the processor, and every samp
 """
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,13 +19,13 @@ class CodeSampler:
     """Inference of a GPT of taming, one token of B sequences at a time.
 
     Args:
-        gpt: the transformer, a `taming.modules.transformer.mingpt.GPT`.
+        transformer: a `taming.modules.transformer.mingpt.GPT`.
         dtype: of the linear maps; the rest is float32. On a CPU a second copy of the weights is kept in
             oneDNN's order, which is three times as fast as a plain product for a handful of rows.
     """
 
-    def __init__(self, gpt: nn.Module, dtype: torch.dtype = torch.float32) -> None:
-        gpt = cast(Any, gpt)  # whose layers are untyped
+    def __init__(self, transformer: nn.Module, dtype: torch.dtype = torch.float32) -> None:
+        gpt: Any = transformer  # whose layers are untyped
         self.heads, self.length = gpt.config.n_head, gpt.block_size
         cpu = gpt.pos_emb.device.type == "cpu"
         self.cache_dtype = torch.float32 if cpu else dtype  # bf16 attention is slow on a CPU

@@ -55,7 +55,7 @@ class CustomGenerator(FeatureGenerator):
         shapes = _shapes(network, len(classes), z_dim, blocks, device)
         modules = {path.replace(".", "_"): (path, *shape) for path, shape in shapes.items()}
         group_blocks(
-            {block: shape for block, (_, *shape) in modules.items()}
+            {block: module[1:] for block, module in modules.items()}
         )  # refuses fewer than four sides
         super().__init__(network, name, classes, weights_sha256(network), device, z_dim, modules)
 

@@ -75,9 +75,8 @@ class VQGANNetwork(nn.Module):
     def nearest(self, vectors: Tensor) -> Tensor:
         """Vectors [B, code_dim, side, side] -> codes [B, side, side] int64 of the nearest in the codebook."""
         codebook, flat = self.quantize.embedding.weight, vectors.permute(0, 2, 3, 1).flatten(0, 2)
-        scores = torch.addmm(
-            codebook.square().sum(1), flat, codebook.T, alpha=-2.0
-        )  # distance minus |flat|^2
+        # the distance minus |flat|^2, which is the same for all
+        scores = torch.addmm(codebook.square().sum(1), flat, codebook.T, alpha=-2.0)
         return scores.argmin(1).view(len(vectors), *vectors.shape[2:])
 
     def look_up(self, codes: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from .files import load_head as load_head
 from .files import save_head as save_head
 from .label_head import build_head as build_head
 from .training import HeadTraining as HeadTraining
-from .training import launched as launched
+from .training import launch_fabric as launch_fabric
 from .training import train_head as train_head
 from .training_data import batch_that_fits as batch_that_fits
 from .training_data import collect_training_data as collect_training_data

@@ -1,4 +1,4 @@
-"""What all label heads share: their settings, standardised features, and how logits become labels."""
+"""What all label heads share: settings, standardised features, and labels from logits."""
 
 import json
 from abc import ABC, abstractmethod
@@ -25,30 +25,31 @@ WIDTHS = {"paper": (128, 64, 32), "fast": (64, 48, 32), "linear": (), "mlp": (12
 
 @dataclass(frozen=True)
 class Architecture:
-    """The kind of a head; what it depends on besides stands in `HeadConfig`."""
+    """The kind of a head; `HeadConfig` adds what depends on the generator and the labels."""
 
-    variant: str = "fast"  # paper, fast; as baselines linear, mlp
+    variant: str = "fast"  # paper or fast; the baselines are linear and mlp
     widths: tuple[int, ...] = ()  # of low, mid, high group; for mlp of its hidden layers; empty: WIDTHS
-    stride: int = 2  # fast: it mixes at the image's side / stride
+    stride: int = 2  # of fast: it mixes at the image's side / stride
     members: int = 1  # of the ensemble; paper: 16
     conditional: bool = True  # the norms know the class
     groups: tuple[str, ...] = ("low", "mid", "high")  # whose features are read
 
     def __post_init__(self) -> None:
         if self.variant not in WIDTHS:
-            raise BdganError(f"no head variant {self.variant!r}; there is {', '.join(WIDTHS)}")
+            raise BdganError(f"expected a head variant of {', '.join(WIDTHS)}, got {self.variant!r}")
         object.__setattr__(self, "widths", tuple(self.widths) or WIDTHS[self.variant])
         object.__setattr__(self, "groups", tuple(self.groups))
-        if len(self.widths) != len(WIDTHS[self.variant]) or any(width < 1 for width in self.widths):
-            raise BdganError(
-                f"widths came as {self.widths}; {self.variant} takes {len(WIDTHS[self.variant])} of them"
-            )
+        count = len(WIDTHS[self.variant])
+        if len(self.widths) != count or any(width < 1 for width in self.widths):
+            raise BdganError(f"expected {count} widths of 1 or more for {self.variant}, got {self.widths}")
         if not self.groups or set(self.groups) - set(GROUPS):
-            raise BdganError(f"groups came as {self.groups}; wanted one or more of {', '.join(GROUPS)}")
+            raise BdganError(f"expected one or more groups of {', '.join(GROUPS)}, got {self.groups}")
         if self.variant == "paper" and set(self.groups) != set(GROUPS):
-            raise BdganError(f"groups came as {self.groups}; the paper's head reads {', '.join(GROUPS)}")
+            raise BdganError(f"expected groups {', '.join(GROUPS)} for the paper's head, got {self.groups}")
         if self.members < 1 or self.stride < 1:
-            raise BdganError(f"members {self.members} and stride {self.stride} came; wanted 1 or more")
+            raise BdganError(
+                f"expected 1 or more members and stride 1 or more, got {self.members} and {self.stride}"
+            )
 
 
 @dataclass(frozen=True)
@@ -61,21 +62,26 @@ class HeadConfig:
     architecture: Architecture = Architecture()
 
     def to_json(self) -> dict[str, object]:
+        """As a JSON object; `from_json` reads it back."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "HeadConfig":
-        """Read what `to_json` wrote; KeyError, TypeError or ValueError on anything else."""
+        """Read what `to_json` wrote.
+
+        Raises:
+            KeyError, TypeError, ValueError: the record is anything else.
+        """
         blocks = tuple((str(name), int(channels), int(side)) for name, channels, side in data["blocks"])
         architecture = Architecture(**data["architecture"])
         return cls(blocks, int(data["num_classes"]), tuple(data["labels"]), architecture)
 
 
 class Head(nn.Module, ABC):
-    """Reads pixel labels off a generator's features. A variant says in `logits` how.
+    """Predicts pixel labels from a generator's features; each variant implements `logits`.
 
-    Features are standardised per channel; the means and deviations, measured on the training features, are
-    folded into the projections, so they cost nothing.
+    Features are standardised per channel. The means and deviations, measured on the training features, are
+    folded into the projections, so standardising is free.
     """
 
     def __init__(self, config: HeadConfig) -> None:
@@ -83,8 +89,8 @@ class Head(nn.Module, ABC):
         self.config = config
         self.sides = {name: side for name, _, side in config.blocks}
         self.image_side = max(self.sides.values())
-        found = zip(GROUPS, group_blocks({name: (c, s) for name, c, s in config.blocks}), strict=True)
-        self.groups = {group: names for group, names in found if group in config.architecture.groups}
+        groups = zip(GROUPS, group_blocks({name: (c, s) for name, c, s in config.blocks}), strict=True)
+        self.groups = {group: names for group, names in groups if group in config.architecture.groups}
         for name, channels, _ in config.blocks:
             self.register_buffer(f"mean_{name}", torch.zeros(channels))
             self.register_buffer(f"scale_{name}", torch.ones(channels))
@@ -95,16 +101,17 @@ class Head(nn.Module, ABC):
         """Features {block: [B, C, H, W]} and class ids [B] -> [B, members, K, side, side]."""
 
     def log_odds(self, features: Mapping[str, Tensor], class_ids: Tensor) -> Tensor:
-        """As `forward`, but the logits of labels 1 to K - 1 above label 0's: [B, members, K - 1, side, side].
+        """As `forward`, but logits of labels 1 to K - 1 minus label 0's: [B, members, K - 1, side, side].
 
-        All that the labels' probabilities depend on; a variant may have a cheaper way to it.
+        The labels' probabilities depend on nothing else; a variant may compute it more cheaply.
         """
         return log_odds(self(features, class_ids))
 
     def forward(self, features: Mapping[str, Tensor], class_ids: Tensor) -> Tensor:
         """Features {block: [B, C, H, W]} and class ids [B] -> logits [B, members, K, side, side].
 
-        BdganError names the blocks whose features are missing.
+        Raises:
+            BdganError: features of some blocks are missing; they are named.
         """
         self._require(features)
         return self.logits(features, class_ids)
@@ -118,12 +125,12 @@ class Head(nn.Module, ABC):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Names of the label ids, from 0."""
+        """Names of the label ids."""
         return self.config.labels
 
     @property
     def sha256(self) -> str:
-        """Of the architecture and the weights; equal before saving and after loading."""
+        """The sha256 of architecture and weights; saving and loading keeps it."""
         return weights_sha256(self, json.dumps(self.config.to_json()))
 
     @torch.inference_mode()
@@ -132,8 +139,8 @@ class Head(nn.Module, ABC):
     ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """Labels [B, side, side] and the members' JS divergence at every pixel [B, side, side], in nats.
 
-        The members' mean probability decides. The divergence is in [0, ln members]: 0 where the members
-        agree, and everywhere for a single one.
+        A label is the one with the largest mean probability over the members. The divergence is in
+        [0, ln members]: 0 where the members agree, and everywhere for a single member.
         """
         self.eval()
         odds = self.log_odds(features, class_ids.to(next(self.parameters()).device))
@@ -141,7 +148,7 @@ class Head(nn.Module, ABC):
         return largest(mean).cpu().numpy(), divergence.cpu().numpy()
 
     def predict_with_uncertainty(self, sample: Sample) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        """Labels [B, side, side] of a sample, and each image's JS divergence [B]: its pixels' mean, nats."""
+        """Labels [B, side, side] of a sample, and each image's mean JS divergence [B], in nats."""
         labels, divergence = self.label(sample.features, sample.class_ids)
         return labels, image_divergence(divergence)
 
@@ -150,7 +157,7 @@ class Head(nn.Module, ABC):
         return self.label(sample.features, sample.class_ids)[0]
 
     def standardise(self, batches: Iterable[Mapping[str, Tensor]]) -> None:
-        """Take mean and deviation of every channel over these batches of features."""
+        """Measure mean and deviation of every channel over batches of features."""
         sums: dict[str, Tensor] = {}
         count: dict[str, int] = {}
         for features in batches:
@@ -166,14 +173,14 @@ class Head(nn.Module, ABC):
             getattr(self, f"scale_{name}").copy_(1 / (deviation + 1e-3))
 
     def add_projections(self, group: str, width: int, side: int) -> None:
-        """One convolution per block of a group, to `width` channels; a block finer than `side` in patches."""
-        for name, channels, its_side in self.config.blocks:
+        """Add a convolution to `width` channels per block of a group; blocks finer than `side` in patches."""
+        for name, channels, block_side in self.config.blocks:
             if name in self.groups[group]:
-                patch = max(1, its_side // side)
+                patch = max(1, block_side // side)
                 self.projections[name] = nn.Conv2d(channels, width, patch, stride=patch)
 
     def project(self, names: Iterable[str], features: Mapping[str, Tensor], side: int) -> Tensor:
-        """Sum of these blocks' projections at `side`; a 1x1 projection may come before its resize."""
+        """Sum of these blocks' projections at `side`; resizing comes last, which is the same and cheaper."""
         return reduce(torch.add, (resize(self._project(name, features[name]), side) for name in names))
 
     def _project(self, name: str, x: Tensor) -> Tensor:
@@ -185,16 +192,16 @@ class Head(nn.Module, ABC):
 
 
 def largest(scores: Tensor) -> Tensor:
-    """Index of the largest score, [B, K, ...] -> [B, ...] uint8; argmax(1) takes far longer on a CPU."""
-    best, found = scores[:, 0], torch.zeros_like(scores[:, 0], dtype=torch.uint8)
+    """Index of the largest score, [B, K, ...] -> [B, ...] uint8; on a CPU far faster than argmax(1)."""
+    best, index = scores[:, 0], torch.zeros_like(scores[:, 0], dtype=torch.uint8)
     for k in range(1, scores.shape[1]):
-        found = found.masked_fill(scores[:, k] > best, k)
+        index = index.masked_fill(scores[:, k] > best, k)
         best = torch.maximum(best, scores[:, k])
-    return found
+    return index
 
 
 def resize(x: Tensor, side: int) -> Tensor:
-    """Bilinear, [..., H, W] -> [..., side, side]; nothing to do at the same size."""
+    """Resize bilinearly, [..., H, W] -> [..., side, side]; x itself if it has that size."""
     if x.shape[-1] == side:
         return x
     return F.interpolate(x, size=(side, side), mode="bilinear", align_corners=False)

@@ -1,4 +1,4 @@
-"""What the label head is compared with: a linear probe, and DatasetGAN's per-pixel networks."""
+"""Baselines for the label head: a linear probe, and DatasetGAN's per-pixel networks."""
 
 from collections.abc import Mapping
 
@@ -17,15 +17,16 @@ class LinearProbe(Head):
             self.add_projections(group, config.architecture.members * len(config.labels), self.image_side)
 
     def logits(self, features: Mapping[str, Tensor], class_ids: Tensor) -> Tensor:
-        found = self.project(self.projections, features, self.image_side)
-        return found.unflatten(1, (self.config.architecture.members, -1))
+        """As `Head.logits`."""
+        logits = self.project(self.projections, features, self.image_side)
+        return logits.unflatten(1, (self.config.architecture.members, -1))
 
 
 class PixelMLP(Head):
-    """DatasetGAN's label branch (Zhang et al. 2021): an ensemble of small networks, each sees one pixel.
+    """DatasetGAN's label branch (Zhang et al. 2021): an ensemble of small networks that see one pixel each.
 
-    Per member Linear, ReLU, batch norm, twice, then Linear, on the features of all blocks resized to the
-    image. Here they run side by side as grouped 1x1 convolutions, and the first one before the resize: the
+    Each member is Linear, ReLU, batch norm, twice, then Linear, on the features of all blocks resized to the
+    image. Here they run together as grouped 1x1 convolutions, the first one before the resize, which is the
     same function. `widths` are those of the two hidden layers.
     """
 
@@ -39,6 +40,7 @@ class PixelMLP(Head):
         self.out = nn.Conv2d(members * second, members * len(config.labels), 1, groups=members)
 
     def logits(self, features: Mapping[str, Tensor], class_ids: Tensor) -> Tensor:
+        """As `Head.logits`."""
         x = self.project(self.projections, features, self.image_side)
         x = self.norm2(F.relu(self.hidden(self.norm1(F.relu(x)))))
         return self.out(x).unflatten(1, (self.config.architecture.members, -1))

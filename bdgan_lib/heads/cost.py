@@ -1,4 +1,4 @@
-"""What a label head costs, counted before any of it is paid: on tensors that have a shape and no memory."""
+"""Estimates FLOPs, weights and training memory of a label head without running it, on "meta" tensors."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from bdgan_lib.heads.label_head import build_head
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one head."""
+    """Cost of one head."""
 
     flops: int  # per image; a multiplication and an addition count as two
     parameters: int
@@ -27,7 +27,7 @@ class Cost:
 
 
 def head_cost(config: HeadConfig, batch_size: int = 1) -> Cost:
-    """Count a head's operations and the memory of a training step with this batch size."""
+    """Count a head's operations per image and the memory of a training step with this batch size."""
     with torch.device("meta"):
         head = build_head(config).eval()
         features = {name: torch.empty(batch_size, c, side, side) for name, c, side in config.blocks}

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 class Members(nn.Module):
     """Output layers on one trunk, each with its own weights: [B, C, H, W] -> [B, M, K, sH, sW].
 
-    Every member reads the trunk through its own 1x1 layer of `width` channels, then one 3x3 convolution gives
-    its logits, those of s x s pixels at each place. A single member has the 3x3 convolution alone.
+    Every member reads the trunk through its own 1x1 layer of `width` channels. Then one 3x3 convolution gives
+    its logits, those of s x s pixels at each place. A single member has only the 3x3 convolution.
     """
 
     def __init__(self, inputs: int, members: int, labels: int, scale: int = 1, width: int = 12) -> None:
@@ -29,50 +29,53 @@ class Members(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return self._placed(self.write(self._read(x)))
+        """The trunk's output [B, C, H, W] -> logits [B, M, K, sH, sW]."""
+        return self._pixels(self.write(self._read(x)))
 
     def log_odds(self, x: Tensor) -> Tensor:
-        """As `log_odds` of the logits, [B, M, K - 1, sH, sW]; cheaper than to compute those first."""
+        """As `log_odds` of the logits, [B, M, K - 1, sH, sW]; cheaper than computing the logits first."""
         weight, bias = (self._differences(p) for p in self.write.parameters())
-        wide = gcd(self.members, 4)  # members to a group: convolutions of very few channels are slow
+        wide = gcd(self.members, 4)  # members per group: convolutions of very few channels are slow
         blocks = weight.unflatten(0, (self.members // wide, wide, -1))
         eye = torch.eye(wide, device=x.device, dtype=weight.dtype)
         weight = torch.einsum("gaochw,ab->gaobchw", blocks, eye).flatten(3, 4).flatten(0, 2)
         odds = F.conv2d(self._read(x), weight, bias, padding=1, groups=self.members // wide)
-        return self._placed(odds)
+        return self._pixels(odds)
 
     def _read(self, x: Tensor) -> Tensor:
         return F.relu(self.read(x), inplace=True) if self.members > 1 else x
 
     def _differences(self, of_labels: Tensor) -> Tensor:
-        apart = of_labels.unflatten(0, (self.members, -1, self.scale**2))
-        return (apart[:, 1:] - apart[:, :1]).flatten(0, 2)
+        per_label = of_labels.unflatten(0, (self.members, -1, self.scale**2))
+        return (per_label[:, 1:] - per_label[:, :1]).flatten(0, 2)
 
-    def _placed(self, h: Tensor) -> Tensor:
-        placed = F.pixel_shuffle(h, self.scale) if self.scale > 1 else h
-        return placed.unflatten(1, (self.members, -1))
+    def _pixels(self, h: Tensor) -> Tensor:
+        pixels = F.pixel_shuffle(h, self.scale) if self.scale > 1 else h
+        return pixels.unflatten(1, (self.members, -1))
 
 
 def log_odds(logits: Tensor) -> Tensor:
-    """Logits [B, M, K, H, W] -> those of labels 1 to K - 1 above label 0's, [B, M, K - 1, H, W]."""
+    """Logits [B, M, K, H, W] -> those of labels 1 to K - 1 minus those of label 0, [B, M, K - 1, H, W]."""
     return logits[:, :, 1:] - logits[:, :, :1]
 
 
 def mean_and_divergence(odds: Tensor) -> tuple[Tensor, Tensor]:
     """Log-odds [B, M, K - 1, H, W] -> the members' mean probability [B, K, H, W] and divergence [B, H, W].
 
-    The Jensen-Shannon divergence of a pixel is H(mean P) - mean H(P), in nats, in [0, ln min(M, K)]; the
-    paper drops the tenth of the samples where it is largest.
+    The Jensen-Shannon divergence of a pixel is H(mean P) - mean H(P), in nats, in [0, ln min(M, K)]. The
+    paper drops the tenth of the samples with the largest divergence.
     """
     odds, members = odds.float(), odds.shape[1]
     if odds.shape[2] == 1 and members <= 100:
         x = odds[:, :, 0]
         mean = x.sigmoid().mean(1)
         mean, size = torch.stack([1 - mean, mean], 1), x.abs()
-        # H(p) of log-odds x is |x| - |x| sigmoid(|x|) - log sigmoid(|x|). One logarithm, of the members'
-        # product, in place of theirs: each is in [0.5, 1], and the product of a hundred is still a float
-        sure = size.sigmoid()
-        entropy = (torch.addcmul(size, size, sure, value=-1).sum(1) - sure.prod(1).log()) / members
+        # H(p) of log-odds x is |x| - |x| sigmoid(|x|) - log sigmoid(|x|). The sum of logarithms is taken as
+        # one logarithm of the product: each factor is in [0.5, 1], so that of a hundred does not underflow.
+        confidence = size.sigmoid()
+        entropy = (
+            torch.addcmul(size, size, confidence, value=-1).sum(1) - confidence.prod(1).log()
+        ) / members
     else:
         log_p = torch.cat([torch.zeros_like(odds[:, :, :1]), odds], 2).log_softmax(2)
         p = log_p.exp()
@@ -81,5 +84,5 @@ def mean_and_divergence(odds: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def image_divergence(divergence: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Pixels' divergences [B, H, W] -> the image's [B]: their mean, in nats."""
+    """Divergences of pixels [B, H, W] -> their mean per image [B], in nats."""
     return divergence.mean((1, 2)).astype(np.float32)

@@ -1,43 +1,41 @@
-"""Label heads on disk: weights as safetensors, and a JSON record that says what they are."""
+"""Label heads on disk: weights as safetensors, and a JSON record that describes them."""
 
-import json
 from pathlib import Path
+from typing import Any, cast
 
-from safetensors.torch import load_file, save
-
-from bdgan_lib.core.io import write_atomic
+from bdgan_lib.checkpoints.state_dict import load_strict
+from bdgan_lib.core.model_files import read_json, read_tensors, write_json, write_tensors
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.heads.base import Head, HeadConfig
 from bdgan_lib.heads.label_head import build_head
 
 
 def save_head(head: Head, folder: str | Path) -> None:
-    """Write `head.safetensors` and, last, `head.json`, which holds the weights' fingerprint."""
+    """Write `head.safetensors` and, last, `head.json`, which holds the weights' sha256."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomic(
-        folder / "head.safetensors", save({k: v.contiguous().cpu() for k, v in head.state_dict().items()})
-    )
-    record = {"sha256": head.sha256, "config": head.config.to_json()}
-    write_atomic(folder / "head.json", (json.dumps(record, indent=1) + "\n").encode())
+    write_tensors(folder / "head.safetensors", head.state_dict())
+    write_json(folder / "head.json", {"sha256": head.sha256, "config": head.config.to_json()})
 
 
 def load_head(folder: str | Path) -> Head:
-    """Read what `save_head` wrote; BdganError names a file that is missing, damaged or does not fit."""
-    folder = Path(folder)
-    for name in ("head.json", "head.safetensors"):
-        if not (folder / name).is_file():
-            raise BdganError(f"{folder / name} is missing; train a label head first (notebook 03)")
+    """Read what `save_head` wrote.
+
+    Raises:
+        BdganError: a file is missing, damaged or does not fit the other; it is named.
+    """
+    path, weights = Path(folder) / "head.json", Path(folder) / "head.safetensors"
+    hint = "train a label head first (notebook 03)"
+    record = cast(dict[str, Any], read_json(path, hint))
+    tensors = read_tensors(weights, hint)
     try:
-        record = json.loads((folder / "head.json").read_text("utf-8"))
         expected = str(record["sha256"])
         head = build_head(HeadConfig.from_json(record["config"]))
-        head.load_state_dict(load_file(folder / "head.safetensors"))
-    except Exception as error:  # safetensors, JSON and torch each raise their own
-        raise BdganError(f"{folder}: no readable label head ({error})") from error
+    except Exception as error:  # a wrong size makes torch raise whatever it does
+        raise BdganError(f"{path} describes no label head ({error!r}); {hint}") from error
+    load_strict(head, tensors, f"{weights}, read as {path.name} says,")
     if head.sha256 != expected:
-        weights = folder / "head.safetensors"
         raise BdganError(
-            f"{weights} is damaged: expected sha256 {expected}, actual {head.sha256}; train anew"
+            f"{weights} is damaged: expected sha256 {expected}, got {head.sha256}; train it again"
         )
     return head.eval()

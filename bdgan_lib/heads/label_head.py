@@ -14,7 +14,7 @@ from bdgan_lib.heads.mixconv import MixConv
 
 
 class PaperHead(Head):
-    """The published architecture: every group at its finest side, channels gathered and never given up.
+    """The published architecture: groups are mixed at their finest side and channels are concatenated.
 
     At 512 pixels: 128 channels at 32, then 192 mixed at 128, then 224 mixed at 512. The release concatenates
     a group's resized blocks before one 1x1 convolution; projecting each before its resize is the same.
@@ -22,12 +22,12 @@ class PaperHead(Head):
 
     def __init__(self, config: HeadConfig) -> None:
         super().__init__(config)
-        kind = config.architecture
+        architecture = config.architecture
         self.group_sides = {g: max(self.sides[name] for name in names) for g, names in self.groups.items()}
-        for group, width in zip(self.groups, kind.widths, strict=True):
+        for group, width in zip(self.groups, architecture.widths, strict=True):
             self.add_projections(group, width, self.group_sides[group])
-        low, mid, high = kind.widths
-        classes = config.num_classes if kind.conditional else 1
+        low, mid, high = architecture.widths
+        classes = config.num_classes if architecture.conditional else 1
         self.mixes = nn.ModuleDict(
             {
                 "mid": MixConv(low + mid, low + mid, classes),
@@ -35,9 +35,10 @@ class PaperHead(Head):
             }
         )
         self.norm = nn.BatchNorm2d(low + mid + high)
-        self.out = nn.Conv2d(low + mid + high, kind.members * len(config.labels), 3, padding=1)
+        self.out = nn.Conv2d(low + mid + high, architecture.members * len(config.labels), 3, padding=1)
 
     def logits(self, features: Mapping[str, Tensor], class_ids: Tensor) -> Tensor:
+        """As `Head.logits`."""
         x = self.project(self.groups["low"], features, self.group_sides["low"])
         for group in ("mid", "high"):
             side = self.group_sides[group]
@@ -47,48 +48,50 @@ class PaperHead(Head):
 
 
 class FastHead(Head):
-    """The same idea at a fraction of the cost: it mixes at sides S/4, S/2 and S, S = image side / stride.
+    """The same idea at a fraction of the cost: it mixes at sides S/4, S/2 and S = image side / stride.
 
-    Finer blocks come in as patches (a convolution whose stride is its size) and the logits go out as
+    Finer blocks are read as patches (a convolution whose stride is its size) and logits are written as
     patches, so each pixel still has its own weights and no detail is averaged away.
     """
 
     def __init__(self, config: HeadConfig) -> None:
         super().__init__(config)
-        kind, inputs = config.architecture, 0
-        side = self.image_side // kind.stride
-        if self.image_side % (4 * kind.stride):
+        architecture, inputs = config.architecture, 0
+        side = self.image_side // architecture.stride
+        if self.image_side % (4 * architecture.stride):
             raise BdganError(
-                f"stride {kind.stride} does not fit images of {self.image_side}; take one that leaves a "
-                "multiple of 4"
+                f"stride {architecture.stride} does not fit images of {self.image_side}; take one that "
+                "leaves a multiple of 4"
             )
-        classes = config.num_classes if kind.conditional else 1
+        classes = config.num_classes if architecture.conditional else 1
         self.mix_sides = {"low": side // 4, "mid": side // 2, "high": side}
         self.mixes = nn.ModuleDict()
-        for group, width in zip(self.mix_sides, kind.widths, strict=True):
+        for group, width in zip(self.mix_sides, architecture.widths, strict=True):
             if group in self.groups:
                 self.add_projections(group, width, self.mix_sides[group])
                 inputs += width
-            if inputs:  # else nothing has come so far
+            if inputs:  # no group so far otherwise
                 self.mixes[group] = MixConv(inputs, width, classes)
                 inputs = width
-        self.out = Members(inputs, kind.members, len(config.labels), kind.stride)
+        self.out = Members(inputs, architecture.members, len(config.labels), architecture.stride)
 
     def logits(self, features: Mapping[str, Tensor], class_ids: Tensor) -> Tensor:
+        """As `Head.logits`."""
         return self.out(self._trunk(features, class_ids))
 
     def log_odds(self, features: Mapping[str, Tensor], class_ids: Tensor) -> Tensor:
+        """As `Head.log_odds`."""
         self._require(features)
         return self.out.log_odds(self._trunk(features, class_ids))
 
     def _trunk(self, features: Mapping[str, Tensor], class_ids: Tensor) -> Tensor:
-        fused: list[Tensor] = []  # what the coarser groups gave, if any
+        fused: list[Tensor] = []  # output of the coarser groups, if any
         for group, mix in self.mixes.items():
             side = self.mix_sides[group]
-            found = [resize(x, side) for x in fused]
+            inputs = [resize(x, side) for x in fused]
             if group in self.groups:
-                found.append(self.project(self.groups[group], features, side))
-            fused = [mix(torch.cat(found, 1), class_ids)]
+                inputs.append(self.project(self.groups[group], features, side))
+            fused = [mix(torch.cat(inputs, 1), class_ids)]
         return F.relu(fused[0], inplace=True)
 
 
@@ -101,5 +104,5 @@ VARIANTS: dict[str, type[Head]] = {
 
 
 def build_head(config: HeadConfig) -> Head:
-    """A fresh head of the configured variant."""
+    """A new head of the configured variant."""
     return VARIANTS[config.architecture.variant](config)

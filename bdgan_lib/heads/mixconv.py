@@ -1,4 +1,4 @@
-"""Mix-conv: the fusing block of the label head (paper section 3.2)."""
+"""Mix-conv: the block of the label head that fuses features (paper section 3.2)."""
 
 from typing import cast
 
@@ -18,6 +18,7 @@ class ConditionalNorm(nn.Module):
         nn.init.zeros_(self.bias.weight)
 
     def forward(self, x: Tensor, class_ids: Tensor) -> Tensor:
+        """Normalise x [B, C, H, W] for the classes [B]."""
         if self.gain.num_embeddings == 1:
             class_ids = torch.zeros_like(class_ids)
         gain, bias = self.gain(class_ids), self.bias(class_ids)  # [B, C]
@@ -41,5 +42,6 @@ class MixConv(nn.Module):
         self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
 
     def forward(self, x: Tensor, class_ids: Tensor) -> Tensor:
+        """Features [B, inputs, H, W] of the classes [B] -> [B, outputs, H, W]."""
         h = self.conv1(F.relu(self.norm1(x, class_ids), inplace=True))
         return self.conv2(F.relu(self.norm2(h, class_ids), inplace=True)).add_(self.skip(x))

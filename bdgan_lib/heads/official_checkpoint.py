@@ -1,4 +1,4 @@
-"""The label head of the official release: its state dict becomes a `PaperHead` with the same logits.
+"""Label heads of the official release: a state dict becomes a `PaperHead` with the same logits.
 
 Facts about the layout (nv-tlabs/bigdatasetgan_code, models.py; BigGAN-PyTorch, layers.py), no code of
 either: convolutions and the conditional norms' linear maps are divided by a spectral norm, estimated by half
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from bdgan_lib.checkpoints.spectral_norm import spectrally_normalized
+from bdgan_lib.checkpoints.state_dict import mismatches
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.heads.base import Architecture, HeadConfig
 from bdgan_lib.heads.label_head import PaperHead
@@ -23,27 +24,34 @@ _SHARED = f"{GENERATOR}shared.weight"
 
 
 def load_official_head(path: str | Path, blocks: Mapping[str, tuple[int, int]]) -> PaperHead:
-    """Read a checkpoint file of the release (`checkpoint_latest.pth`); see `convert_release`.
+    """Read a checkpoint file of the release (`checkpoint_latest.pth`); see `convert_official_head`.
 
-    Nothing but tensors is unpickled. BdganError for a file that is missing, holds anything else or does not
-    fit.
+    Only tensors are unpickled.
+
+    Raises:
+        BdganError: the file is missing, holds anything else or does not fit.
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise BdganError(f"{path} is missing; give a checkpoint of the release") from error
     except Exception as error:  # pickle, zipfile and torch each raise their own
-        raise BdganError(f"{path} is no readable state dict ({error}); nothing of it was run") from error
+        raise BdganError(f"{path} is not a readable state dict ({error}); no code in it was run") from error
     return convert_official_head(state, blocks, str(path))
 
 
 def convert_official_head(
     state: Mapping[str, Tensor], blocks: Mapping[str, tuple[int, int]], name: str = "state dict"
 ) -> PaperHead:
-    """A release's state dict -> a head of two labels whose logit difference is the release's logit.
+    """A head of two labels whose logit difference is the logit of the release's head.
 
-    blocks: the generator's, coarse to fine, {name: (channels, side)}. BdganError names every key that is
-    missing, surplus or of another shape; keys of the generator other than its class embedding are left alone.
+    Args:
+        state: the release's state dict. Keys of the generator other than its class embedding are ignored.
+        blocks: the generator's, coarse to fine, {name: (channels, side)}.
+        name: what messages call the state dict.
+
+    Raises:
+        BdganError: keys are missing, surplus or of another shape; each is named.
     """
     sizes = {
         group: len(state[f"{key}.weight"]) for group, key in PROJECTIONS.items() if f"{key}.weight" in state
@@ -55,7 +63,9 @@ def convert_official_head(
         architecture=Architecture("paper", tuple(sizes.get(g, 1) for g in PROJECTIONS)),
     )
     head = PaperHead(config).eval()
-    _refuse_misfits(state, _layout(head, state), name)
+    actual = {k: x.shape for k, x in state.items() if not k.startswith(GENERATOR) or k == _SHARED}
+    if wrong := mismatches(_layout(head, state), actual):
+        raise BdganError(f"{name} is not a label head of the release for these blocks: {wrong}")
     new = head.state_dict()
     for group, key in PROJECTIONS.items():
         names = head.groups[group]
@@ -85,7 +95,7 @@ def convert_official_head(
 
 
 def _layout(head: PaperHead, state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
-    """Key -> shape of the release's own layout, for a head of these widths and blocks."""
+    """Key -> shape in the release's layout, for a head of these widths and blocks."""
     channels = {name: c for name, c, _ in head.config.blocks}
     low, mid, high = head.config.architecture.widths
     embedding = tuple(state[_SHARED].shape) if _SHARED in state else (head.config.num_classes, 128)
@@ -108,22 +118,6 @@ def _layout(head: PaperHead, state: Mapping[str, Tensor]) -> dict[str, tuple[int
         layout[f"out_layer.0.{what}"] = (low + mid + high,)
     spectral("out_layer.2", 1, low + mid + high, 3, 3)
     return layout
-
-
-def _refuse_misfits(state: Mapping[str, Tensor], layout: Mapping[str, tuple[int, ...]], name: str) -> None:
-    came = {key for key in state if not key.startswith(GENERATOR) or key == _SHARED}
-    kinds = {
-        "missing": sorted(layout.keys() - came),
-        "surplus": sorted(came - layout.keys()),
-        "of another shape": [
-            f"{key} {list(state[key].shape)} instead of {list(layout[key])}"
-            for key in sorted(came & layout.keys())
-            if tuple(state[key].shape) != layout[key]
-        ],
-    }
-    wrong = "; ".join(f"{kind}: {', '.join(keys)}" for kind, keys in kinds.items() if keys)
-    if wrong:
-        raise BdganError(f"{name} is no label head of the release for these blocks: {wrong}")
 
 
 def _normalised(state: Mapping[str, Tensor], key: str) -> Tensor:

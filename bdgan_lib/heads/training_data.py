@@ -1,4 +1,4 @@
-"""What a label head learns from: features of annotated samples, kept where there is room, and masks."""
+"""What a label head learns from: features of annotated samples, cached where there is room, and masks."""
 
 import json
 import shutil
@@ -12,6 +12,7 @@ import psutil
 import torch
 from torch import Tensor
 
+from bdgan_lib.core.io import write_atomic
 from bdgan_lib.core.sampling import Sample
 from bdgan_lib.core.types import UNLABELLED, BdganError
 from bdgan_lib.datasets.annotation_store import Annotation
@@ -25,7 +26,7 @@ class TrainingData:
     """Features and labels of N annotated images.
 
     Features are {block: [N, C, H, W]}, in memory or memory-mapped, or a function from indices [B] to the
-    features of those examples.
+    features of those images.
     """
 
     features: Features | Callable[[Tensor], Features]
@@ -35,16 +36,16 @@ class TrainingData:
     def __len__(self) -> int:
         return len(self.class_ids)
 
-    def batch(self, chosen: Tensor) -> Features:
-        """Features of the examples of these indices [B]."""
+    def batch(self, indices: Tensor) -> Features:
+        """Features of the images with these indices [B]."""
         if callable(self.features):
-            return self.features(chosen)
-        return {block: x[chosen] for block, x in self.features.items()}
+            return self.features(indices)
+        return {block: x[indices] for block, x in self.features.items()}
 
     def batches(self, size: int = 20, most: int = 400) -> Iterator[Features]:
-        """The features of all examples, or of the first `most`, a batch at a time."""
-        for chosen in torch.arange(min(len(self), most)).split(size):
-            yield self.batch(chosen)
+        """The features of all images, or of the first `most`, `size` at a time."""
+        for indices in torch.arange(min(len(self), most)).split(size):
+            yield self.batch(indices)
 
 
 def feature_bytes(blocks: Mapping[str, tuple[int, int]], count: int) -> int:
@@ -53,24 +54,25 @@ def feature_bytes(blocks: Mapping[str, tuple[int, int]], count: int) -> int:
 
 
 def batch_that_fits(blocks: Mapping[str, tuple[int, int]], most: int = 100) -> int:
-    """So many images, up to `most`, that their features take a gigabyte at most."""
+    """The number of images, up to `most`, whose features take at most a gigabyte."""
     return max(1, min(most, 2**30 // feature_bytes(blocks, 1)))
 
 
 def place_features(needed: int, folder: Path | None) -> str:
-    """Where features of that many bytes go: memory, disk, or nowhere ("fresh": sampled again at every step).
+    """Where to cache features of so many bytes: "memory", "disk" or, if neither has room, "recompute".
 
-    Memory if a third of what is free holds them, else the folder if half of its disk's free space does.
+    Memory if they fit into a third of what is free, else the folder if they fit into half of its disk's free
+    space.
     """
     if needed <= psutil.virtual_memory().available // 3:
         return "memory"
     if folder is not None and needed <= free_disk(folder) // 2:
         return "disk"
-    return "fresh"
+    return "recompute"
 
 
 def free_disk(folder: Path) -> int:
-    """Bytes free where the folder is or will be."""
+    """Free bytes on the disk where the folder is or will be."""
     while not folder.exists():
         folder = folder.parent
     return shutil.disk_usage(folder).free
@@ -80,51 +82,60 @@ def collect_training_data(
     generator: Generator,
     annotations: Iterable[Annotation],
     parts: bool = False,
-    keep: str = "auto",
+    feature_cache: str = "auto",
     folder: Path | None = None,
     batch_size: int = 20,
 ) -> TrainingData:
     """The annotated images' features, sampled again from the generator, with their masks.
 
-    keep: memory, disk (memory-mapped files in `folder`, reused if they are of these very samples), fresh
-    (sampled at every step), or auto, which takes the first of them that fits.
+    Args:
+        generator: the one that the annotations were made with.
+        annotations: samples and their masks.
+        parts: keep every label of the masks; else they become foreground and background.
+        feature_cache: "memory", "disk" (memory-mapped files in `folder`, reused for the same samples),
+            "recompute" (sampled at every step), or "auto", the first of them that fits.
+        folder: for the files.
+        batch_size: images per batch of the generator.
 
-    BdganError without annotations, and naming one that was made with another generator, whose mask does not
-    fit the image or that has no labelled pixel.
+    Raises:
+        BdganError: there are no annotations, or one was made with another generator, has a mask that does not
+            fit the image, or has no labelled pixel; it is named.
     """
-    found = list(annotations)
-    if not found:
-        raise BdganError("no annotation came; label at least one sample first (notebook 02)")
-    _check(found, generator)
-    found = in_sampling_order(found)
-    masks = torch.from_numpy(np.stack([a.mask for a in found]))
+    samples = list(annotations)
+    if not samples:
+        raise BdganError("expected one or more annotations, got none; label a sample first (notebook 02)")
+    _check(samples, generator)
+    samples = in_sampling_order(samples)
+    masks = torch.from_numpy(np.stack([a.mask for a in samples]))
     if not parts:
         masks = torch.where(masks == UNLABELLED, UNLABELLED, (masks > 0).to(torch.uint8))
-    class_ids = torch.tensor([a.class_id for a in found])
+    class_ids = torch.tensor([a.class_id for a in samples])
 
-    def fresh(chosen: Tensor) -> Features:
-        pieces = list(samples_of(generator, [found[i] for i in chosen.tolist()], batch_size))
-        return {block: torch.cat([p.features[block].cpu() for p in pieces]) for block in generator.blocks}
+    def recompute(indices: Tensor) -> Features:
+        batches = list(samples_of(generator, [samples[i] for i in indices.tolist()], batch_size))
+        return {block: torch.cat([b.features[block].cpu() for b in batches]) for block in generator.blocks}
 
-    if keep == "auto":
-        keep = place_features(feature_bytes(generator.blocks, len(found)), folder)
-    if keep == "fresh":
-        return TrainingData(fresh, class_ids, masks)
-    if keep == "memory":
-        return TrainingData(fresh(torch.arange(len(found))), class_ids, masks)
-    if keep == "disk" and folder is not None:
-        return TrainingData(_on_disk(generator, found, fresh, folder, batch_size), class_ids, masks)
-    raise BdganError(f"keep came as {keep!r}; wanted memory, disk (with a folder), fresh or auto")
+    if feature_cache == "auto":
+        feature_cache = place_features(feature_bytes(generator.blocks, len(samples)), folder)
+    if feature_cache == "recompute":
+        return TrainingData(recompute, class_ids, masks)
+    if feature_cache == "memory":
+        return TrainingData(recompute(torch.arange(len(samples))), class_ids, masks)
+    if feature_cache == "disk" and folder is not None:
+        return TrainingData(_on_disk(generator, samples, recompute, folder, batch_size), class_ids, masks)
+    raise BdganError(
+        f"expected feature_cache memory, disk (with a folder), recompute or auto, got {feature_cache!r}"
+    )
 
 
 def in_sampling_order(annotations: Iterable[Annotation]) -> list[Annotation]:
-    """The annotations in the order that `collect` keeps: all of one sampling together, else as they came."""
+    """Sort annotations as `collect_training_data` does: by sampling settings, then in the given order."""
     return sorted(annotations, key=lambda a: (json.dumps(a.sampling.to_json()), a.latent is not None))
 
 
-def _check(found: list[Annotation], generator: Generator) -> None:
+def _check(annotations: list[Annotation], generator: Generator) -> None:
     side = max(side for _, side in generator.blocks.values())
-    for annotation in found:
+    for annotation in annotations:
         if annotation.generator_sha256 != generator.sha256:
             raise BdganError(
                 f"annotation {annotation.id} was made with generator {annotation.generator_sha256[:12]}, "
@@ -147,46 +158,46 @@ def _check(found: list[Annotation], generator: Generator) -> None:
 def samples_of(
     generator: Generator, annotations: Iterable[Annotation], batch_size: int = 20, features: bool = True
 ) -> Iterator[Sample]:
-    """The annotated samples, drawn again from the generator in the order of their annotations, in batches."""
+    """Sample the annotated images again from the generator, in batches, in the order of their annotations."""
     for (sampling, given), run in groupby(annotations, key=lambda a: (a.sampling, a.latent is not None)):
-        same = list(run)  # one setting per batch
-        for start in range(0, len(same), batch_size):
-            batch = same[start : start + batch_size]
+        group = list(run)  # one setting per batch
+        for start in range(0, len(group), batch_size):
+            batch = group[start : start + batch_size]
             ids, seeds = (torch.tensor([getattr(a, key) for a in batch]) for key in ("class_id", "seed"))
-            # a generator of one's own need not know `z`
+            # a user's generator need not have `z`
             latent = {"z": torch.tensor([a.latent for a in batch])} if given else {}
             yield generator.sample(ids, seeds, sampling, features=features, **latent)
 
 
 def _on_disk(
     generator: Generator,
-    found: list[Annotation],
-    fresh: Callable[[Tensor], Features],
+    samples: list[Annotation],
+    recompute: Callable[[Tensor], Features],
     folder: Path,
     batch_size: int,
 ) -> dict[str, Tensor]:
-    """Memory-mapped features: one `.npy` per block, and last a record of whose they are."""
-    wanted = {
+    """Memory-mapped features: one `.npy` per block, and last a record of their samples."""
+    expected = {
         "generator": [generator.name, generator.sha256],
-        "samples": [[a.class_id, a.seed, a.sampling.to_json(), a.latent and list(a.latent)] for a in found],
+        "samples": [[a.class_id, a.seed, a.sampling.to_json(), a.latent and list(a.latent)] for a in samples],
         "blocks": {block: list(shape) for block, shape in generator.blocks.items()},
     }
     record = folder / "features.json"
-    if not record.exists() or json.loads(record.read_text("utf-8")) != wanted:
+    if not record.exists() or json.loads(record.read_text("utf-8")) != expected:
         record.unlink(missing_ok=True)
         folder.mkdir(parents=True, exist_ok=True)
         files = {
             block: np.lib.format.open_memmap(
-                folder / f"{block}.npy", "w+", np.float32, (len(found), channels, side, side)
+                folder / f"{block}.npy", "w+", np.float32, (len(samples), channels, side, side)
             )
             for block, (channels, side) in generator.blocks.items()
         }
-        for chosen in torch.arange(len(found)).split(batch_size):
-            for block, x in fresh(chosen).items():
-                files[block][chosen.numpy()] = x.numpy()
+        for indices in torch.arange(len(samples)).split(batch_size):
+            for block, x in recompute(indices).items():
+                files[block][indices.numpy()] = x.numpy()
         for file in files.values():
             file.flush()
-        record.write_text(json.dumps(wanted), "utf-8")
+        write_atomic(record, json.dumps(expected).encode())
     return {
         block: torch.from_numpy(np.load(folder / f"{block}.npy", mmap_mode="c")) for block in generator.blocks
     }

@@ -77,7 +77,7 @@ def label_head(data: FigureData) -> Figure:
 def branch(data: FigureData) -> Figure:
     """Self-supervised learning on unlabelled pictures, with a segmentation branch on synthetic ones."""
     ids = data.profile.labelled
-    annotated = data.real.of(ids[0], 1) if data.profile.exact else data.annotated
+    annotated = data.real.of(ids[0], 1) if data.profile.renderer else data.annotated
     made = data.biggan_sim.of(ids[:2][-1], 2)
     stream = torch.Generator().manual_seed(0)
     config = ViewConfig(data.profile.image_size)

@@ -52,17 +52,19 @@ class FigureData:
     @cached_property
     def second(self) -> Workspace:
         """The second generator's; its head is notebook 04's where that ran."""
-        return Workspace(self.profile.second, self.workspace.folder / "vqgan", self.workspace.device)
+        return Workspace(
+            self.profile.require("second"), self.workspace.folder / "vqgan", self.workspace.device
+        )
 
     @property
     def has_second(self) -> bool:
         """Whether VQGAN-sim can be had: on ImageNet, where it costs gigabytes, if notebook 04 left a head."""
-        return self.profile.exact or (self.workspace.folder / "vqgan/head/head.json").exists()
+        return self.profile.renderer is not None or (self.workspace.folder / "vqgan/head/head.json").exists()
 
     @property
     def tested_on(self) -> str:
         """What the images of `test` are."""
-        return "rendered, exact masks" if self.profile.exact else "held-out annotated samples"
+        return "rendered, exact masks" if self.profile.renderer else "held-out annotated samples"
 
     def result(self, name: str) -> dict[str, Any]:
         """An experiment's: of `results` if it is there, else the shipped one, which is the pocket world's."""
@@ -70,7 +72,7 @@ class FigureData:
         if path and path.exists():
             record: dict[str, Any] = json.loads(path.read_text("utf-8"))
             return record
-        return (self.profile if self.profile.exact else load_profile("pocket")).experiment(name)
+        return (self.profile if self.profile.renderer else load_profile("pocket")).experiment(name)
 
     @cached_property
     def annotated(self) -> Pictures:
@@ -88,14 +90,14 @@ class FigureData:
         """The same of the second generator, whose head learned from the first one's labels."""
         if not self.has_second:
             raise BdganError(
-                f"no head of {self.profile.second.name} in {self.workspace.folder}: run notebook 04"
+                f"no head of {self.profile.require('second').name} in {self.workspace.folder}: run notebook 04"
             )
         return Pictures(*self.second.synthetic(self.images_per_class).arrays())
 
     @cached_property
     def real(self) -> Pictures:
         """Real-annotated, as many."""
-        scenes = self.profile.real(self.images_per_class * len(self.profile.classes))
+        scenes = self.profile.require("renderer").real(self.images_per_class * len(self.profile.classes))
         return Pictures(scenes.images, scenes.masks, scenes.class_ids)
 
     @cached_property

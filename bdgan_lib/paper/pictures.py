@@ -30,7 +30,7 @@ def layout(data: FigureData) -> Figure:
     rows = {"Synthetic-\nannotated": data.annotated, "BigGAN-sim": data.biggan_sim}
     if data.has_second:
         rows["VQGAN-sim"] = data.vqgan_sim
-    if data.profile.exact:
+    if data.profile.renderer:
         rows["Real-\nannotated"] = data.real
     return mean_layout({name: (p.masks, p.class_ids) for name, p in rows.items()}, data.profile.shown)
 

@@ -2,14 +2,21 @@
 
 from collections.abc import Callable
 
-from bdgan_lib.core.assets import assets_folder
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.profiles.image_folder import load_photographs
 from bdgan_lib.profiles.imagenet import ImageNetProfile, ImageNetVQGANProfile
 from bdgan_lib.profiles.pocket import PocketProfile, PocketVQGANProfile, record_assets
 from bdgan_lib.profiles.profile import Profile, evenly_spaced
 
-__all__ = ["PROFILES", "Profile", "assets_folder", "evenly_spaced", "load_photographs", "load_profile", "record_assets"]
+__all__ = [
+    "PROFILES",
+    "Profile",
+    "assets_folder",
+    "evenly_spaced",
+    "load_photographs",
+    "load_profile",
+    "record_assets",
+]
 
 PROFILES: dict[str, Callable[[], Profile]] = {
     "pocket": PocketProfile,

@@ -38,11 +38,11 @@ def load_photographs(folder: str | Path, profile: Profile, count: int) -> Labell
         raise BdganError(f"{folder} holds {strange[0]!r}, which is no class of profile {profile.name}")
     of_class = [[(path, ids[p.name]) for path in sorted(p.iterdir()) if path.is_file()] for p in inside]
     dealt = [pair for pair in chain.from_iterable(zip_longest(*of_class)) if pair is not None]
-    found = [(center_square(decode_image(path.read_bytes()), profile.image_size), k)
+    pictures = [(center_square(decode_image(path.read_bytes()), profile.image_size), k)
              for path, k in islice(dealt, count)]  # fmt: skip
-    if len(found) < 2:
+    if len(pictures) < 2:
         raise BdganError(
-            f"{folder} holds {len(found)} pictures; give a folder with one for each class, say robin/1.jpg"
+            f"{folder} holds {len(pictures)} pictures; give a folder with one for each class, say robin/1.jpg"
         )
-    images, class_ids = zip(*found, strict=True)
+    images, class_ids = zip(*pictures, strict=True)
     return LabelledPhotographs(np.stack(images), np.array(class_ids))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from bdgan_lib.checkpoints import download
-from bdgan_lib.core.assets import assets_folder
+from bdgan_lib.core.assets import assets_folder, user_folder
 from bdgan_lib.core.image_tensors import from_uint8
 from bdgan_lib.core.sampling import Sampling
 from bdgan_lib.core.types import BdganError
@@ -47,7 +48,13 @@ class ImageNetProfile(Profile):
 
     @property
     def deep(self) -> bool:
+        """Whether the generator is a BigGAN-deep."""
         return self.entry.startswith("biggan-deep")
+
+    @property
+    def official_annotations(self) -> bool:  # type: ignore[override]
+        """Whether the paper's annotations and latents are of this generator, BigGAN-512."""
+        return self.entry == "biggan-512"
 
     @property
     def sampling(self) -> Sampling:  # type: ignore[override]
@@ -60,6 +67,7 @@ class ImageNetProfile(Profile):
 
     @property
     def classes(self) -> tuple[str, ...]:
+        """Class names in the order of ImageNet's indices."""
         return tuple(self._listed["names"])
 
     @property
@@ -69,6 +77,7 @@ class ImageNetProfile(Profile):
 
     @cached_property
     def tasks(self) -> dict[str, Task]:  # type: ignore[override]
+        """The paper's seven."""
         return imagenet_tasks(assets_folder() / "imagenet" / "tasks.json", self.classes)
 
     @property
@@ -93,12 +102,12 @@ class ImageNetProfile(Profile):
         return load_biggan(path, self.classes, self.image_size, device, bf16=bf16)
 
     def annotations(self) -> AnnotationStore:
-        """What people have labelled: `annotations/<profile>` beside `assets`."""
-        return AnnotationStore(assets_folder().parent / "annotations" / self.name)
+        """What people have labelled: `annotations/<profile>` in the user's folder."""
+        return AnnotationStore(user_folder("annotations") / self.name)
 
     @cached_property
     def scorer(self) -> NetworkScorer:
-        """torchvision's ResNet-50 at 224 pixels."""
+        """Torchvision's ResNet-50 at 224 pixels."""
         from torchvision.models import resnet50
 
         network = resnet50()
@@ -129,8 +138,8 @@ class ImageNetProfile(Profile):
 
     def verify(self) -> int:
         """Check the files that have been fetched; BdganError names one that is damaged."""
-        found = [download.cached_file(entry, download.cache_folder()) for entry in self.needs]
-        return sum(path is not None for path in found)
+        paths = [download.cached_file(entry, download.cache_folder()) for entry in self.needs]
+        return sum(path is not None for path in paths)
 
     @property
     def folder(self) -> Path:
@@ -154,6 +163,7 @@ class ImageNetVQGANProfile(ImageNetProfile):
     image_size: int = 256
     entry: str = "vqgan-cin"
     source: ImageNetProfile = ImageNetProfile("release-512", 512, "biggan-512")  # whose labels it takes
+    encodes_images: ClassVar[bool] = True
 
     @property
     def sampling(self) -> Sampling:  # type: ignore[override]

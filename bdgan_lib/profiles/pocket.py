@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 
 from bdgan_lib.annotation.candidates import annotate_candidates, choose_candidates
-from bdgan_lib.core.assets import assets_folder
+from bdgan_lib.core.assets import assets_folder, require_asset, restore_hint
 from bdgan_lib.core.ids import sample_id
 from bdgan_lib.core.image_tensors import from_uint8, to_uint8
-from bdgan_lib.core.io import write_atomic
+from bdgan_lib.core.io import sha256_of, write_atomic
 from bdgan_lib.core.sampling import Sampling
 from bdgan_lib.core.seeds import REAL_ANNOTATED
 from bdgan_lib.core.types import BdganError
@@ -30,12 +30,34 @@ from bdgan_lib.generators.class_scorer import NetworkScorer
 from bdgan_lib.generators.feature_generator import FeatureGenerator
 from bdgan_lib.generators.reencoded import ReencodedGenerator
 from bdgan_lib.generators.vqgan import VQGAN, load_vqgan
-from bdgan_lib.profiles.profile import Profile
+from bdgan_lib.profiles.profile import Profile, Renderer
 from bdgan_lib.worlds.networks import Classifier
 from bdgan_lib.worlds.oracle import Oracle
 from bdgan_lib.worlds.pocket import CLASSES, PARTS, SceneSet, render_set
 
 Network = TypeVar("Network", bound=torch.nn.Module)
+
+
+class PocketRenderer:
+    """The drawn world itself, at 64 x 64."""
+
+    def real(self, count: int, first_seed: int = 3_000_000) -> SceneSet:
+        """Rendered scenes with exact masks; no shipped network was trained on seeds from 3,000,000."""
+        return render_set(count, first_seed, workers=os.cpu_count() or 1)
+
+    def truth(self, task: Task, split: str = "test") -> TruthInMemory:
+        """Rendered scenes of the task's classes, 100 of each in the test split; ids name class and seed.
+
+        Raises:
+            BdganError: there is no split of that name.
+        """
+        if split not in REAL_ANNOTATED:
+            raise BdganError(f"no split {split!r}; there is {', '.join(REAL_ANNOTATED)}")
+        seeds, scenes = REAL_ANNOTATED[split], _split(split)
+        chosen = np.flatnonzero(task.holds(scenes.class_ids))
+        ids = [sample_id(CLASSES[scenes.class_ids[i]], seeds.first + int(i)) for i in chosen]
+        labels = task.masks(scenes.class_masks[chosen])
+        return TruthInMemory(dict(zip(ids, labels)), dict(zip(ids, scenes.images[chosen])))
 
 
 @dataclass(frozen=True)
@@ -46,11 +68,12 @@ class PocketProfile(Profile):
     image_size: int = 64
     classes: tuple[str, ...] = CLASSES
     sampling: Sampling = Sampling()  # noqa: RUF009 (frozen); truncation 1; paper: 0.9
-    exact: ClassVar[bool] = True
+    renderer: ClassVar[Renderer | None] = PocketRenderer()
     held_out: ClassVar[frozenset[str]] = frozenset()  # fresh samples are labelled to score with
 
     @property
     def folder(self) -> Path:
+        """Its shipped files."""
         return assets_folder() / "pocket"
 
     def generator(self, device: str = "cpu", bf16: bool = False) -> BigGANDeep:
@@ -82,19 +105,19 @@ class PocketProfile(Profile):
     def recorded_session(self) -> list[dict[str, Any]]:
         """A labelling session that was recorded in a browser (recipe: tests/browser/record.py)."""
         self._check("session.json")
-        found: list[dict[str, Any]] = json.loads((self.folder / "session.json").read_text("utf-8"))
-        return found
+        commands: list[dict[str, Any]] = json.loads((self.folder / "session.json").read_text("utf-8"))
+        return commands
 
     def experiment(self, name: str) -> dict[str, Any]:
         """The shipped result of `bdgan experiment NAME`; BdganError if it is of another generator."""
         self._check(f"experiments/{name}.json", "biggan/model.safetensors")
-        found = json.loads((self.folder / f"experiments/{name}.json").read_text("utf-8"))
-        if found["generator_sha256"] != self._recorded["biggan/model.safetensors"]:
+        result = json.loads((self.folder / f"experiments/{name}.json").read_text("utf-8"))
+        if result["generator_sha256"] != self._recorded["biggan/model.safetensors"]:
             raise BdganError(
-                f"experiment {name} was measured on generator {found['generator_sha256'][:12]}, not on "
+                f"experiment {name} was measured on generator {result['generator_sha256'][:12]}, not on "
                 f"the one that ships; run `bdgan experiment {name}`"
             )
-        return found
+        return result
 
     def annotate(self, generator: FeatureGenerator, keep: int = 5) -> list[Annotation]:
         """Sample ten of each class, keep the most recognisable ones, have the oracle label their parts."""
@@ -106,46 +129,33 @@ class PocketProfile(Profile):
         self, generator: Generator, count: int, first_seed: int = 100_000
     ) -> list[Annotation]:
         """Fresh samples from these seeds, their parts labelled by the oracle."""
-        found = []
+        annotations = []
         for numbers in torch.arange(count).split(50):
             ids, seeds = numbers % len(self.classes), first_seed + numbers
             images = to_uint8(generator.sample(ids, seeds, self.sampling, features=False).images)
             masks = self.oracle.annotate(images, ids.numpy())
             for class_id, seed, mask in zip(ids.tolist(), seeds.tolist(), masks, strict=True):
                 name = self.classes[class_id]
-                found.append(
+                annotations.append(
                     Annotation(sample_id(name, seed), name, class_id, seed, self.sampling, generator.sha256,
                                mask, self.oracle.name, ("background", *PARTS[name]))
                 )  # fmt: skip
-        return found
+        return annotations
 
     @property
     def second(self) -> "PocketVQGANProfile":
         """The pocket VQGAN's."""
         return PocketVQGANProfile()
 
-    def real(self, count: int, first_seed: int = 3_000_000) -> SceneSet:
-        """Rendered scenes with exact masks; no shipped network was trained on seeds from 3,000,000."""
-        return render_set(count, first_seed, self.image_size, workers=os.cpu_count() or 1)
-
     @cached_property
     def tasks(self) -> dict[str, Task]:  # type: ignore[override]
+        """Counterparts of the paper's."""
         return pocket_tasks(self.classes)
 
     @property
     def every_class(self) -> Task:
         """MC-all."""
         return self.task("MC-all")
-
-    def truth(self, task: Task, split: str = "test") -> TruthInMemory:
-        """Rendered scenes of the task's classes, 100 of each in the test split; ids name class and seed."""
-        if split not in REAL_ANNOTATED:
-            raise BdganError(f"no split {split!r}; there is {', '.join(REAL_ANNOTATED)}")
-        seeds, scenes = REAL_ANNOTATED[split], _split(self, split)
-        chosen = np.flatnonzero(task.holds(scenes.class_ids))
-        ids = [sample_id(self.classes[scenes.class_ids[i]], seeds.first + int(i)) for i in chosen]
-        labels = task.masks(scenes.class_masks[chosen])
-        return TruthInMemory(dict(zip(ids, labels)), dict(zip(ids, scenes.images[chosen])))
 
     @cached_property  # type: ignore[misc]
     def scorer(self) -> NetworkScorer:
@@ -165,31 +175,24 @@ class PocketProfile(Profile):
 
     @cached_property
     def _recorded(self) -> dict[str, str]:
-        path = self.folder / "manifest.json"
-        if not path.is_file():
-            raise BdganError(
-                f"asset {path} is missing; restore assets/ from the repository (git checkout assets)"
-            )
+        path = require_asset(self.folder / "manifest.json")
         try:
             recorded = json.loads(path.read_text("utf-8"))
             return {str(name): str(digest) for name, digest in recorded.items()}
         except (ValueError, AttributeError) as error:
-            raise BdganError(f"asset {path} is damaged ({error}); restore it with git checkout") from error
+            raise BdganError(f"asset {path} is damaged ({error}); {restore_hint()}") from error
 
     def _listed(self, prefix: str) -> list[str]:
         return [name for name in self._recorded if name.startswith(prefix)]
 
     def _check(self, *names: str) -> None:
         for name in names:
-            path, expected = self.folder / name, self._recorded.get(name, "none recorded")
-            if not path.is_file():
-                raise BdganError(
-                    f"asset {path} is missing (expected sha256 {expected}); restore it with git checkout"
-                )
-            actual = sha256(path.read_bytes()).hexdigest()
+            expected = self._recorded.get(name, "none recorded")
+            path = require_asset(self.folder / name, expected)
+            actual = sha256_of(path)
             if actual != expected:
                 raise BdganError(
-                    f"asset {path} is damaged: expected sha256 {expected}, actual {actual}; restore it"
+                    f"asset {path} is damaged: expected sha256 {expected}, got {actual}; {restore_hint()}"
                 )
 
     def _load(self, part: str, network: Network) -> Network:
@@ -200,9 +203,9 @@ class PocketProfile(Profile):
 
 
 @cache
-def _split(profile: PocketProfile, split: str) -> SceneSet:
+def _split(split: str) -> SceneSet:
     """Rendered once for all tasks."""
-    return render_set(REAL_ANNOTATED[split].count, REAL_ANNOTATED[split].first, profile.image_size)
+    return render_set(REAL_ANNOTATED[split].count, REAL_ANNOTATED[split].first)
 
 
 @dataclass(frozen=True)
@@ -211,6 +214,7 @@ class PocketVQGANProfile(PocketProfile):
 
     name: str = "pocket-vqgan"
     sampling: Sampling = Sampling(top_p=0.9)  # noqa: RUF009 (frozen)
+    encodes_images: ClassVar[bool] = True
 
     @property
     def source(self) -> PocketProfile:

@@ -1,9 +1,9 @@
-"""What every profile offers; what only a drawn world has (an oracle, exact masks) others refuse by name."""
+"""What a profile offers: a world of classes, its generator, labels and tasks; None for what a world lacks."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,13 +20,35 @@ from bdgan_lib.generators.base import Generator
 from bdgan_lib.generators.class_scorer import NetworkScorer
 from bdgan_lib.generators.feature_generator import FeatureGenerator
 from bdgan_lib.generators.vqgan import VQGAN
+from bdgan_lib.worlds.oracle import Oracle
+from bdgan_lib.worlds.pocket import SceneSet
 
 T = TypeVar("T")
 
 
-def evenly_spaced(found: Sequence[T]) -> Sequence[T]:
-    """All of a few, a dozen of many, evenly spaced: as many as a figure can show."""
-    return found[:: max(1, len(found) // 12)][:12]
+_INSTEAD = {  # part that a world may lack -> what it is, and what to do without it
+    "renderer": (
+        "real images with exact masks",
+        "the labels of the paper's were never published: give your own with --labels DIR",
+    ),
+    "oracle": ("oracle annotator", "label by hand (notebook 02), or `bdgan import-release`"),
+    "second": ("second generator", "it is one; its labels are those of `source`"),
+}
+
+
+def evenly_spaced(items: Sequence[T]) -> Sequence[T]:
+    """All of a few items, a dozen of many, evenly spaced: as many as a figure can show."""
+    return items[:: max(1, len(items) // 12)][:12]
+
+
+class Renderer(Protocol):
+    """Draws images of a world's classes that nobody generated, with exact masks."""
+
+    def real(self, count: int, first_seed: int = ...) -> SceneSet:
+        """Scenes from seeds first_seed, first_seed + 1, ...; scene i shows class i % K."""
+
+    def truth(self, task: Task, split: str = "test") -> TruthInMemory:
+        """Images and labels of a task; split: train, validation or test of Real-annotated."""
 
 
 class Profile(ABC):
@@ -35,7 +57,9 @@ class Profile(ABC):
     name: str
     image_size: int  # pixels
     sampling: Sampling  # what annotations and data sets are sampled with
-    exact: ClassVar[bool] = False  # whether its world is drawn: real images with exact masks, an oracle
+    renderer: ClassVar[Renderer | None] = None  # of a drawn world
+    encodes_images: ClassVar[bool] = False  # whether its generator is an `ImageEncoder`
+    official_annotations: ClassVar[bool] = False  # whether the paper's labels are of its generator
 
     @property
     @abstractmethod
@@ -70,10 +94,10 @@ class Profile(ABC):
     @property
     def labelled(self) -> tuple[int, ...]:
         """Ids of the classes that somebody labelled: what a head can be asked for. BdganError without any."""
-        found = {a.class_id for a in self.annotations()}
-        if not found:
+        class_ids = {a.class_id for a in self.annotations()}
+        if not class_ids:
             raise BdganError(f"profile {self.name} has no annotations; label samples first (notebook 02)")
-        return tuple(sorted(found))
+        return tuple(sorted(class_ids))
 
     @property
     def shown(self) -> dict[int, str]:
@@ -120,9 +144,19 @@ class Profile(ABC):
         """Check every file of the profile that is here against its sha256; returns how many there are."""
 
     @property
-    def second(self) -> "Profile":
+    def second(self) -> "Profile | None":
         """The same classes through the second generator, a VQGAN, with this profile's labels (paper)."""
-        raise self._lacks("second generator", "it is one; its labels are those of `source`")
+        return None
+
+    def require(self, part: str) -> Any:
+        """A part of the profile: renderer, oracle or second.
+
+        Raises:
+            BdganError: its world has no such part; the line says what to do instead.
+        """
+        if (value := getattr(self, part)) is None:
+            raise self._lacks(*_INSTEAD[part])
+        return value
 
     @property
     def needs(self) -> list[Weights]:
@@ -150,9 +184,9 @@ class Profile(ABC):
         return self.classes.index(name)
 
     @property
-    def oracle(self) -> Any:
-        """The annotator that stands in for a human."""
-        raise self._lacks("oracle annotator", "label by hand (notebook 02), or `bdgan import-release`")
+    def oracle(self) -> Oracle | None:
+        """The annotator that stands in for a person."""
+        return None
 
     @property
     def classifier(self) -> Any:
@@ -167,10 +201,10 @@ class Profile(ABC):
         classes: their names; all of them if none is named.
         """
         ids = tqdm([self.class_id(name) for name in classes] or range(len(self.classes)), "samples to label")
-        found = [
+        per_class = [
             kept for kept, _ in choose_candidates(generator, ids, self.confidence, self.sampling, keep=keep)
         ]
-        return [annotation for turn in zip(*found, strict=True) for annotation in turn]
+        return [annotation for turn in zip(*per_class, strict=True) for annotation in turn]
 
     def recorded_session(self) -> list[dict[str, Any]]:
         """A recorded labelling session, for those who have no mouse at hand."""
@@ -179,10 +213,6 @@ class Profile(ABC):
     def annotate(self, generator: Any, keep: int = 5) -> list[Annotation]:
         """Labelled samples of every class that has some: people's, or the oracle's `keep` clearest of ten."""
         return list(self.annotations())
-
-    def real(self, count: int, first_seed: int = 0) -> Any:
-        """Images nobody generated, with exact masks."""
-        raise self._lacks("real images with exact masks", "the labels of the paper's were never published")
 
     def quality_features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Features in which Frechet distances are taken, [N, D]."""
@@ -208,10 +238,6 @@ class Profile(ABC):
         """The task that tells all labelled classes apart."""
         world = next(iter(self.tasks.values())).world
         return task_of_classes(world, "labelled classes", self.labelled, self.classes)
-
-    def truth(self, task: Task, split: str = "test") -> TruthInMemory:
-        """Images and labels of one of its tasks; split: train, validation or test of Real-annotated."""
-        raise self._lacks("real labels", "the paper's were never published: give your own with --labels DIR")
 
     def _lacks(self, what: str, instead: str) -> BdganError:
         return BdganError(f"profile {self.name} has no {what}: {instead}")

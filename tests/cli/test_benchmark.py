@@ -20,7 +20,7 @@ def bdgan(monkeypatch, tmp_path):
     """bdgan(arguments...): the exit code; the pocket's splits have 36 images, its folder is empty."""
     splits = {"validation": SeedRange(30_120_000, 24), "test": SeedRange(30_240_000, 36)}
     monkeypatch.setattr(pocket, "REAL_ANNOTATED", splits)
-    monkeypatch.setattr(pocket.PocketProfile, "real", lambda _, count, first: render_set(count, first))
+    monkeypatch.setattr(pocket.PocketRenderer, "real", lambda _, count, first: render_set(count, first))
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments):

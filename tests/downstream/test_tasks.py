@@ -154,16 +154,16 @@ def test_a_real_file_s_split_is_its_name_s_alone_and_shares_are_as_said():
 def test_the_pocket_s_truth_is_the_task_s_images_with_exact_labels(monkeypatch):
     world, seen = load_profile("pocket"), []
 
-    def few(count, first_seed, size):
-        seen.append((count, first_seed, size))
-        return render_set(24, first_seed, size)
+    def few(count, first_seed):
+        seen.append((count, first_seed))
+        return render_set(24, first_seed)
 
     monkeypatch.setattr(pocket, "render_set", few)
     pocket._split.cache_clear()
     task = world.tasks["Fish"]
     truth = world.renderer.truth(task)
     world.renderer.truth(world.tasks["Bird"])
-    assert seen == [(1_200, 30_240_000, 64)], "rendered once for all tasks"
+    assert seen == [(1_200, 30_240_000)], "rendered once for all tasks"
     pocket._split.cache_clear()
     assert truth.ids == tuple(sorted(
         f"{CLASSES[k]}_{30_240_000 + n * 12 + k}" for n in range(2) for k in task.classes

@@ -39,8 +39,8 @@ def test_at_512_the_release_s_groups_hold_3072_960_and_192_channels():
 
     with torch.device("meta"):
         generator = BigGAN(BigGANNetwork(BigGANConfig()), "random", range(1000), "0" * 64, "meta")
-    found = group_blocks(generator.blocks)
-    assert [sum(generator.blocks[b][0] for b in group) for group in found] == [3072, 960, 192]
+    groups = group_blocks(generator.blocks)
+    assert [sum(generator.blocks[b][0] for b in group) for group in groups] == [3072, 960, 192]
 
 
 @pytest.mark.parametrize("resolution", [128, 256, 512])
@@ -72,10 +72,10 @@ def test_the_order_of_operations(resolution):
             g = F.max_pool2d(attention.g(h), 2).reshape(2, -1, n * n // 4)
             weights = (theta.transpose(1, 2) @ phi).softmax(2)
             h = h + attention.gamma * attention.o((g @ weights.transpose(1, 2)).view(2, -1, n, n))
-    wanted = model.output_layer(h).tanh()
-    torch.testing.assert_close(model(z, ids), wanted, atol=1e-5, rtol=0)
+    expected = model.output_layer(h).tanh()
+    torch.testing.assert_close(model(z, ids), expected, atol=1e-5, rtol=0)
     prepared = BigGAN(model, "tiny", list("abcde"), "0" * 64)  # upsampling folded into the convolution behind
-    torch.testing.assert_close(prepared._model(z, ids), wanted, atol=1e-5, rtol=0)
+    torch.testing.assert_close(prepared._model(z, ids), expected, atol=1e-5, rtol=0)
 
 
 def test_a_sample_depends_on_its_class_and_seed_alone():

@@ -43,7 +43,7 @@ def as_pytorch(model):
 
 def as_ivclab(model):
     """The other layout, written from its own point of view: one entry of theirs after the other."""
-    own, state = model.state_dict(), {}
+    target, state = model.state_dict(), {}
 
     def put(theirs, weight):
         matrix = (weight.permute(0, 2, 3, 1) if weight.dim() == 4 else weight).flatten(1)
@@ -54,40 +54,40 @@ def as_ivclab(model):
 
     def put_norm(theirs, ours):
         for end, stored in (("means", "stored_mean"), ("vars", "stored_var")):
-            rows = torch.randn(50, len(own[f"{ours}.{stored}"]))
-            rows[49] = own[f"{ours}.{stored}"]
+            rows = torch.randn(50, len(target[f"{ours}.{stored}"]))
+            rows[49] = target[f"{ours}.{stored}"]
             state[f"{theirs}.standing_{end}"] = rows
-        state[f"{theirs}.running_mean"] = torch.zeros(len(own[f"{ours}.stored_mean"]))
-        state[f"{theirs}.running_var"] = torch.ones(len(own[f"{ours}.stored_mean"]))
+        state[f"{theirs}.running_mean"] = torch.zeros(len(target[f"{ours}.stored_mean"]))
+        state[f"{theirs}.running_var"] = torch.ones(len(target[f"{ours}.stored_mean"]))
         state[f"{theirs}.num_batches_tracked"] = torch.tensor(0)
 
     scale = {}
-    state["linear.weight"] = own["shared.weight"]
-    channels = len(own["linear.bias"]) // 16
+    state["linear.weight"] = target["shared.weight"]
+    channels = len(target["linear.bias"]) // 16
     put(
         "g_z.g_linear",
-        own["linear.weight"].view(channels, 16, -1).permute(1, 0, 2).reshape(16 * channels, -1),
+        target["linear.weight"].view(channels, 16, -1).permute(1, 0, 2).reshape(16 * channels, -1),
     )
-    state["g_z.g_linear.bias"] = own["linear.bias"].view(channels, 16).T.reshape(-1)
+    state["g_z.g_linear.bias"] = target["linear.bias"].view(channels, 16).T.reshape(-1)
     for i in range(5):
         theirs, ours = "gblock" + (f"_{i}" if i else ""), f"blocks.{i}.0"
         for a, b in (("conv0", "conv1"), ("conv1", "conv2"), ("conv_sc", "conv_sc")):
-            put(f"{theirs}.{a}", own[f"{ours}.{b}.weight"])
-            state[f"{theirs}.{a}.bias"] = own[f"{ours}.{b}.bias"]
+            put(f"{theirs}.{a}", target[f"{ours}.{b}.weight"])
+            state[f"{theirs}.{a}.bias"] = target[f"{ours}.{b}.bias"]
         for a, b in (("hyperbn", "bn1"), ("hyperbn_1", "bn2")):
             for c, d in (("gamma", "gain"), ("beta", "bias")):
-                weight = own[f"{ours}.{b}.{d}.weight"]  # [class, z] -> [z, class]
+                weight = target[f"{ours}.{b}.{d}.weight"]  # [class, z] -> [z, class]
                 put(f"{theirs}.{a}.{c}", torch.cat([weight[:, 6:], weight[:, :6]], 1))
             put_norm(f"{theirs}.{a}.crossreplicabn", f"{ours}.{b}")
     for a, b in (("theta", "theta"), ("phi", "phi"), ("g", "g"), ("o_conv", "o")):
-        put(f"attention.{a}", own[f"blocks.3.1.{b}.weight"])
-    state["attention.gamma"] = own["blocks.3.1.gamma"].view(1)
+        put(f"attention.{a}", target[f"blocks.3.1.{b}.weight"])
+    state["attention.gamma"] = target["blocks.3.1.gamma"].view(1)
     put_norm("scaledcrossreplicabn", "output_layer.0")
-    state["scaledcrossreplicabn.weight"] = own["output_layer.0.gain"]
-    state["scaledcrossreplicabn.bias"] = own["output_layer.0.bias"]
-    put("conv_2d", own["output_layer.2.weight"])
-    state["conv_2d.bias"] = own["output_layer.2.bias"]
-    for key, x in own.items():  # what is meant: every matrix over its largest singular value
+    state["scaledcrossreplicabn.weight"] = target["output_layer.0.gain"]
+    state["scaledcrossreplicabn.bias"] = target["output_layer.0.bias"]
+    put("conv_2d", target["output_layer.2.weight"])
+    state["conv_2d.bias"] = target["output_layer.2.bias"]
+    for key, x in target.items():  # what is meant: every matrix over its largest singular value
         if spectral(key, x):
             model.get_parameter(key).data /= torch.linalg.matrix_norm(x.flatten(1), 2)
     return state
@@ -101,29 +101,29 @@ LAYOUTS = {"BigGAN-PyTorch": as_pytorch, "ivclab": as_ivclab}
 def test_the_images_are_those_of_the_weights_that_are_meant(layout):
     meant = network()
     state = {key: x.clone() for key, x in LAYOUTS[layout](meant).items()}
-    found = BigGANNetwork(CONFIG).eval()
-    found.load_state_dict(fuse_state_dict(state, found.state_dict(), "state"))
-    z, ids = torch.randn(2, found.z_dim), torch.tensor([0, 4])
+    filled = BigGANNetwork(CONFIG).eval()
+    filled.load_state_dict(fuse_state_dict(state, filled.state_dict(), "state"))
+    z, ids = torch.randn(2, filled.z_dim), torch.tensor([0, 4])
     assert meant(z, ids).std() > 0.01
-    torch.testing.assert_close(found(z, ids), meant(z, ids), atol=1e-5, rtol=0)
+    torch.testing.assert_close(filled(z, ids), meant(z, ids), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_missing_and_a_surplus_key_are_named_and_only_what_inference_never_reads_may_be_absent(layout):
-    own = network()
-    whole = LAYOUTS[layout](own)
+    model = network()
+    whole, target = LAYOUTS[layout](model), model.state_dict()
     never = [
         key for key in whole if key.endswith(("sv0", "running_mean", "running_var", "num_batches_tracked"))
     ]
-    fuse_state_dict({key: x for key, x in whole.items() if key not in never}, own.state_dict(), "state")
+    fuse_state_dict({key: x for key, x in whole.items() if key not in never}, target, "state")
     for key in whole.keys() - set(never) - {"g_z.g_linear.weight_orig"}:
         with pytest.raises(BdganError, match=f"missing: {key}"):
-            fuse_state_dict({k: x for k, x in whole.items() if k != key}, own.state_dict(), "state")
+            fuse_state_dict({k: x for k, x in whole.items() if k != key}, target, "state")
     with pytest.raises(BdganError, match=r"surplus: more\.weight"):
-        fuse_state_dict({**whole, "more.weight": torch.ones(1)}, own.state_dict(), "state")
+        fuse_state_dict({**whole, "more.weight": torch.ones(1)}, target, "state")
     with pytest.raises(BdganError, match=r"of another shape: .*\[7\] instead of \[3\]"):
-        fuse_state_dict({**whole, next(k for k in whole if "bias" in k and len(whole[k]) == 3): torch.ones(7)},
-              own.state_dict(), "state")  # fmt: skip
+        key = next(k for k in whole if "bias" in k and len(whole[k]) == 3)
+        fuse_state_dict({**whole, key: torch.ones(7)}, target, "state")
 
 
 def test_a_file_becomes_a_generator_and_one_of_another_size_does_not(tmp_path):
@@ -141,5 +141,5 @@ def test_a_file_becomes_a_generator_and_one_of_another_size_does_not(tmp_path):
     with pytest.raises(BdganError, match="missing"):
         load_biggan(tmp_path / "none", list("abcde"), 128)
     (tmp_path / "bad").write_bytes(b"no")
-    with pytest.raises(BdganError, match="no readable safetensors"):
+    with pytest.raises(BdganError, match="not a readable safetensors"):
         load_biggan(tmp_path / "bad", list("abcde"), 128)

@@ -66,11 +66,11 @@ def test_plain_scaling_reads_the_statistics_of_the_whole_normal(biggan, generato
 
 
 def test_spectral_norm_is_fused_into_equal_weights(biggan, generator):
-    wanted = biggan.generator.gen_z
+    layer = biggan.generator.gen_z
     with torch.no_grad():
-        wanted(torch.zeros(1, 16))  # computes `weight`
+        layer(torch.zeros(1, 16))  # computes `weight`
     fused = generator._model.generator.gen_z
-    torch.testing.assert_close(fused.weight, wanted.weight, atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(fused.weight, layer.weight, atol=1e-6, rtol=1e-6)
     assert not any("weight_orig" in key for key in generator._model.state_dict())
 
 
@@ -78,10 +78,10 @@ def test_features_are_the_package_s_and_have_the_announced_shapes(biggan, genera
     sample = generator.sample(IDS, SEEDS)
     assert list(sample.features) == list(generator.blocks) == [f"block{i}" for i in range(1, 6)]
     assert list(generator.blocks.values()) == [(64, 4), (32, 8), (16, 16), (8, 32), (4, 32)]
-    with capture_features(biggan, ["generator.layers.2", "generator.layers.5"]) as found:
+    with capture_features(biggan, ["generator.layers.2", "generator.layers.5"]) as outputs:
         package(biggan, 1.0)
-    torch.testing.assert_close(sample.features["block3"], found["generator.layers.2"], atol=1e-5, rtol=0)
-    torch.testing.assert_close(sample.features["block5"], found["generator.layers.5"], atol=1e-5, rtol=0)
+    torch.testing.assert_close(sample.features["block3"], outputs["generator.layers.2"], atol=1e-5, rtol=0)
+    torch.testing.assert_close(sample.features["block5"], outputs["generator.layers.5"], atol=1e-5, rtol=0)
     for name, (channels, side) in generator.blocks.items():
         assert sample.features[name].shape == (4, channels, side, side)
         assert sample.features[name].dtype == torch.float32
@@ -113,7 +113,7 @@ def test_without_features_the_images_are_the_same(generator):
 
 @pytest.mark.parametrize("wrong", [12, -1])
 def test_an_unknown_class_is_refused(generator, wrong):
-    with pytest.raises(BdganError, match=rf"{wrong}.*0 to 11"):
+    with pytest.raises(BdganError, match=rf"0 to 11 for tiny, got \[{wrong}\]"):
         generator.sample(torch.tensor([wrong]), torch.tensor([0]))
 
 

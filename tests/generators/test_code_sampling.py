@@ -70,8 +70,8 @@ def test_bf16_follows_the_same_distribution_up_to_its_rounding(vqgan):
     gpt = vqgan._network.transformer
     exact, rounded = CodeSampler(gpt), CodeSampler(gpt, torch.bfloat16)
     past = torch.zeros(2, len(exact.maps), len(IDS), exact.heads, exact.length, 8)
-    found = [s.head(s.norm(s.outputs(IDS, 0, past)[-1])).float().softmax(1) for s in (exact, rounded)]
-    assert 0 < (found[0] - found[1]).abs().sum(1).max() < 0.1
+    shares = [s.head(s.norm(s.outputs(IDS, 0, past)[-1])).float().softmax(1) for s in (exact, rounded)]
+    assert 0 < (shares[0] - shares[1]).abs().sum(1).max() < 0.1
     codes, _ = rounded.sample(IDS, SEEDS, Sampling())
     assert codes.min() >= 0 and codes.max() < vqgan.config.codes
 
@@ -94,16 +94,16 @@ def test_tokens_come_as_often_as_they_are_likely(logits, top_k, top_p, temperatu
     order = p.argsort(descending=True, stable=True)[:top_k]
     kept_p = p[order] / p[order].sum()
     kept = order[kept_p.cumsum(0) - kept_p < top_p]
-    wanted = torch.zeros(len(logits), dtype=torch.float64)
-    wanted[kept] = p[kept] / p[kept].sum()
+    expected = torch.zeros(len(logits), dtype=torch.float64)
+    expected[kept] = p[kept] / p[kept].sum()
     share = torch.bincount(tokens, minlength=len(logits)) / 1000
     assert (
-        share - wanted
+        share - expected
     ).abs().max() <= 0.0025  # a step of the grid at each border, and rounding at the cut
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"top_k": 0}, "top_k is 0"),
         ({"top_k": -3}, "top_k is -3"),
@@ -114,8 +114,8 @@ def test_tokens_come_as_often_as_they_are_likely(logits, top_k, top_p, temperatu
         ({"temperature": float("inf")}, "temperature is inf"),
     ],
 )
-def test_settings_out_of_range_are_named(settings, said):
-    with pytest.raises(BdganError, match=said):
+def test_settings_out_of_range_are_named(settings, message):
+    with pytest.raises(BdganError, match=message):
         Sampling(**settings)
 
 

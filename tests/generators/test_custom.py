@@ -54,43 +54,43 @@ class Tiny(nn.Module):
         return self.rgb(x).tanh()
 
 
-def own(network=None, **changes):
+def tiny(network=None, **changes):
     arguments = {"name": "tiny", "classes": CLASSES, "z_dim": 6, "blocks": BLOCKS} | changes
     return CustomGenerator(network or Tiny(), **arguments)
 
 
 def test_an_image_depends_on_its_class_and_seed_alone():
-    batch, alone = own().sample(IDS, SEEDS), own().sample(IDS[1:2], SEEDS[1:2])
+    batch, alone = tiny().sample(IDS, SEEDS), tiny().sample(IDS[1:2], SEEDS[1:2])
     torch.testing.assert_close(batch.images[1:2], alone.images, atol=1e-5, rtol=0)
     for block, x in alone.features.items():
         torch.testing.assert_close(batch.features[block][1:2], x, atol=1e-5, rtol=0)
     assert not torch.allclose(batch.images[1], batch.images[3], atol=1e-3), "one seed, two classes"
     torch.manual_seed(1)
-    assert torch.equal(own().sample(IDS, SEEDS).images, batch.images)
+    assert torch.equal(tiny().sample(IDS, SEEDS).images, batch.images)
 
 
 def test_images_and_features_are_the_network_s_own():
     sampling, network = Sampling(z_std=0.7), Tiny().eval()
-    sample = own().sample(IDS, SEEDS, sampling)
-    with torch.no_grad(), capture_features(network, BLOCKS) as found:
+    sample = tiny().sample(IDS, SEEDS, sampling)
+    with torch.no_grad(), capture_features(network, BLOCKS) as outputs:
         images = network(latents_from_seeds(SEEDS, 6, sampling), IDS)
     torch.testing.assert_close(sample.images, images, atol=1e-5, rtol=0)
     for block, path in zip(["body_up1", "body_up2", "body_up3", "body_up4"], sorted(BLOCKS)):
-        torch.testing.assert_close(sample.features[block], found[path], atol=1e-5, rtol=0)
+        torch.testing.assert_close(sample.features[block], outputs[path], atol=1e-5, rtol=0)
 
 
 def test_blocks_are_measured_and_stand_coarse_to_fine():
-    generator = own()
+    generator = tiny()
     assert list(generator.blocks.values()) == [(8, 4), (6, 8), (5, 16), (4, 32)]
     assert generator.image_size == 32 and generator.z_dim == 6 and generator.classes == CLASSES
 
 
 def test_the_sha256_is_that_of_weights_and_buffers():
-    assert own().sha256 == own(name="another").sha256
-    assert own().sha256 != own(Tiny(steps=3)).sha256
+    assert tiny().sha256 == tiny(name="another").sha256
+    assert tiny().sha256 != tiny(Tiny(steps=3)).sha256
     other = Tiny()
     other.rgb.bias.data[0] += 1e-6
-    assert own().sha256 != own(other).sha256
+    assert tiny().sha256 != tiny(other).sha256
 
 
 class Changed(Tiny):
@@ -115,15 +115,15 @@ class Pair(nn.Module):
     [
         (lambda x: x[:, :1], r"\[2, 1, 32, 32\]"),
         (lambda x: x[..., :16], r"\[2, 3, 32, 16\]"),
-        (lambda x: (x + 1) * 127.5, "wanted -1 to 1"),
-        (lambda x: x * float("nan"), "wanted -1 to 1"),
+        (lambda x: (x + 1) * 127.5, "expected image values from -1 to 1"),
+        (lambda x: x * float("nan"), "expected image values from -1 to 1"),
         (lambda x: x * torch.rand(()), "two batches"),
         (lambda x: (x - x.mean(0)) / 2, "two batches"),
     ],
 )
 def test_networks_that_are_no_generator_are_told_why(change, says):
     with pytest.raises(BdganError, match=says):
-        own(Changed(change))
+        tiny(Changed(change))
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_networks_that_are_no_generator_are_told_why(change, says):
     [
         ([*BLOCKS, "bodi"], "no block 'bodi'"),
         ([*BLOCKS, "pair"], "'pair' gives a tuple"),
-        ([*BLOCKS, "start"], r"'start' gave \[2, 128\]"),
+        ([*BLOCKS, "start"], r"'start': expected a map .* got \[2, 128\]"),
         ([*BLOCKS, "rgb"], None),
         (BLOCKS[1:], "finest block has side 16, the images 32"),
         ([BLOCKS[0], BLOCKS[1]], "four or more"),
@@ -140,21 +140,21 @@ def test_networks_that_are_no_generator_are_told_why(change, says):
 )
 def test_wrong_blocks_are_named(blocks, says):
     if says is None:
-        assert len(own(Changed(nn.Tanh()), blocks=blocks).blocks) == 5, "any module will do that gives a map"
+        assert len(tiny(Changed(nn.Tanh()), blocks=blocks).blocks) == 5, "any module will do that gives a map"
         return
     with pytest.raises(BdganError, match=says):
-        own(Changed(nn.Tanh()), blocks=blocks)
+        tiny(Changed(nn.Tanh()), blocks=blocks)
 
 
 def test_a_block_that_never_runs_is_named():
     network = Tiny()
     network.spare = nn.Conv2d(1, 1, 1)
     with pytest.raises(BdganError, match="'spare' took no part"):
-        own(network, blocks=[*BLOCKS, "spare"])
+        tiny(network, blocks=[*BLOCKS, "spare"])
 
 
 def test_labels_a_head_and_a_data_set_come_of_it(tmp_path):
-    generator, sampling = own(), Sampling(z_std=1.0)
+    generator, sampling = tiny(), Sampling(z_std=1.0)
 
     def sure(images, class_ids):
         return np.ones(len(images), np.float32)
@@ -165,7 +165,7 @@ def test_labels_a_head_and_a_data_set_come_of_it(tmp_path):
 
     chosen = list(choose_candidates(generator, (0, 1), sure, sampling, range(4), keep=2))
     labelled = list(annotate_candidates(chosen, bright, "a rule", dict.fromkeys(CLASSES, ("bright",))))
-    items = [a for found, _ in chosen for a in found]
+    items = [a for kept, _ in chosen for a in kept]
     with Session(AnnotationStore(tmp_path / "labels"), items, image_source(generator), "you") as session:
         assert np.array_equal(decode_png(Annotator(session).picture), chosen[0][1][0])
     head, losses = train_head(
@@ -177,6 +177,6 @@ def test_labels_a_head_and_a_data_set_come_of_it(tmp_path):
     spec = SynthesisSpec.for_models(models, (0, 1), 10, sampling, filters, batch_size=4)
     made = synthesize(spec, models, tmp_path / "set", progress=False)
     assert 0 < len(made) <= 20 and validate(tmp_path / "set", progress=False) == []
-    sample, told = next(iter(made))
-    again = generator.sample(torch.tensor([told["class_id"]]), torch.tensor([told["seed"]]), sampling)
+    sample, metadata = next(iter(made))
+    again = generator.sample(torch.tensor([metadata["class_id"]]), torch.tensor([metadata["seed"]]), sampling)
     assert np.abs(to_uint8(again.images)[0].astype(int) - sample.image).max() <= 1

@@ -19,10 +19,10 @@ def hooks(model):
 
 def test_record_finds_the_outputs_detached(model):
     x = torch.randn(4, 2)
-    with capture_features(model, ["0", "1"]) as found:
+    with capture_features(model, ["0", "1"]) as outputs:
         model(x)
-    assert torch.equal(found["0"], model[0](x)) and torch.equal(found["1"], found["0"].relu())
-    assert not found["0"].requires_grad
+    assert torch.equal(outputs["0"], model[0](x)) and torch.equal(outputs["1"], outputs["0"].relu())
+    assert not outputs["0"].requires_grad
 
 
 def test_the_hooks_go_even_after_an_error(model):
@@ -55,9 +55,9 @@ def test_groups_are_the_paper_s_at_512_pixels_and_follow_at_64():
 @pytest.mark.parametrize("count", range(4, 10))
 def test_every_block_is_in_one_group_coarse_to_fine(count):
     these = blocks(*(4 * 2 ** (i // 2) for i in range(2 * count)))
-    found = group_blocks(these)
-    assert all(found)
-    assert [name for group in found for name in group] == list(these)
+    groups = group_blocks(these)
+    assert all(groups)
+    assert [name for group in groups for name in group] == list(these)
 
 
 def test_too_few_resolutions_are_refused():

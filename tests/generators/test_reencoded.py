@@ -37,10 +37,10 @@ def test_features_are_the_targets_of_the_sources_images(source, vqgan):
 @pytest.mark.parametrize("members", [1, 3])
 def test_the_sources_labels_train_a_head_for_the_target(source, vqgan, members, tmp_path):
     config = HeadTraining(steps=5, batch_size=2)
-    found = [annotation(k) for k in range(4)]
+    annotations = [annotation(k) for k in range(4)]
     head, losses = train_head(
-        ReencodedGenerator(source, vqgan), found, config, Architecture(members=members), folder=tmp_path, keep="disk",
-        progress=None,
+        ReencodedGenerator(source, vqgan), annotations, config, Architecture(members=members),
+        folder=tmp_path, feature_cache="disk", progress=None,
     )  # fmt: skip
     sample = vqgan.sample(torch.tensor([0, 1]), torch.arange(2))
     labels, divergence = head.label(sample.features, sample.class_ids)
@@ -51,8 +51,8 @@ def test_the_sources_labels_train_a_head_for_the_target(source, vqgan, members, 
 def test_images_and_masks_of_another_size_are_fitted_to_the_target(source, vqgan):
     source.image_size = 64  # as if it made larger ones
     source._images = lambda z, ids, s: torch.linspace(-1, 1, len(z) * 3 * 64 * 64).view(-1, 3, 64, 64)
-    embedded = ReencodedGenerator(source, vqgan)
-    sample = embedded.sample(torch.tensor([0, 1]), torch.arange(2))
+    reencoded = ReencodedGenerator(source, vqgan)
+    sample = reencoded.sample(torch.tensor([0, 1]), torch.arange(2))
     assert sample.images.shape == (2, 3, 32, 32) and sample.images.abs().max() <= 1
     mask = np.kron(np.random.default_rng(0).integers(0, 2, (32, 32)), np.ones((2, 2))).astype(np.uint8)
     large = annotation(0, 64, mask)

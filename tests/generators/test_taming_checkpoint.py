@@ -46,7 +46,8 @@ def as_tamings(vqgan):
     state = vqgan._network.state_dict()
     first = {f"first_stage_model.{k}": v for k, v in state.items() if not k.startswith("transformer.")}
     gpt = {k: v for k, v in state.items() if k.startswith("transformer.")}
-    return {**first, **gpt, "first_stage_model.loss.discriminator.main.0.weight": torch.zeros(2)}
+    masks = {f"transformer.blocks.{i}.attn.mask": torch.ones(1, 1, 16, 16).tril() for i in range(4)}
+    return {**first, **gpt, **masks, "first_stage_model.loss.discriminator.main.0.weight": torch.zeros(2)}
 
 
 def test_a_lightning_checkpoint_and_its_yaml_give_the_same_generator(vqgan, tmp_path):
@@ -55,17 +56,17 @@ def test_a_lightning_checkpoint_and_its_yaml_give_the_same_generator(vqgan, tmp_
     convert_checkpoint(tmp_path / "last.ckpt", tmp_path / "last.safetensors")
     config = read_config(tmp_path / "project.yaml")
     assert config == vqgan.config
-    found = read_vqgan(tmp_path / "last.safetensors", config, "read", CLASSES)
+    loaded = read_vqgan(tmp_path / "last.safetensors", config, "read", CLASSES)
     ids, seeds = torch.tensor([0, 2]), torch.arange(2)
-    assert torch.equal(found.sample(ids, seeds).images, vqgan.sample(ids, seeds).images)
+    assert torch.equal(loaded.sample(ids, seeds).images, vqgan.sample(ids, seeds).images)
     torch.testing.assert_close(
-        found.features(found.encode(torch.zeros(2, 3, 32, 32)), ids)["transformer4"],
+        loaded.features(loaded.encode(torch.zeros(2, 3, 32, 32)), ids)["transformer4"],
         vqgan.features(vqgan.encode(torch.zeros(2, 3, 32, 32)), ids)["transformer4"],
     )
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         ("n_embd: 16", "n_embd: 32", "of another shape"),
         ("n_layer: 4", "n_layer: 5", "missing: transformer.blocks.4"),
@@ -73,30 +74,30 @@ def test_a_lightning_checkpoint_and_its_yaml_give_the_same_generator(vqgan, tmp_
         ("embed_dim: 6", "embed_dim: 7", r"instead of \[40, 7\]"),
     ],
 )
-def test_a_checkpoint_and_a_configuration_that_do_not_match_are_named(vqgan, tmp_path, old, new, said):
+def test_a_checkpoint_and_a_configuration_that_do_not_match_are_named(vqgan, tmp_path, old, new, message):
     (tmp_path / "project.yaml").write_text(YAML.replace(old, new))
     save_file(as_tamings(vqgan), tmp_path / "last.safetensors")
-    with pytest.raises(BdganError, match=said):
+    with pytest.raises(BdganError, match=message):
         read_vqgan(tmp_path / "last.safetensors", read_config(tmp_path / "project.yaml"), "read", CLASSES)
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         ("n_layer: 4", "n_layer: ${oc.env:HOME}", "interpolation"),
-        ("n_layer: 4", "n_layer: !!python/object/apply:os.getcwd []", "no readable configuration"),
-        ("n_layer: 4", "n_layer: many", "n_layer came as 'many'; wanted a whole number"),
+        ("n_layer: 4", "n_layer: !!python/object/apply:os.getcwd []", "not a readable configuration"),
+        ("n_layer: 4", "n_layer: many", "n_layer: expected a whole number of 1 or more, got 'many'"),
         ("n_layer: 4", "layers: 4", "transformer_config.params.n_layer is missing"),
-        ("vocab_size: 40", "vocab_size: 41", "vocab_size is 41; its VQGAN asks for 40"),
-        ("block_size: 16", "block_size: 64", "block_size is 64; its VQGAN asks for 16"),
-        ("[1, 1, 1, 1]", "1", "ch_mult came as 1; wanted a list"),
-        ("model:", "model: [", "no readable configuration"),
+        ("vocab_size: 40", "vocab_size: 41", "vocab_size: expected 40 as in its VQGAN, got 41"),
+        ("block_size: 16", "block_size: 64", "block_size: expected 16 as in its VQGAN, got 64"),
+        ("[1, 1, 1, 1]", "1", "ch_mult: expected a list of whole numbers, got 1"),
+        ("model:", "model: [", "not a readable configuration"),
         (YAML, "[]", "model.params.* is missing"),
     ],
 )
-def test_a_configuration_that_is_odd_or_could_run_is_refused(tmp_path, old, new, said):
+def test_a_configuration_that_is_odd_or_could_run_is_refused(tmp_path, old, new, message):
     (tmp_path / "project.yaml").write_text(YAML.replace(old, new))
-    with pytest.raises(BdganError, match=said):
+    with pytest.raises(BdganError, match=message):
         read_config(tmp_path / "project.yaml")
 
 
@@ -104,7 +105,7 @@ def test_a_file_that_is_missing_or_no_safetensors_is_named(tmp_path):
     with pytest.raises(BdganError, match="is missing"):
         read_vqgan(tmp_path / "a.safetensors", IMAGENET, "read", CLASSES)
     (tmp_path / "a.safetensors").write_bytes(b"<html>")
-    with pytest.raises(BdganError, match="no readable safetensors"):
+    with pytest.raises(BdganError, match="not a readable safetensors"):
         read_vqgan(tmp_path / "a.safetensors", IMAGENET, "read", CLASSES)
 
 

@@ -22,8 +22,8 @@ def test_it_is_the_mean_relative_entropy_to_the_mean(members, labels, scale):
     """Entropies' difference equals mean KL(P_m || mean P), here by scipy in float64."""
     logits = random_logits(members, labels, scale)
     p = logits.double().softmax(2).numpy()
-    wanted = rel_entr(p, p.mean(1, keepdims=True)).sum(2).mean(1)
-    np.testing.assert_allclose(js_divergence(logits).numpy(), wanted, atol=1e-6)
+    expected = rel_entr(p, p.mean(1, keepdims=True)).sum(2).mean(1)
+    np.testing.assert_allclose(js_divergence(logits).numpy(), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -47,9 +47,9 @@ def test_members_that_agree_have_none_however_unsure_they_are():
 
 def test_neither_the_members_order_nor_a_constant_on_the_logits_matters():
     logits = random_logits()
-    found = js_divergence(logits)
-    torch.testing.assert_close(js_divergence(logits[:, [3, 1, 4, 0, 2]]), found)
-    torch.testing.assert_close(js_divergence(logits + 40), found, atol=1e-5, rtol=0)
+    divergence = js_divergence(logits)
+    torch.testing.assert_close(js_divergence(logits[:, [3, 1, 4, 0, 2]]), divergence)
+    torch.testing.assert_close(js_divergence(logits + 40), divergence, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("labels", [2, 3])

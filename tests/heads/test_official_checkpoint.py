@@ -47,8 +47,8 @@ def features():
 def assert_same_logits(head, published, state):
     class_ids = torch.tensor([0, 8, 3])
     logits = head(features(), class_ids)
-    wanted = published(features(), state["biggan_model.shared.weight"][class_ids])
-    torch.testing.assert_close(logits[:, 0, 1:] - logits[:, 0, :1], wanted, atol=1e-5, rtol=0)
+    expected = published(features(), state["biggan_model.shared.weight"][class_ids])
+    torch.testing.assert_close(logits[:, 0, 1:] - logits[:, 0, :1], expected, atol=1e-5, rtol=0)
 
 
 def test_the_converted_head_gives_the_release_s_logits(published, state):
@@ -89,7 +89,7 @@ def test_a_missing_a_surplus_and_a_misshapen_key_are_named(state, key):
     with pytest.raises(BdganError, match=r"surplus: extra_layer\.weight"):
         convert_official_head({**state, "extra_layer.weight": torch.zeros(1)}, BLOCKS)
     if key != "biggan_model.shared.weight":
-        with pytest.raises(BdganError, match=r"of another shape|is no label head"):
+        with pytest.raises(BdganError, match=r"of another shape|is not a label head"):
             convert_official_head({**state, key: torch.zeros(7, 7)}, BLOCKS)
 
 

@@ -14,10 +14,11 @@ from bdgan_lib.datasets.annotation_store import Annotation
 from bdgan_lib.heads.base import Architecture, HeadConfig
 from bdgan_lib.heads.files import load_head, save_head
 from bdgan_lib.heads.label_head import build_head
-from bdgan_lib.heads.training import HeadTraining, fit_head, launched, train_head
+from bdgan_lib.heads.training import HeadTraining, fit_head, launch_fabric, train_head
 from bdgan_lib.heads.training_data import TrainingData, collect_training_data, place_features
 
 QUICK = HeadTraining(steps=25, batch_size=4)
+FEW = replace(QUICK, steps=4)
 SMALL = Architecture(widths=(6, 6, 6), stride=1)
 
 
@@ -40,8 +41,8 @@ class FakeGenerator:
 
     def sample(self, class_ids, seeds, sampling=Sampling(), features=True):  # noqa: B008
         self.calls.append(sampling)
-        found = [self.features(s) for s in seeds.tolist()]
-        stacked = {k: torch.stack([f[k] for f in found]) for k in self.blocks}
+        each = [self.features(s) for s in seeds.tolist()]
+        stacked = {k: torch.stack([f[k] for f in each]) for k in self.blocks}
         return Sample(torch.zeros(len(seeds), 3, 32, 32), stacked, class_ids, seeds, sampling)
 
 
@@ -79,13 +80,13 @@ def make_head(generator, architecture=SMALL):
     return build_head(HeadConfig(blocks, 2, architecture=architecture))
 
 
-def test_the_loss_falls_and_the_head_finds_fresh_foreground(generator):
+def test_the_loss_falls_and_the_head_finds_the_foreground_of_new_samples(generator):
     head, losses = train(generator, some(generator), replace(QUICK, steps=60))
     assert len(losses) == 60
     assert np.mean(losses[-5:]) < 0.5 * losses[0]
     sample = generator.sample(torch.tensor([0, 1]), torch.tensor([100, 101]))
-    wanted = np.stack([generator.mask(100), generator.mask(101)])
-    assert (head.predict(sample) == wanted).mean() > 0.85
+    expected = np.stack([generator.mask(100), generator.mask(101)])
+    assert (head.predict(sample) == expected).mean() > 0.85
     assert not head.training
 
 
@@ -103,15 +104,13 @@ def test_a_handful_of_steps_is_enough_to_run(generator, steps):
 def test_features_labels_and_classes_stay_paired_whatever_the_settings_and_batches(generator):
     settings = [Sampling(), Sampling(0.5), Sampling(z_std=0.9)]
     mixed = [annotation(generator, seed, seed % 2, sampling=settings[seed % 3]) for seed in range(11)]
-    examples = collect_training_data(generator, mixed, batch_size=2)
-    assert len(examples) == 11
+    data = collect_training_data(generator, mixed, batch_size=2)
+    assert len(data) == 11
     seeds = []
     for i in range(11):
-        seed = next(
-            s for s in range(11) if torch.equal(generator.features(s)["b1"], examples.features["b1"][i])
-        )
-        assert np.array_equal(examples.masks[i].numpy(), generator.mask(seed))
-        assert examples.class_ids[i] == seed % 2
+        seed = next(s for s in range(11) if torch.equal(generator.features(s)["b1"], data.features["b1"][i]))
+        assert np.array_equal(data.masks[i].numpy(), generator.mask(seed))
+        assert data.class_ids[i] == seed % 2
         seeds.append(seed)
     assert sorted(seeds) == list(range(11))
     assert set(generator.calls) == set(settings)
@@ -150,7 +149,7 @@ def test_features_coarser_than_the_image_are_enough(generator):
 
 def test_bad_annotations_are_refused_by_name(generator):
     good = annotation(generator, 0)
-    with pytest.raises(BdganError, match="no annotation"):
+    with pytest.raises(BdganError, match="expected one or more annotations, got none"):
         collect_training_data(generator, [])
     with pytest.raises(BdganError, match=r"robin_00000001.*bbbb.*aaaa"):
         collect_training_data(generator, [good, annotation(generator, 1, generator_sha256="b" * 64)])
@@ -191,21 +190,21 @@ def test_an_interrupted_training_goes_on_to_the_very_same_head(generator, tmp_pa
         if len(taken) == 6:
             raise Cut
 
-    examples = collect_training_data(generator, some(generator))
-    cut = replace(examples, features=lambda chosen: (stop(chosen), examples.batch(chosen))[1])
+    data = collect_training_data(generator, some(generator))
+    cut = replace(data, features=lambda chosen: (stop(chosen), data.batch(chosen))[1])
     path = tmp_path / "checkpoint.pt"
     taken.append("standardisation")  # reads the features once
     with pytest.raises(Cut):
         fit_head(make_head(generator, kind), cut, config, checkpoint=path)
     assert path.exists()
     head = make_head(generator, kind)
-    assert fit_head(head, examples, config, checkpoint=path) == losses
+    assert fit_head(head, data, config, checkpoint=path) == losses
     assert head.sha256 == whole.sha256
     assert not path.exists(), "a finished training leaves no checkpoint behind"
 
 
 def test_a_checkpoint_of_another_training_or_a_damaged_one_is_refused(generator, tmp_path):
-    path, examples = tmp_path / "checkpoint.pt", collect_training_data(generator, some(generator))
+    path, data = tmp_path / "checkpoint.pt", collect_training_data(generator, some(generator))
     config = replace(QUICK, steps=4, save_every=2)
 
     def broken_at(limit):
@@ -215,32 +214,32 @@ def test_a_checkpoint_of_another_training_or_a_damaged_one_is_refused(generator,
             calls.append(chosen)
             if len(calls) > limit:
                 raise KeyboardInterrupt
-            return examples.batch(chosen)
+            return data.batch(chosen)
 
-        return replace(examples, features=features)
+        return replace(data, features=features)
 
     with pytest.raises(KeyboardInterrupt):
         fit_head(make_head(generator), broken_at(4), config, checkpoint=path)
     for other in (replace(config, seed=1), replace(config, learning_rate=1e-3)):
         with pytest.raises(BdganError, match=r"checkpoint.*another training"):
-            fit_head(make_head(generator), examples, other, checkpoint=path)
+            fit_head(make_head(generator), data, other, checkpoint=path)
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(BdganError, match=r"checkpoint.*unreadable"):
-        fit_head(make_head(generator), examples, config, checkpoint=path)
+        fit_head(make_head(generator), data, config, checkpoint=path)
 
 
 def test_a_loss_that_turns_nan_keeps_the_last_good_checkpoint(generator, tmp_path):
-    examples, path = collect_training_data(generator, some(generator)), tmp_path / "checkpoint.pt"
+    data, path = collect_training_data(generator, some(generator)), tmp_path / "checkpoint.pt"
     calls = []
 
     def features(chosen):
         calls.append(chosen)
-        found = examples.batch(chosen)
-        return found if len(calls) < 5 else {k: x * float("nan") for k, x in found.items()}
+        batch = data.batch(chosen)
+        return batch if len(calls) < 5 else {k: x * float("nan") for k, x in batch.items()}
 
     config = replace(QUICK, steps=9, save_every=2)
     with pytest.raises(BdganError, match=r"nan at step 3.*checkpoint\.pt is kept"):
-        fit_head(make_head(generator), replace(examples, features=features), config, checkpoint=path)
+        fit_head(make_head(generator), replace(data, features=features), config, checkpoint=path)
     state = torch.load(path, weights_only=True)
     assert len(state["losses"]) == 2
     assert all(torch.isfinite(x).all() for x in state["head"].values())
@@ -248,28 +247,30 @@ def test_a_loss_that_turns_nan_keeps_the_last_good_checkpoint(generator, tmp_pat
 
 def test_where_the_features_are_kept_changes_nothing(generator, tmp_path):
     heads = {
-        keep: train(generator, some(generator), replace(QUICK, steps=4), keep=keep, folder=tmp_path / keep)[0]
-        for keep in ("memory", "disk", "fresh")
+        cache: train(generator, some(generator), FEW, feature_cache=cache, folder=tmp_path / cache)[0]
+        for cache in ("memory", "disk", "recompute")
     }
     assert len({head.sha256 for head in heads.values()}) == 1
     calls = len(generator.calls)
-    train(generator, some(generator), replace(QUICK, steps=4), keep="disk", folder=tmp_path / "disk")
+    train(generator, some(generator), FEW, feature_cache="disk", folder=tmp_path / "disk")
     assert len(generator.calls) == calls, "what is on the disk is not sampled again"
     other = some(generator, 5)
-    examples = collect_training_data(generator, other, keep="disk", folder=tmp_path / "disk" / "features")
-    assert len(examples.batch(torch.arange(5))["b1"]) == 5, "of other samples it is"
+    data = collect_training_data(
+        generator, other, feature_cache="disk", folder=tmp_path / "disk" / "features"
+    )
+    assert len(data.batch(torch.arange(5))["b1"]) == 5, "of other samples it is"
     assert len(generator.calls) > calls
 
 
 def test_features_go_where_there_is_room(tmp_path):
     assert place_features(1000, None) == "memory"
-    assert place_features(2**60, None) == place_features(2**60, tmp_path / "not" / "there") == "fresh"
+    assert place_features(2**60, None) == place_features(2**60, tmp_path / "not" / "there") == "recompute"
 
 
 def test_a_way_to_keep_features_that_is_none_is_refused(generator, tmp_path):
-    for keep in ("attic", "disk"):
-        with pytest.raises(BdganError, match=keep):
-            collect_training_data(generator, some(generator), keep=keep)
+    for cache in ("attic", "disk"):
+        with pytest.raises(BdganError, match=f"got '{cache}'"):
+            collect_training_data(generator, some(generator), feature_cache=cache)
 
 
 def test_two_devices_learn_what_one_does(generator, tmp_path):
@@ -300,9 +301,9 @@ def test_the_members_of_an_ensemble_learn_different_things_and_agree_on_what_is_
     answers = logits.argmax(2)
     assert all((answers[:, i] != answers[:, j]).any() for i in range(4) for j in range(i))
     labels, divergence = head.label(sample.features, sample.class_ids)
-    wanted = np.stack([generator.mask(100), generator.mask(101)])
-    assert (labels == wanted).mean() > 0.8
-    wrong = labels != wanted
+    expected = np.stack([generator.mask(100), generator.mask(101)])
+    assert (labels == expected).mean() > 0.8
+    wrong = labels != expected
     assert divergence[wrong].mean() > 1.5 * divergence[~wrong].mean()
 
 
@@ -314,7 +315,7 @@ def test_a_memory_estimate_and_the_cost_come_before_the_work(generator, capsys):
 
 def test_bfloat16_trains_float32_weights(generator):
     head, losses = train(
-        generator, some(generator), replace(QUICK, steps=40), fabric=launched(precision="bf16-mixed")
+        generator, some(generator), replace(QUICK, steps=40), fabric=launch_fabric(precision="bf16-mixed")
     )
     assert np.mean(losses[-5:]) < 0.8 * losses[0]
     assert {p.dtype for p in head.parameters()} == {torch.float32}
@@ -326,5 +327,5 @@ def test_more_devices_than_samples_in_a_batch_are_refused(generator):
     class Many:
         world_size = 5
 
-    with pytest.raises(BdganError, match="batches of 4 came for 5 devices"):
+    with pytest.raises(BdganError, match="batches of 5 or more, one sample per device, got 4"):
         fit_head(make_head(generator), collect_training_data(generator, some(generator)), QUICK, Many())

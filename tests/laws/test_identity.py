@@ -32,7 +32,9 @@ def test_neither_the_global_streams_nor_earlier_calls_matter():
 
 def test_a_smaller_latent_is_the_start_of_a_larger_one():
     seeds = torch.arange(5)
-    assert torch.equal(latents_from_seeds(seeds, 7, Sampling()), latents_from_seeds(seeds, 64, Sampling())[:, :7])
+    assert torch.equal(
+        latents_from_seeds(seeds, 7, Sampling()), latents_from_seeds(seeds, 64, Sampling())[:, :7]
+    )
 
 
 def test_distinct_seeds_give_distinct_and_uncorrelated_rows():
@@ -58,7 +60,10 @@ def test_z_std_scales_and_clips_nothing():
 
 def test_truncation_scales_one_and_the_same_draw():
     seeds = torch.arange(50)
-    z, half = latents_from_seeds(seeds, 16, Sampling()), latents_from_seeds(seeds, 16, Sampling(truncation=0.5))
+    z, half = (
+        latents_from_seeds(seeds, 16, Sampling()),
+        latents_from_seeds(seeds, 16, Sampling(truncation=0.5)),
+    )
     np.testing.assert_allclose(half, 0.5 * z, rtol=1e-6)
 
 
@@ -75,7 +80,7 @@ def test_the_largest_seeds_are_finite_and_ten_thousand_are_quick():
         (torch.tensor([-1]), 4, "seed -1"),
         (torch.tensor([1.0]), 4, "float32"),
         (torch.tensor([[1]]), 4, r"\[1, 1\]"),
-        (torch.tensor([1]), 0, "dim 0"),
+        (torch.tensor([1]), 0, "got dim 0"),
     ],
 )
 def test_wrong_seeds_are_named(seeds, dim, names):

@@ -34,16 +34,14 @@ def annotations(generator, store):
 def test_a_mask_goes_from_the_store_to_the_loss_unchanged_with_its_own_image(biggan, tmp_path):
     generator = BigGANDeep(biggan, "tiny", NAMES, "a" * 64)
     store = annotations(generator, AnnotationStore(tmp_path))
-    examples = collect_training_data(generator, store)
-    assert sorted(examples.class_ids.tolist()) == [0, 1, 2]
-    for i, class_id in enumerate(examples.class_ids.tolist()):
+    data = collect_training_data(generator, store)
+    assert sorted(data.class_ids.tolist()) == [0, 1, 2]
+    for i, class_id in enumerate(data.class_ids.tolist()):
         stored = store.load(sample_id(NAMES[class_id], 7))
-        assert np.array_equal(examples.masks[i].numpy(), stored.mask)
+        assert np.array_equal(data.masks[i].numpy(), stored.mask)
         image = generator.sample(torch.tensor([class_id]), torch.tensor([7]))
         for block in generator.blocks:
-            torch.testing.assert_close(
-                examples.features[block][i], image.features[block][0], atol=1e-5, rtol=0
-            )
+            torch.testing.assert_close(data.features[block][i], image.features[block][0], atol=1e-5, rtol=0)
 
 
 def test_synthetic_labels_are_the_head_s_own_answer_on_that_very_image(biggan, tmp_path):
@@ -58,16 +56,18 @@ def test_synthetic_labels_are_the_head_s_own_answer_on_that_very_image(biggan, t
     for first in (0, 4):
         seeds = torch.arange(first, first + 4)
         ids = torch.tensor([(0, 2)[n % 2] for n in seeds.tolist()])
-        wanted = head.predict(generator.sample(ids, spec.first_seed + seeds))
+        expected = head.predict(generator.sample(ids, spec.first_seed + seeds))
         here = slice(first, min(first + 4, 6))
         assert np.array_equal(class_ids[here], ids.numpy()[: here.stop - first])
-        assert np.array_equal(masks[here], wanted[: here.stop - first])
+        assert np.array_equal(masks[here], expected[: here.stop - first])
 
 
 def test_unlabelled_pixels_are_never_counted():
     noise = np.random.default_rng(0)
-    predicted, wanted = noise.integers(0, 2, (2, 50, 50))
+    predicted, expected = noise.integers(0, 2, (2, 50, 50))
     hidden = noise.random((50, 50)) < 0.3
-    partly = np.where(hidden, 255, wanted)
+    partly = np.where(hidden, 255, expected)
     assert confusion(predicted, partly, 2).sum() == (~hidden).sum()
-    assert np.array_equal(confusion(predicted, partly, 2), confusion(predicted[~hidden], wanted[~hidden], 2))
+    assert np.array_equal(
+        confusion(predicted, partly, 2), confusion(predicted[~hidden], expected[~hidden], 2)
+    )

@@ -74,12 +74,13 @@ def test_without_weights_and_network_the_error_says_what_to_put_where(name, cach
         load_profile(name).generator()
 
 
-@pytest.mark.parametrize("what", ["oracle", "classifier", "real", "experiment"])
-def test_what_only_a_drawn_world_has_is_refused_by_name(what):
+@pytest.mark.parametrize("part", ["oracle", "renderer", "classifier", "experiment"])
+def test_what_only_a_drawn_world_has_is_none_or_refused_by_name(part):
     profile = load_profile("imagenet-256")
+    if part in ("oracle", "renderer"):
+        assert getattr(profile, part) is None
     with pytest.raises(BdganError, match="profile imagenet-256 has no "):
-        found = getattr(profile, what)
-        found(*{"real": (3,), "experiment": ("x",)}[what])
+        profile.require(part) if part in ("oracle", "renderer") else getattr(profile, part)("x")
 
 
 @pytest.mark.slow
@@ -133,13 +134,13 @@ def test_a_sample_with_its_own_latent_gives_that_latent_s_features(tmp_path, big
     store = AnnotationStore(tmp_path)
     store.add(plain)
     store.add(replace(plain, id="b_1", latent=tuple(z[0].tolist())))
-    examples = collect_training_data(generator, store, keep="memory")
+    examples = collect_training_data(generator, store, feature_cache="memory")
     ids, seeds = torch.tensor([1]), torch.tensor([5])
     for row, given in ((0, None), (1, z)):
         wanted = generator.sample(ids, seeds, Sampling(), z=given)
         for block, x in wanted.features.items():
             torch.testing.assert_close(examples.features[block][row : row + 1], x, atol=1e-5, rtol=1e-4)
-    with pytest.raises(BdganError, match=r"latents came as \[1, 3\]"):
+    with pytest.raises(BdganError, match=r"expected latents .* got \[1, 3\]"):
         generator.sample(ids, seeds, Sampling(), z=torch.zeros(1, 3))
     with pytest.raises(BdganError, match="with latent"):
         store.add(replace(plain, latent=(1.0,)))

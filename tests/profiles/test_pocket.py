@@ -90,7 +90,7 @@ def test_a_damaged_asset_is_named_with_both_sha256(profile, name):
     for use in (USES[name], lambda p: p.verify()):
         with pytest.raises(BdganError) as error:
             use(load_profile("pocket"))
-        for part in (str(path), f"expected sha256 {expected}", f"actual {sha256(data).hexdigest()}"):
+        for part in (str(path), f"expected sha256 {expected}", f"got {sha256(data).hexdigest()}"):
             assert part in str(error.value)
         assert "\n" not in str(error.value)
 

@@ -12,7 +12,7 @@ from bdgan_lib.core.labelled_arrays import LabelledSet, class_masks
 from bdgan_lib.core.precision import bf16_is_fast
 from bdgan_lib.downstream import compare
 from bdgan_lib.downstream.compare import TrainingSetScore, _train_and_score, compare_training_sets
-from bdgan_lib.heads.training import launched
+from bdgan_lib.heads.training import launch_fabric
 from bdgan_lib.metrics.segmentation import mean_iou
 from bdgan_lib.training.supervised import FitConfig, epoch_batch, fit, predict, seeded
 
@@ -48,7 +48,7 @@ def test_the_same_seed_gives_the_same_weights():
 def test_fabric_trains_the_same_network():
     model = seeded(network, 0)
     precision = "bf16-mixed" if bf16_is_fast("cpu") else "32-true"
-    loss = fit(model, *data(), QUICK, fabric=launched(precision=precision))
+    loss = fit(model, *data(), QUICK, fabric=launch_fabric(precision=precision))
     wanted, wanted_loss = fitted(QUICK)
     torch.testing.assert_close(weights(model), wanted, atol=1e-3, rtol=1e-3)
     assert loss == pytest.approx(wanted_loss, abs=1e-3)
