@@ -6,24 +6,23 @@ from pathlib import Path
 from setuptools import setup
 from setuptools.command.build_py import build_py
 
-CARRIED = {"assets": ("*",), "notebooks": ("*.ipynb",)}  # folder at the top of the repository -> files of it
+CARRIED = {"assets": "*", "notebooks": "*.ipynb"}  # folder of the repository -> files of it
 
 
 class BuildWithAssets(build_py):
-    """Copies the carried folders into the built package; an editable installation reads them where they are."""
+    """Copies the carried folders into the built package; an editable one reads them where they are."""
 
     def run(self) -> None:
         """Build as usual, then add the folders."""
         super().run()
         if self.editable_mode:
             return
-        for folder, patterns in CARRIED.items():
-            for pattern in patterns:
-                for path in sorted(Path(folder).rglob(pattern)):
-                    if path.is_file():
-                        target = Path(self.build_lib, "bdgan_lib", path)
-                        target.parent.mkdir(parents=True, exist_ok=True)
-                        shutil.copy2(path, target)
+        for folder, pattern in CARRIED.items():
+            for path in sorted(Path(folder).rglob(pattern)):
+                if path.is_file():
+                    target = Path(self.build_lib, "bdgan_lib", path)
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copy2(path, target)
 
 
 setup(cmdclass={"build_py": BuildWithAssets})

@@ -1,7 +1,7 @@
 """BigDatasetGAN as a small library: a generator and a few labels become an endless labelled data set.
 
-Importing the package changes nothing and imports neither torch nor numpy: the names in `__init__.pyi` come with
-their modules at first use. What each room holds stands in docs/architecture.md.
+Importing the package changes nothing and imports neither torch nor numpy: the names in `__init__.pyi` come
+with their modules at first use. What each room holds stands in docs/architecture.md.
 """
 
 import lazy_loader

@@ -28,6 +28,7 @@ class Workspace:
 
     @cached_property
     def generator(self) -> FeatureGenerator | VQGAN:
+        """The profile's generator, on the run's device."""
         return self.profile.generator(self.device)
 
     def head(self, config: HeadTraining = HeadTraining()) -> Head:  # noqa: B008

@@ -1,4 +1,4 @@
-"""Imports point one way, in no circle, and take no private name. The table is that of docs/architecture.md."""
+"""Imports point one way, in no circle, and take no private name; docs/architecture.md has the table."""
 
 import ast
 from collections.abc import Iterator
@@ -25,13 +25,13 @@ ALLOWED: dict[str, set[str]] = {  # room -> rooms that it may import, or single 
     "synthesis": {"core", "generators", "heads", "datasets"},
     "downstream": {"core", "metrics", "training", "datasets", "checkpoints", "visualization/colors"},
 }
-# May import anything below them; nothing below imports them. In this order, a later one may import an earlier one.
+# May import anything below them, and a later one an earlier one; nothing below imports them.
 CALLERS = ("profiles", "workspace", "notebook", "doctor", "recipes", "experiments", "paper", "cli")
 FILES = sorted(path.relative_to(ROOT).with_suffix("").as_posix() for path in ROOT.rglob("*.py"))
 
 
 def imported(source: str) -> Iterator[tuple[str, str]]:
-    """(module, name) of everything that a source text imports of this library, anywhere in it; name "" for all."""
+    """(module, name) of everything that a source text imports of this library, anywhere in it."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"line {node.lineno}: import by full name, not from {'.' * node.level}"
@@ -43,8 +43,9 @@ def imported(source: str) -> Iterator[tuple[str, str]]:
         for module, name in pairs:
             package, *parts = module.split(".")
             if package == "bdgan_lib" and name != "__version__":
-                place = [*parts, name] if (ROOT / "/".join([*parts, name])).with_suffix(".py").exists() else parts
-                yield "/".join(place) or name, name
+                module_path = "/".join(filter(None, [*parts, name]))
+                is_module = (ROOT / f"{module_path}.py").exists() or (ROOT / module_path).is_dir()
+                yield (module_path if is_module else "/".join(parts)), name
 
 
 def uses(module: str) -> set[tuple[str, str]]:

@@ -1,7 +1,7 @@
 """Generators and label heads: what a profile holds, samples, training, pictures labelled, experiments."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from bdgan_lib.core.image_tensors import to_uint8
 from bdgan_lib.core.io import write_atomic
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.doctor import checkup
+from bdgan_lib.generators.base import ImageEncoder
 from bdgan_lib.heads.base import Architecture
 from bdgan_lib.heads.files import load_head, save_head
 from bdgan_lib.heads.training import HeadTraining, launch_fabric, train_head
@@ -126,7 +127,8 @@ def label_command(
     images = np.stack(
         [center_square(decode_image(path.read_bytes()), generator.image_size) for path in files]
     )
-    masks, _ = label_images(generator, labeller, images, np.full(len(images), world.class_id(class_name)))
+    class_ids = np.full(len(images), world.class_id(class_name))
+    masks, _ = label_images(cast(ImageEncoder, generator), labeller, images, class_ids)
     out.mkdir(parents=True, exist_ok=True)
     for path, mask in zip(files, masks, strict=True):
         write_atomic(out / f"{path.stem}.png", encode_png(mask))

@@ -33,7 +33,7 @@ def table2(profile: Profile, folder: Path, seeds: int = 3) -> Row:
 
 
 def set_size(profile: Profile, folder: Path, seeds: int = 3) -> Row:
-    """Mean IoU against the number of synthetic images, beside the labels they came from (Figure: set size)."""
+    """Mean IoU against the number of synthetic images, beside their source labels (Figure: set size)."""
     sets = {"Synthetic-annotated": [ANNOTATED]} | {f"{n}": [sim(n)] for n in SIZES}
     sets |= {f"rendered {n}": [rendered(n)] for n in (SIZES[0], SIZES[-1])}
     return _each(profile, folder, "set-size", sets, seeds)

@@ -47,7 +47,8 @@ class AveragePrecision:
         prediction_notes = self._notes(image_id, predictions)
         if len(predictions.scores) != len(prediction_notes):
             raise BdganError(
-                f"expected a score for each box, got {len(prediction_notes)} boxes and {len(predictions.scores)} scores"
+                f"expected a score for each box, got {len(prediction_notes)} boxes and "
+                f"{len(predictions.scores)} scores"
             )
         for note, score in zip(prediction_notes, predictions.scores.tolist(), strict=True):
             note |= {"score": score, "iscrowd": 0}

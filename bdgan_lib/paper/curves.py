@@ -19,7 +19,7 @@ CONVERGING = ("random", "supervised", "simclr", "simclr + branch", "random + bra
 
 
 def set_size(result: Result) -> Figure:
-    """mIoU against the number of synthetic images, and where it crosses the labels they came from."""
+    """MIoU against the number of synthetic images, and where it crosses the labels they came from."""
     sizes, by_set = size_curve(result)
     runs = np.array([by_set[str(n),] for n in sizes]).T
     levels = {
@@ -37,7 +37,7 @@ def set_size(result: Result) -> Figure:
 
 
 def backbone(result: Result) -> Figure:
-    """mIoU of three network sizes without and with a synthetic set."""
+    """MIoU of three network sizes without and with a synthetic set."""
     by_backbone = averaged(scores(result))
     groups: dict[str, dict[str, list[float]]] = {}
     for (size, name), runs in by_backbone.items():
@@ -46,7 +46,7 @@ def backbone(result: Result) -> Figure:
 
 
 def initialisations(result: Result) -> Figure:
-    """mIoU of each initialisation without and with either synthetic set."""
+    """MIoU of each initialisation without and with either synthetic set."""
     by_set, inits = averaged(scores(result)), gains(result, "+ BigGAN-sim")
     names = ("Synthetic-annotated", "+ BigGAN-sim", "+ VQGAN-sim")
     return dots({i: {n: list(by_set[i, n]) for n in names} for i in inits}, "mIoU, mean over five tasks", "")
@@ -68,7 +68,7 @@ def chest(result: Result) -> Figure:
 
 
 def filters(result: Result) -> Figure:
-    """mIoU against the share that a filter drops, at the same number of images."""
+    """MIoU against the share that a filter drops, at the same number of images."""
     by_filter, shares = averaged(scores(result)), (0.1, 0.3, 0.5)
     curves = {
         "disputed, one threshold": "divergence",
@@ -85,7 +85,7 @@ def filters(result: Result) -> Figure:
 
 
 def labels_per_class(result: Result) -> Figure:
-    """mIoU against the labels per class that taught the label head."""
+    """MIoU against the labels per class that taught the label head."""
     by_labels = averaged(scores(result))
     counts = [int(name) for (name,) in by_labels]
     return lines({"BigGAN-sim": np.array(list(by_labels.values())).T}, counts, "labels per class", METRIC)

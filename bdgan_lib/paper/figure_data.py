@@ -47,6 +47,7 @@ class FigureData:
 
     @property
     def profile(self) -> Profile:
+        """The workspace's profile."""
         return self.workspace.profile
 
     @cached_property
@@ -116,9 +117,10 @@ class FigureData:
             config = FitConfig(STEPS, min(16, len(images)), 6e-3)
             labels = task.masks(class_masks(masks, class_ids))
             fit(network, images, labels, config, device, "network for predictions")
-            predicted = predict(network, self.test.images, device=device).argmax(1).numpy()
             with atomic_file(path) as file:
-                np.savez_compressed(file, **{_KEY: predicted.astype(labels.dtype)})
+                test_labels = predict(network, self.test.images, device=device).argmax(1).numpy()
+                arrays: dict[str, Any] = {_KEY: test_labels.astype(labels.dtype)}
+                np.savez_compressed(file, **arrays)
         predicted: NDArray[np.unsignedinteger] = np.load(path)[_KEY]
         return predicted
 

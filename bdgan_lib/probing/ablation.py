@@ -17,7 +17,9 @@ class Network(Protocol):
 
     blocks: dict[str, tuple[int, int]]
 
-    def module(self, block: str) -> nn.Module: ...
+    def module(self, block: str) -> nn.Module:
+        """The module whose output is that block's feature."""
+        ...
 
 
 @contextmanager

@@ -8,8 +8,7 @@ from torch import Tensor
 
 
 def main_directions(features: Tensor) -> tuple[Tensor, list[float]]:
-    """The scores of features [N, C, H, W] on their three main directions, [N, 3, H, W]; and how much of the
-    variance each direction holds.
+    """Scores of features [N, C, H, W] on three main directions, [N, 3, H, W], and their variance shares.
 
     One basis for all N images. Of the two signs that a direction could have, its entries sum to 0 or more.
     """

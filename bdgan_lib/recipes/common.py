@@ -1,4 +1,4 @@
-"""What the recipes share: scenes and a feature network kept in the run's folder, a log, weights in float16."""
+"""What the recipes share: scenes and a feature network kept in the run's folder, a log, float16 weights."""
 
 import csv
 import os
@@ -47,10 +47,12 @@ class StepLog:
     """Means of a few figures over LOG_EVERY steps: a row of a CSV file and a line on the screen each time."""
 
     def __init__(self, path: Path, stage: Sequence[str] = (), header: Sequence[str] = ()) -> None:
-        """Args:
-        path: of the CSV file; a run that goes on appends to it.
-        stage: cells before the step, in every row.
-        header: the first row of a new file.
+        """Open a log.
+
+        Args:
+            path: of the CSV file; a run that goes on appends to it.
+            stage: cells before the step, in every row.
+            header: the first row of a new file.
         """
         self.path, self.stage = path, [*stage]
         self._sums, self._start = np.zeros(0), time.time()

@@ -15,7 +15,7 @@ from torch.nn.utils import spectral_norm
 def _batch_statistics(
     self: BigGANBatchNorm, x: Tensor, truncation: float, condition: Tensor | None = None
 ) -> Tensor:
-    """The package's batch norm reads stored tables only; while training, the statistics of the batch serve."""
+    """The package's batch norm reads stored tables only; in training it takes the batch's statistics."""
     if self.sums is not None:
         variance, mean = torch.var_mean(x.float(), (0, 2, 3), correction=0)
         self.sums += len(x) * torch.stack([mean, variance + mean.square(), torch.ones_like(mean)])

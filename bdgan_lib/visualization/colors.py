@@ -14,7 +14,7 @@ _GREY = (128, 128, 128)  # unlabelled
 
 
 def palette(n: int) -> NDArray[np.uint8]:
-    """n colours, [n, 3] uint8: 0 is black ground; palette(m) is the start of palette(n) for every m < n.
+    """Colours of n labels, [n, 3] uint8: 0 is black, and a palette begins with every shorter one.
 
     The first eight stay apart for colour-blind readers; later ones differ in lightness as well as in hue.
     """
@@ -56,6 +56,7 @@ def overlay(image: NDArray[np.uint8], mask: NDArray[np.uint8], alpha: float = 0.
 
 
 def checked_image(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The image itself; BdganError unless it is uint8 [H, W, 3]."""
     image = np.asarray(image)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise BdganError(f"expected an image uint8 [H, W, 3], got {image.dtype} {list(image.shape)}")
@@ -63,6 +64,7 @@ def checked_image(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def checked_mask(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The mask itself; BdganError unless it is uint8 [H, W]."""
     mask = np.asarray(mask)
     if mask.dtype != np.uint8 or mask.ndim != 2:
         raise BdganError(f"expected a mask uint8 [H, W], got {mask.dtype} {list(mask.shape)}")

@@ -28,6 +28,7 @@ def place(
 
 
 def robin(canvas: Canvas, draws: Draws) -> None:
+    """A robin on its perch."""
     back = draws.hsv((22, 36), (0.3, 0.55), (0.28, 0.48))
     belly = draws.hsv((10, 26), (0.75, 0.95), (0.75, 0.98))
     _bird(
@@ -36,6 +37,7 @@ def robin(canvas: Canvas, draws: Draws) -> None:
 
 
 def blue_jay(canvas: Canvas, draws: Draws) -> None:
+    """A blue jay on its perch."""
     back = draws.hsv((208, 226), (0.6, 0.85), (0.6, 0.92))
     belly = draws.hsv((205, 225), (0.02, 0.12), (0.85, 0.97))
     wing = draws.hsv((212, 228), (0.7, 0.9), (0.45, 0.75))
@@ -43,6 +45,7 @@ def blue_jay(canvas: Canvas, draws: Draws) -> None:
 
 
 def goldfinch(canvas: Canvas, draws: Draws) -> None:
+    """A goldfinch on its perch."""
     back = draws.hsv((47, 58), (0.75, 0.98), (0.85, 1))
     belly = draws.hsv((48, 60), (0.5, 0.8), (0.9, 1))
     wing = draws.hsv((0, 60), (0.05, 0.2), (0.08, 0.2))
@@ -132,6 +135,7 @@ BODY, STRIPE, TAIL, FIN, EYE = range(1, 6)
 
 
 def clownfish(canvas: Canvas, draws: Draws) -> None:
+    """A clownfish with its stripes."""
     place(canvas, draws, (50, 70), 0.3)
     orange, tall = draws.hsv((14, 30), (0.8, 1), (0.88, 1)), draws.span(0.93, 1.12)
     bands = [
@@ -157,6 +161,7 @@ def clownfish(canvas: Canvas, draws: Draws) -> None:
 
 
 def angelfish(canvas: Canvas, draws: Draws) -> None:
+    """An angelfish, tall fins and stripes."""
     place(canvas, draws, (50, 66), 0.3)
     warm, blue = draws.hsv((40, 60), (0.1, 0.5), (0.8, 1)), draws.chance(0.35)
     dark, length = draws.hsv((200, 300), (0.1, 0.4), (0.08, 0.25)), draws.span(0.85, 1.05)
@@ -200,6 +205,7 @@ def angelfish(canvas: Canvas, draws: Draws) -> None:
 
 
 def trout(canvas: Canvas, draws: Draws) -> None:
+    """A trout, spotted."""
     place(canvas, draws, (56, 72), 0.3)
     body = draws.hsv((70, 210), (0.12, 0.38), (0.42, 0.68))
     belly = draws.hsv((20, 50), (0.05, 0.3), (0.8, 0.97))

@@ -47,6 +47,7 @@ def _below(side: int, level: float, wave: float, phase: float) -> NDArray[np.boo
 
 
 def sky(side: int, draws: Draws) -> Field:
+    """A sky with or without clouds, [side, side, 3] in [0, 1]."""
     top, bottom = draws.hsv((195, 225), (0.25, 0.7), (0.65, 1)), draws.hsv((180, 230), (0.03, 0.3), (0.85, 1))
     cloudy, evening = draws.span(-0.6, 0.25), draws.chance(0.2)
     if evening:

@@ -36,12 +36,15 @@ class Draws:
         return self.noise.random() if value is None else min(value, 0.999999)
 
     def span(self, low: float, high: float) -> float:
+        """A number in [low, high]."""
         return low + (high - low) * self.unit()
 
     def chance(self, probability: float) -> bool:
+        """True with this probability."""
         return self.unit() < probability
 
     def index(self, n: int) -> int:
+        """A whole number from 0 to n - 1."""
         return int(self.unit() * n)
 
     def hsv(self, hue: Span, saturation: Span, value: Span) -> Colour:
@@ -51,6 +54,7 @@ class Draws:
 
 
 def rgb(hue: float, saturation: float, value: float) -> Colour:
+    """Hue in degrees, saturation and value in [0, 1] -> RGB [3] in [0, 1]."""
     return np.array(
         colorsys.hsv_to_rgb(hue % 360 / 360, min(1, max(0, saturation)), min(1, max(0, value))), np.float32
     )
@@ -70,6 +74,7 @@ def smooth(polygon: Points, rounds: int = 3) -> Points:
 
 
 def ellipse(cx: float, cy: float, rx: float, ry: float, angle: float = 0.0) -> Points:
+    """An ellipse's outline, [28, 2], turned by an angle in radians."""
     t = np.linspace(0, 2 * np.pi, 28, endpoint=False)
     x, y = rx * np.cos(t), ry * np.sin(t)
     c, s = np.cos(angle), np.sin(angle)

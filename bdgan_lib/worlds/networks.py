@@ -40,6 +40,7 @@ class Classifier(nn.Module):
         return self.maps(images)[-1].float().mean((2, 3))
 
     def forward(self, images: Tensor) -> Tensor:
+        """Images [B, 3, 64, 64] in [-1, 1] -> logits [B, classes]."""
         return self.head(self.features(images))
 
 
@@ -63,6 +64,7 @@ class UNet(nn.Module):
         self.fine = fine
 
     def forward(self, images: Tensor) -> Tensor:
+        """Images [B, 3, H, W] in [-1, 1] -> logits [B, labels, H, W]."""
         d1 = self.down1(images)
         d2 = self.down2(d1)
         h = self.up2(_join(self.down3(d2), d2))

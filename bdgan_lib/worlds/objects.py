@@ -14,6 +14,7 @@ FLOWER_PARTS = ("petal", "centre", "stem", "leaf")
 
 
 def mushroom(canvas: Canvas, draws: Draws) -> None:
+    """A mushroom: cap, stem, gills, spots."""
     cap_part, stem_part, gill_part, spot_part = range(1, 5)
     place(canvas, draws, (54, 72), 0.12, 0.54)
     pale, width, foot = (
@@ -55,6 +56,7 @@ def mushroom(canvas: Canvas, draws: Draws) -> None:
 
 
 def apple(canvas: Canvas, draws: Draws) -> None:
+    """An apple with its stalk and leaf."""
     fruit, stalk, leaf_part = range(1, 4)
     place(canvas, draws, (52, 68), 0.25, 0.53)
     kind, tone, lean = draws.unit(), draws.unit(), draws.span(-0.1, 0.1)
@@ -114,6 +116,7 @@ def apple(canvas: Canvas, draws: Draws) -> None:
 
 
 def car(canvas: Canvas, draws: Draws) -> None:
+    """A car from the side."""
     body, window, wheel, lamp = range(1, 5)
     place(canvas, draws, (58, 76), 0.05, 0.56, 0.06)
     bright, grey, plain = (
@@ -181,6 +184,7 @@ def car(canvas: Canvas, draws: Draws) -> None:
 
 
 def mug(canvas: Canvas, draws: Draws) -> None:
+    """A mug with its handle."""
     body, handle, inside, decor = range(1, 5)
     place(canvas, draws, (50, 66), 0.08, 0.52)
     glaze, white, shade = (
@@ -232,6 +236,7 @@ def mug(canvas: Canvas, draws: Draws) -> None:
 
 
 def house(canvas: Canvas, draws: Draws) -> None:
+    """A house with roof, door, windows, chimney."""
     wall, roof, door, window, chimney = range(1, 6)
     place(canvas, draws, (54, 72), 0.03, 0.55, 0.06, (0.85, 1.15))
     plaster, tiles, slate = (
@@ -299,6 +304,7 @@ def house(canvas: Canvas, draws: Draws) -> None:
 
 
 def flower(canvas: Canvas, draws: Draws) -> None:
+    """A flower on its stem."""
     petal, centre, stem, leaf = range(1, 5)
     place(canvas, draws, (54, 70), 0.15)
     green, bend = draws.hsv((85, 130), (0.45, 0.8), (0.3, 0.6)), draws.span(-0.18, 0.18)

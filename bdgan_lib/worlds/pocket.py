@@ -162,9 +162,8 @@ class _NoPool:
 
 
 _WEEDY = ("clownfish", "angelfish", "trout", "mushroom", "house", "flower")
-_foliage, _sky, _land, _water, _room, _backdrop = (
-    backgrounds.foliage, backgrounds.sky, backgrounds.land, backgrounds.water, backgrounds.room, backgrounds.backdrop
-)  # fmt: skip
+_foliage, _sky, _land = backgrounds.foliage, backgrounds.sky, backgrounds.land
+_water, _room, _backdrop = backgrounds.water, backgrounds.room, backgrounds.backdrop
 
 
 def _background(name: str, side: int, draws: Draws) -> NDArray[np.float32]:

@@ -242,7 +242,7 @@ def test_a_damaged_asset_is_one_line_with_both_sha256(folder, monkeypatch, capsy
     path = load_profile("pocket").folder / "biggan/model.safetensors"
     path.write_bytes(path.read_bytes()[:-1])
     line = refused(monkeypatch, capsys, folder, "info")
-    assert str(path) in line and "expected sha256" in line and "actual" in line
+    assert str(path) in line and "expected sha256" in line and "got" in line
 
 
 def test_no_space_left_is_one_line_and_leaves_nothing_half_written(folder, monkeypatch, capsys):

@@ -118,5 +118,7 @@ def test_thumbnails_are_shares_of_foreground():
 
 def test_features_that_do_not_fit_are_named():
     for measure in (kernel_distance, coverage):
-        with pytest.raises(BdganError, match=r"two or more rows and equal columns, got \(3, 2\) and \(3, 4\)"):
+        with pytest.raises(
+            BdganError, match=r"two or more rows and equal columns, got \(3, 2\) and \(3, 4\)"
+        ):
             measure(np.zeros((3, 2)), np.zeros((3, 4)))

@@ -30,9 +30,7 @@ def test_its_ends():
     same, apart = np.ones((3, 4, 4), np.uint8), np.eye(4, dtype=np.uint8)[:, None]
     assert mask_diversity(same, np.zeros(3, int)) == [0]
     assert mask_diversity(apart, np.zeros(4, int)) == [1]
-    assert mask_diversity(np.zeros((2, 4, 4), np.uint8), np.zeros(2, int)) == [0], (
-        "two empty masks are equal"
-    )
+    assert mask_diversity(np.zeros((2, 4, 4), np.uint8), np.zeros(2, int)) == [0], "two empty masks are equal"
 
 
 def test_a_single_mask_has_no_diversity():
