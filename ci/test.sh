@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Everything a change must pass: lint, types, tests, and the committed notebooks run again.
+# Everything a change must pass: lint, format, types, tests, the committed notebooks run again, and the wheel.
 #   bash ci/test.sh                   all of it
-#   bash ci/test.sh tests/ci -k name  arguments go to pytest, and the notebooks are left out
+#   bash ci/test.sh tests/ci -k name  arguments go to pytest; the notebooks and the wheel are left out
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 
@@ -24,6 +24,7 @@ stage() {
 }
 
 stage lint "$PY" -m ruff check .
+stage format "$PY" -m ruff format --check --quiet .
 stage types "$PY" -m mypy
 shopt -s nullglob
 notebooks=(notebooks/*.ipynb)
@@ -35,6 +36,7 @@ elif [ ${#notebooks[@]} -gt 0 ]; then
         --nbval-kernel-startup-timeout 120 --nbval-sanitize-with ci/nbval_sanitize.cfg "${notebooks[@]}"
 fi
 stage tests "$PY" -m pytest -q "$@"
+if [ $# -eq 0 ]; then stage wheel bash ci/check_wheel.sh; fi
 
 echo
 echo "== summary"

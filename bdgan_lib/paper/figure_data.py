@@ -90,9 +90,7 @@ class FigureData:
     def vqgan_sim(self) -> Pictures:
         """The same of the second generator, whose head learned from the first one's labels."""
         if not self.has_second:
-            raise BdganError(
-                f"no head of {self.profile.require('second').name} in {self.workspace.folder}: run notebook 04"
-            )
+            raise BdganError(f"no head of the second generator in {self.workspace.folder}: run notebook 04")
         return Pictures(*self.second.synthetic(self.images_per_class).arrays())
 
     @cached_property
