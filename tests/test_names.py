@@ -13,10 +13,10 @@ ROOT = Path(bdgan_lib.__file__).parent
 FILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
 TYPED = ("core/", "datasets/", "generators/", "synthesis/")
 OURS = {  # words of our own where the field has a term, or where a variable should say what it holds
-    "adversary", "assess", "bench", "came", "dispute", "disputed", "doubt", "doubted", "drawing", "elsewhere",
-    "embedded", "evidence", "examples", "follow", "found", "fresh", "ground", "grounds", "guards", "in_groups",
-    "judge", "judged", "located", "marks", "material", "named", "own", "rising", "selection", "things", "told",
-    "twin", "wanted", "work", "worth",
+    "adversary", "assess", "bench", "came", "dispute", "disputed", "doubt", "doubted", "drawing",
+    "elsewhere", "embedded", "evidence", "examples", "follow", "found", "fresh", "ground",
+    "grounds", "guards", "in_groups", "judge", "judged", "located", "marks", "material", "named",
+    "own", "rising", "selection", "things", "told", "twin", "wanted", "work", "worth",
 }  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from bdgan_lib.probing.maps import pca_colours
 from bdgan_lib.visualization.colors import colour_mask, overlay
 from bdgan_lib.visualization.diagrams import Diagram
 
-FROZEN, LEARNT, FROZEN = "#FFFFFF", "#FBE3D0", "#D6E6F2"  # what is learnt is warm, what stands still is cold
+PLAIN, LEARNT, FROZEN = "#FFFFFF", "#FBE3D0", "#D6E6F2"  # what is learnt is warm, what stands still is cold
 SHOWN = 4  # pictures on each side
 
 
@@ -66,7 +66,7 @@ def label_head(data: FigureData) -> Figure:
             sheet.arrow(last, mixed, "up")
         column, last = column + 2.65, mixed
     assert last is not None
-    labels = sheet.box((column, 0.4, 1.6, 0.6), f"labels\n{head.image_side}²", FROZEN)
+    labels = sheet.box((column, 0.4, 1.6, 0.6), f"labels\n{head.image_side}²", PLAIN)
     sheet.arrow(last, labels)
     chosen = data.biggan_sim.of(data.profile.labelled[0], 1)
     masks = [chosen.images[0], colour_mask(chosen.masks[0])]
