@@ -1,15 +1,14 @@
-"""Figures on disk: a PNG and an SVG each, what they show as JSON, and a page of all."""
+"""Writes figures: a PNG and an SVG each, their captions as JSON, and one HTML page with all of them."""
 
 import io
 import json
-import re
 from collections import Counter
 from collections.abc import Iterable
-from html import escape
 from pathlib import Path
 
 import matplotlib
 import matplotlib.pyplot as plt
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
@@ -21,25 +20,45 @@ from bdgan_lib.paper.catalogue import CATALOGUE, Entry
 from bdgan_lib.paper.figure_data import FigureData
 
 Record = dict[str, str]
+_PAGE = Environment(
+    loader=FileSystemLoader(Path(__file__).parent),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+).get_template("page.html.j2")
 
 
 def chosen(only: Iterable[str] = ()) -> list[Entry]:
-    """Entries by number ("fig6") or name ("mean-shapes"), all of them without any; BdganError for others."""
+    """The entries of the catalogue with the given numbers ("fig6") or names ("mean-shapes"); by default all.
+
+    Raises:
+        BdganError: there is no such figure or table.
+    """
     keys = list(only)
     known = {key: entry for entry in CATALOGUE for key in (entry.number, entry.name)}
     for key in keys:
         if key not in known:
             names = ", ".join(f"{entry.number} {entry.name}" for entry in CATALOGUE)
-            raise BdganError(f"no figure {key!r}; there is {names}")
+            raise BdganError(f"unknown figure {key!r}; choose from {names}")
     return [entry for entry in CATALOGUE if not keys or {entry.number, entry.name} & set(keys)]
 
 
 def write_figures(data: FigureData, folder: Path, only: Iterable[str] = ()) -> list[Record]:
     """Draw the chosen figures into `folder`: PNG, SVG, `figures.json` and `index.html`.
 
-    What stands there from an earlier call stays, so that a page of all is kept while one figure is redrawn.
-    Without a choice, what the profile cannot draw is left out, with a line that says why; of chosen figures
-    that is a BdganError.
+    Files of an earlier call are kept, so one figure can be redrawn without losing the rest of the page.
+
+    Args:
+        data: what the figures show.
+        folder: made if missing.
+        only: numbers or names. If empty, all figures are drawn except those that the profile cannot draw; a
+            printed line says why each is left out.
+
+    Returns:
+        The records of all figures in the folder, as in `figures.json`.
+
+    Raises:
+        BdganError: a chosen figure is unknown or cannot be drawn.
     """
     only = list(only)
     entries = chosen(only)
@@ -55,7 +74,8 @@ def write_figures(data: FigureData, folder: Path, only: Iterable[str] = ()) -> l
             tqdm.write(f"{entry.number} {entry.name} is left out: {error}")
     written = [records[entry.number] for entry in CATALOGUE if entry.number in records]
     write_atomic(path, (json.dumps(written, indent=1, ensure_ascii=False) + "\n").encode())
-    write_atomic(folder / "index.html", _page(written, data).encode())
+    page = _PAGE.render(records=written, profile=data.profile.name, version=__version__)
+    write_atomic(folder / "index.html", page.encode())
     return written
 
 
@@ -76,7 +96,7 @@ def _written(entry: Entry, data: FigureData, folder: Path) -> Record:
 
 
 def caption(entry: Entry, data: FigureData) -> str:
-    """What a figure shows and where it comes from: profile, seeds, commit, how to measure it again."""
+    """What a figure shows and how it was measured: profile, seeds, commit, the command to repeat it."""
     stored = [data.result(name) for name in entry.experiments]
     if stored:
         profile, generator = stored[0]["profile"], stored[0]["generator_sha256"]
@@ -87,8 +107,7 @@ def caption(entry: Entry, data: FigureData) -> str:
     else:
         profile, generator = data.profile.name, data.workspace.generator.sha256
         about = f"seeds from 0, commit {commit()}"
-    said = _described(entry, data)
-    return f"{said} Profile {profile}, generator {generator[:12]}; {about}."
+    return f"{_described(entry, data)} Profile {profile}, generator {generator[:12]}; {about}."
 
 
 def _described(entry: Entry, data: FigureData) -> str:
@@ -96,7 +115,7 @@ def _described(entry: Entry, data: FigureData) -> str:
 
 
 def _seeds(keys: Iterable[str]) -> str:
-    """How many there are of each setting, "init / set / task / seed": "3", or "3 to 9"."""
+    """Number of seeds of each setting, "init / set / task / seed": "3", or "3 to 9"."""
     counts = Counter(key.rsplit(" / ", 1)[0] for key in keys).values()
     return " to ".join(map(str, sorted({min(counts), max(counts)})))
 
@@ -107,40 +126,3 @@ def _encoded(figure: Figure, kind: str, title: str) -> bytes:
     with matplotlib.rc_context({"svg.hashsalt": title, "svg.fonttype": "path"}):  # the same bytes each time
         figure.savefig(file, format=kind, dpi=200, metadata={"Title": title, **date}, bbox_inches="tight")
     return file.getvalue()
-
-
-def _page(records: list[Record], data: FigureData) -> str:
-    parts = []
-    for r in records:
-        caption = re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(r["caption"]))
-        picture = f'srcset="{r["png"]} 2x" src="{r["png"]}" alt="{escape(r["alt"])}" loading="lazy"'
-        said = f"<b>{r['number']}. {escape(r['title'])}.</b> {caption}"
-        parts.append(
-            f'<figure id="{r["number"]}"><a href="{r["svg"]}"><img {picture}></a>'
-            f"<figcaption>{said}</figcaption></figure>"
-        )
-    return _PAGE.format(name=escape(data.profile.name), version=__version__, figures="\n".join(parts))
-
-
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Figures and tables, profile {name}</title>
-<style>
-body {{ font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 70rem; padding: 1rem;
-  color: #222; background: #fff }}
-figure {{ margin: 2.5rem 0 }}
-img {{ max-width: 100%; height: auto }}
-figcaption {{ max-width: 45rem; font-size: 0.9rem }}
-</style>
-</head>
-<body>
-<h1>Figures and tables</h1>
-<p>Drawn on profile {name} with bdgan_lib {version}; each caption says what was measured where.
-What is marked "paper" was published (Li et al., CVPR 2022) and was not measured here.</p>
-{figures}
-</body>
-</html>
-"""

@@ -17,8 +17,8 @@ from bdgan_lib.workspace import Workspace
 
 
 @pytest.fixture
-def material(tmp_path):
-    return FigureData(Workspace(load_profile("pocket"), tmp_path / "work"))
+def data(tmp_path):
+    return FigureData(Workspace(load_profile("pocket"), tmp_path / "workspace"))
 
 
 STORED = [entry for entry in CATALOGUE if entry.experiments]
@@ -34,39 +34,37 @@ def test_every_figure_has_a_number_a_name_and_words_of_its_own():
 def test_figures_are_chosen_by_number_or_name():
     assert chosen() == list(CATALOGUE)
     assert [e.name for e in chosen(["table1", "mean-shapes"])] == ["mean-shapes", "statistics"]
-    with pytest.raises(BdganError, match="no figure 'fig99'; there is fig1 teaser, fig2"):
+    with pytest.raises(BdganError, match="unknown figure 'fig99'; choose from fig1 teaser, fig2"):
         chosen(["fig1", "fig99"])
 
 
 @pytest.mark.parametrize("entry", STORED, ids=lambda entry: entry.number)
-def test_every_stored_result_is_drawn(material, tmp_path, entry):
-    (record,) = write_figures(material, tmp_path, [entry.number])
+def test_every_stored_result_is_drawn(data, tmp_path, entry):
+    (record,) = write_figures(data, tmp_path, [entry.number])
     with Image.open(tmp_path / record["png"]) as png:
         assert png.width > 500 and png.getextrema() != ((255, 255),) * 4
     svg = (tmp_path / record["svg"]).read_text()
     assert svg.startswith("<?xml") and "http://www.w3.org/2000/svg" in svg
     for name in entry.experiments:
         assert f"`bdgan experiment {name}`" in record["caption"]
-        assert material.result(name)["commit"] in record["caption"]
+        assert data.result(name)["commit"] in record["caption"]
     assert "Profile pocket, generator" in record["caption"]
 
 
-def test_one_figure_drawn_again_leaves_the_others_on_the_page(material, tmp_path):
-    write_figures(material, tmp_path, ["fig8", "fig12"])
+def test_one_figure_drawn_again_leaves_the_others_on_the_page(data, tmp_path):
+    write_figures(data, tmp_path, ["fig8", "fig12"])
     before = (tmp_path / "fig8_set-size.svg").read_bytes()
-    found = write_figures(material, tmp_path, ["set-size"])
-    assert [r["number"] for r in found] == ["fig8", "fig12"]
-    assert found == json.loads((tmp_path / "figures.json").read_text())
+    records = write_figures(data, tmp_path, ["set-size"])
+    assert [r["number"] for r in records] == ["fig8", "fig12"]
+    assert records == json.loads((tmp_path / "figures.json").read_text())
     assert (tmp_path / "fig8_set-size.svg").read_bytes() == before, "the same figure, the same bytes"
     page = (tmp_path / "index.html").read_text()
-    assert all(f'src="{r["png"]}" alt="{r["title"]}' in page for r in found)
-    assert "3 seeds" in found[0]["caption"]
+    assert all(f'src="{r["png"]}" alt="{r["title"]}' in page for r in records)
+    assert "3 seeds" in records[0]["caption"]
 
 
-def test_what_a_profile_cannot_draw_is_named_and_what_there_was_stays(
-    material, tmp_path, capsys, monkeypatch
-):
-    write_figures(material, tmp_path, ["fig8"])
+def test_what_a_profile_cannot_draw_is_named_and_what_there_was_stays(data, tmp_path, capsys, monkeypatch):
+    write_figures(data, tmp_path, ["fig8"])
     other = FigureData(Workspace(load_profile("imagenet-256"), tmp_path / "other"))
     with pytest.raises(BdganError, match="no annotations; label samples first"):
         write_figures(other, tmp_path, ["teaser"])
@@ -77,9 +75,9 @@ def test_what_a_profile_cannot_draw_is_named_and_what_there_was_stays(
     assert all("Profile pocket, generator" in r["caption"] for r in records), "whose results they are"
 
 
-def test_own_results_come_before_the_shipped_ones(material, tmp_path):
-    shipped = material.result("set-size")
+def test_own_results_come_before_the_shipped_ones(data, tmp_path):
+    shipped = data.result("set-size")
     (tmp_path / "set-size.json").write_text(json.dumps(shipped | {"commit": "mine"}))
-    own = FigureData(material.work, results=tmp_path)
-    assert own.result("set-size")["commit"] == "mine"
-    assert own.result("table2") == material.result("table2")
+    with_results = FigureData(data.workspace, results=tmp_path)
+    assert with_results.result("set-size")["commit"] == "mine"
+    assert with_results.result("table2") == data.result("table2")
