@@ -1,4 +1,4 @@
-"""COCO's average precision of boxes and masks, computed by pycocotools from objects in memory."""
+"""COCO average precision of boxes and masks, computed in memory with pycocotools."""
 
 import contextlib
 import io
@@ -14,7 +14,7 @@ from bdgan_lib.core.types import BdganError
 
 @dataclass(frozen=True, eq=False)
 class Detections:
-    """What a detector found in one image."""
+    """A detector's predictions for one image."""
 
     boxes: NDArray[np.float32]  # [N, 4] left, top, right, bottom in pixels
     class_ids: NDArray[np.int64]  # [N], from 0
@@ -23,10 +23,10 @@ class Detections:
 
 
 class AveragePrecision:
-    """Collects images and says how precise they are; masks are kept as run lengths, pictures not at all.
+    """Collects predictions image by image and computes the average precision; keeps masks as run lengths.
 
-    Objects that are `ignored` are COCO's crowds: a finding that lies in one counts neither way. That is a
-    little milder than VOC's rule for difficult objects, which asks for the overlap of the whole.
+    `ignored` objects are COCO's crowds: a detection inside one counts as neither right nor wrong. That is
+    slightly milder than VOC's rule for difficult objects, which compares the whole boxes.
     """
 
     def __init__(self, num_classes: int, masks: bool) -> None:
@@ -36,28 +36,32 @@ class AveragePrecision:
         self._predictions: list[dict[str, Any]] = []
 
     def add(self, target: Detected, predictions: Detections) -> None:
-        """One image; BdganError for a class there is not or findings of unlike number."""
+        """Add one image.
+
+        Raises:
+            BdganError: a class id is out of range, masks are missing, or boxes and scores differ in number.
+        """
         image_id = len(self._images) + 1
         height, width = target.image.shape[:2]
         self._images.append({"id": image_id, "height": height, "width": width})
-        target_notes = self._notes(image_id, target)
-        for note, ignored in zip(target_notes, target.ignored.tolist(), strict=True):
-            note["iscrowd"] = int(ignored)
-        self._targets += target_notes
-        prediction_notes = self._notes(image_id, predictions)
-        if len(predictions.scores) != len(prediction_notes):
+        target_annotations = self._annotations(image_id, target)
+        for annotation, ignored in zip(target_annotations, target.ignored.tolist(), strict=True):
+            annotation["iscrowd"] = int(ignored)
+        self._targets += target_annotations
+        prediction_annotations = self._annotations(image_id, predictions)
+        if len(predictions.scores) != len(prediction_annotations):
             raise BdganError(
-                f"expected a score for each box, got {len(prediction_notes)} boxes and "
+                f"expected a score for each box, got {len(prediction_annotations)} boxes and "
                 f"{len(predictions.scores)} scores"
             )
-        for note, score in zip(prediction_notes, predictions.scores.tolist(), strict=True):
-            note |= {"score": score, "iscrowd": 0}
-        self._predictions += prediction_notes
+        for annotation, score in zip(prediction_annotations, predictions.scores.tolist(), strict=True):
+            annotation |= {"score": score, "iscrowd": 0}
+        self._predictions += prediction_annotations
 
     def scores(self) -> dict[str, float]:
         """Means over classes: "ap_box" (IoU 0.5, 0.55, ... 0.95), "ap50_box", "ap75_box"; "ap_mask" ...
 
-        In [0, 1]; NaN where there is nothing to find.
+        In [0, 1]; NaN if there are no target objects.
         """
         from pycocotools.cocoeval import COCOeval
 
@@ -68,35 +72,35 @@ class AveragePrecision:
                 evaluation = COCOeval(targets, predicted, kind)
                 evaluation.evaluate()
                 evaluation.accumulate()
-                # [IoU, recall, class]: of all sizes, at most 100 findings an image
+                # [IoU, recall, class]: objects of all sizes, at most 100 detections per image
                 precision = evaluation.eval["precision"][..., 0, -1]
                 for key, rows in (("ap", slice(None)), ("ap50", slice(0, 1)), ("ap75", slice(5, 6))):
-                    known = precision[rows][precision[rows] > -1]  # -1: nothing of that class is wanted
+                    known = precision[rows][precision[rows] > -1]  # -1: no target object of that class
                     scores[f"{key}_{name}"] = float(known.mean()) if len(known) else float("nan")
         return scores
 
-    def _notes(self, image_id: int, objects: Detected | Detections) -> list[dict[str, Any]]:
+    def _annotations(self, image_id: int, objects: Detected | Detections) -> list[dict[str, Any]]:
         boxes, class_ids, masks = objects.boxes, objects.class_ids, objects.masks
         strangers = class_ids[(class_ids < 0) | (class_ids >= self.num_classes)]
         if len(strangers):
             raise BdganError(f"expected class 0 to {self.num_classes - 1}, got {strangers[0]}")
         if self.masks and masks is None:
             raise BdganError(f"image {image_id} has no masks; score its boxes alone (masks=False)")
-        notes = []
+        annotations = []
         for i, (left, top, right, bottom) in enumerate(boxes.tolist()):
             box = [left, top, right - left, bottom - top]
-            note: dict[str, Any] = {"image_id": image_id, "category_id": int(class_ids[i]), "bbox": box}
-            note["area"] = box[2] * box[3]
+            annotation: dict[str, Any] = {"image_id": image_id, "category_id": int(class_ids[i]), "bbox": box}
+            annotation["area"] = box[2] * box[3]
             if self.masks and masks is not None:
-                note |= {"segmentation": _packed(masks[i]), "area": int(masks[i].sum())}
-            notes.append(note)
-        return notes
+                annotation |= {"segmentation": _packed(masks[i]), "area": int(masks[i].sum())}
+            annotations.append(annotation)
+        return annotations
 
-    def _coco(self, notes: list[dict[str, Any]]) -> Any:
+    def _coco(self, annotations: list[dict[str, Any]]) -> Any:
         from pycocotools.coco import COCO
 
         coco = COCO()
-        numbered = [{**note, "id": id} for id, note in enumerate(notes, 1)]  # 0 would mean "no match"
+        numbered = [{**a, "id": id} for id, a in enumerate(annotations, 1)]  # 0 would mean "no match"
         categories = [{"id": k, "name": str(k)} for k in range(self.num_classes)]
         coco.dataset = {"images": self._images, "annotations": numbered, "categories": categories}
         coco.createIndex()

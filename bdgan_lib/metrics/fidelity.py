@@ -1,4 +1,4 @@
-"""How close generated images come to real ones, in the features of a given network."""
+"""Fidelity of generated images: distances to real images in the features of a given network."""
 
 from collections.abc import Iterator
 
@@ -28,9 +28,10 @@ def frechet_distance(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
 
 
 def relative_frechet(generated: NDArray[np.floating], real: NDArray[np.floating]) -> float:
-    """Frechet distance over the trace of the real covariance: 0 is perfect, free of the features' scale.
+    """Frechet distance over the trace of the real covariance: 0 is perfect, independent of feature scale.
 
-    BdganError for real features that do not vary at all.
+    Raises:
+        BdganError: the real features do not vary.
     """
     scale = float(np.trace(_moments(real)[1]))
     if not scale > 0:
@@ -41,7 +42,7 @@ def relative_frechet(generated: NDArray[np.floating], real: NDArray[np.floating]
 def kernel_distance(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
     """KID: squared maximum mean discrepancy of features [N, D] and [M, D] under (x·y / D + 1)^3, unbiased.
 
-    Binkowski et al. 2018; on all samples, where implementations average over subsets. It may fall below 0.
+    Binkowski et al. 2018, on all samples (common implementations average over subsets). It may be negative.
     """
     a, b = _pair(a, b)
     apart = 2 * _kernel(a, b).sum() / (len(a) * len(b))
@@ -52,10 +53,10 @@ def kernel_distance(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
 
 
 def coverage(generated: NDArray[np.floating], real: NDArray[np.floating], neighbours: int = 5) -> float:
-    """Share of real samples with a generated one no farther than their own `neighbours`-th real neighbour.
+    """Share of real samples with a generated sample within the distance of the `neighbours`-th real one.
 
-    Features [N, D] and [M, D], M > neighbours; in [0, 1] (Naeem et al. 2020, equation 4). Of two sets of one
-    distribution it is about 1 - 2^-neighbours.
+    Features [N, D] and [M, D], M > neighbours; in [0, 1] (Naeem et al. 2020, equation 4). For two sets of
+    the same distribution it is about 1 - 2^-neighbours.
     """
     generated, real = _pair(generated, real)
     if len(real) <= neighbours:
@@ -75,7 +76,7 @@ def thumbnails(masks: Labels, side: int = 8) -> NDArray[np.float32]:
 
 
 def _kernel(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Sums of the kernel of each row of x with all of y, [N]."""
+    """Sum of the kernel between each row of x and all rows of y, [N]."""
     return np.concatenate([((rows @ y.T / x.shape[1] + 1) ** 3).sum(1) for rows in _batches(x)])
 
 

@@ -1,4 +1,4 @@
-"""Where foreground lies and how it is outlined: the per-image columns of the paper's Table 1."""
+"""Position and outline of masks: the per-image columns of the paper's Table 1."""
 
 from typing import Any
 
@@ -25,7 +25,11 @@ _FLAT[1] = 1  # pieces are connected within their image, not across images
 
 
 def foreground(masks: Labels) -> NDArray[np.bool_]:
-    """Pixels of an object, [N, H, W]; unlabelled ones are none. BdganError for other shapes."""
+    """Foreground pixels of masks [N, H, W]: labels above 0 except unlabelled.
+
+    Raises:
+        BdganError: the masks have another shape or type.
+    """
     if masks.ndim != 3 or masks.dtype.kind not in "bui":
         raise BdganError(f"expected masks of labels [N, H, W], got {masks.dtype} {list(masks.shape)}")
     return (masks > 0) & (masks != UNLABELLED)

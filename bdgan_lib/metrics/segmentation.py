@@ -9,7 +9,7 @@ from bdgan_lib.core.types import UNLABELLED, BdganError
 def confusion(
     predicted: NDArray[np.integer], target: NDArray[np.integer], num_labels: int
 ) -> NDArray[np.int64]:
-    """Pixel counts [num_labels, num_labels]: rows are wanted labels, columns predicted; 255 is left out."""
+    """Pixel counts [num_labels, num_labels]: rows are targets, columns predictions; 255 is ignored."""
     if predicted.shape != target.shape:
         raise BdganError(f"predictions {predicted.shape} and labels {target.shape} differ in shape")
     used = target != UNLABELLED
@@ -22,19 +22,19 @@ def confusion(
 
 
 def areas(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Pixels of each label, [3, num_labels]: that both sides give it, the predictions do, the labels do."""
+    """Pixels of each label, [3, num_labels]: in the intersection, in the predictions, in the targets."""
     return np.stack([np.diag(counts), counts.sum(0), counts.sum(1)])
 
 
 def iou_of_areas(areas: NDArray[np.number]) -> NDArray[np.float64]:
-    """Intersection over union of each label, in [0, 1], from its areas; NaN for one that neither side has."""
+    """Intersection over union of each label, in [0, 1], from its areas; NaN if it does not occur."""
     both, predicted, target = areas.astype(float)
     either = predicted + target - both
     return np.divide(both, either, out=np.full(len(both), np.nan), where=either > 0)
 
 
 def iou(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """As `iou_of_areas`, from confusion counts."""
+    """Intersection over union of each label, in [0, 1], from confusion counts; NaN if it does not occur."""
     return iou_of_areas(areas(counts))
 
 

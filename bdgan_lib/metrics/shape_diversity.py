@@ -1,4 +1,4 @@
-"""Shapes of masks: how varied they are, and which are typical."""
+"""Shapes of masks: their diversity and their typical shapes."""
 
 import cv2
 import numpy as np
@@ -14,8 +14,11 @@ CANVAS = 64  # pixels of the square that shapes are compared in
 def mask_diversity(masks: Labels, class_ids: NDArray[np.integer]) -> NDArray[np.float64]:
     """Mean 1 - IoU over all pairs of one class's foreground masks, [number of classes], in [0, 1].
 
-    masks: [N, H, W], foreground where > 0; two empty masks are the same shape. Classes are those that occur,
-    in order; BdganError for one with a single mask.
+    masks: [N, H, W], foreground where > 0; two empty masks have the same shape. Classes are those that occur,
+    in order.
+
+    Raises:
+        BdganError: a class has a single mask.
     """
     diversities = []
     for class_id in np.unique(class_ids):
@@ -32,9 +35,9 @@ def mask_diversity(masks: Labels, class_ids: NDArray[np.integer]) -> NDArray[np.
 
 
 def aligned(masks: Labels) -> NDArray[np.bool_]:
-    """Each mask's foreground cut out, its longer side made CANVAS, centred: [M, CANVAS, CANVAS], M ≤ N.
+    """Each mask's foreground, cropped, scaled to a side of CANVAS, centred: [M, CANVAS, CANVAS], M ≤ N.
 
-    What is left is shape, without place and size. Masks without foreground are left out.
+    This removes position and size (the longer side becomes CANVAS). Masks without foreground are left out.
     """
     shown = foreground(masks)
     canvases = []
@@ -57,7 +60,10 @@ def chamfer_diversity(masks: Labels, class_ids: NDArray[np.integer]) -> NDArray[
     Of two `aligned` shapes: the mean distance from a border pixel of one to the nearest of the other,
     averaged over both directions, in lengths of the object's longer side. A sum over pairs of (border of a) ·
     (distance to the border of b) is the product of two sums, so time and memory grow with N, not with N².
-    Classes are those that occur, in order; BdganError for one with fewer than two shapes.
+    Classes are those that occur, in order.
+
+    Raises:
+        BdganError: a class has fewer than two shapes.
     """
     diversities = []
     for class_id in np.unique(class_ids):
@@ -79,7 +85,10 @@ def mean_shapes(
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """k-means of one class's `aligned` shapes: means [clusters, CANVAS, CANVAS] in [0, 1], and their sizes.
 
-    The largest comes first (the paper's figure of mean shapes). BdganError for fewer shapes than clusters.
+    The largest cluster comes first (the paper's figure of mean shapes).
+
+    Raises:
+        BdganError: there are fewer shapes than clusters.
     """
     shapes = aligned(masks).reshape(-1, CANVAS * CANVAS).astype(np.float64)
     if len(shapes) < clusters:

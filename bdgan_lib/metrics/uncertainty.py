@@ -1,4 +1,4 @@
-"""Is an ensemble's doubt worth anything? What is kept when the doubtful images go (paper section 3.3)."""
+"""How well uncertainty predicts errors, and the gain of dropping uncertain images (paper section 3.3)."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ from bdgan_lib.metrics.statistics import bootstrap_interval
 def image_counts(
     predicted: NDArray[np.integer], target: NDArray[np.integer], num_labels: int
 ) -> NDArray[np.int64]:
-    """Confusion counts of every image, [N, num_labels, num_labels], of labels [N, H, W]."""
+    """Confusion counts of each image, [N, num_labels, num_labels], from labels [N, H, W]."""
     return np.stack([confusion(p, w, num_labels) for p, w in zip(predicted, target, strict=True)])
 
 
@@ -24,14 +24,14 @@ def error_rates(counts: NDArray[np.integer]) -> NDArray[np.float64]:
 
 
 def rank_correlation(uncertainty: NDArray[np.floating], errors: NDArray[np.floating]) -> float:
-    """Spearman's, in [-1, 1]: 1 if the images' doubt [N] orders them as their true errors [N] do."""
+    """Spearman's rank correlation of the images' uncertainty [N] and their true errors [N], in [-1, 1]."""
     return float(spearmanr(uncertainty, errors).statistic)
 
 
 def kept_miou(
     counts: NDArray[np.integer], uncertainty: NDArray[np.floating], dropped: Sequence[float]
 ) -> list[float]:
-    """Mean IoU of what is kept when a share of the images, those with the largest doubt, is dropped."""
+    """Mean IoU of the images kept after dropping each share of the most uncertain ones."""
     order = np.argsort(uncertainty, kind="stable")
     return [
         float(np.nanmean(iou(counts[order[: max(1, round(len(order) * (1 - share)))]].sum(0))))
@@ -46,10 +46,21 @@ def drop_gain(
     draws: int = 1_000,
     seed: int = 0,
 ) -> tuple[float, float, float]:
-    """What dropping that share adds to the mean IoU, with its 95% bootstrap interval over images."""
+    """How much dropping the most uncertain images raises the mean IoU, with its 95% bootstrap interval.
 
-    def gain(chosen: NDArray[np.integer]) -> float:
-        every, kept = kept_miou(counts[chosen], uncertainty[chosen], (0.0, share))
+    Args:
+        counts: confusion counts of each image, [N, num_labels, num_labels].
+        uncertainty: of each image, [N].
+        share: of the images to drop.
+        draws: bootstrap draws over images.
+        seed: of the bootstrap.
+
+    Returns:
+        The gain and the ends of its interval.
+    """
+
+    def gain(images: NDArray[np.integer]) -> float:
+        every, kept = kept_miou(counts[images], uncertainty[images], (0.0, share))
         return kept - every
 
     return gain(np.arange(len(uncertainty))), *bootstrap_interval(gain, len(uncertainty), draws, seed)

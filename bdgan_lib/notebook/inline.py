@@ -1,4 +1,4 @@
-"""Figures in notebooks: JPEG, with a text for those who cannot see them."""
+"""Figures in notebooks: JPEG images with an alternative text."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ _QUALITY = 75
 
 
 def describe_figures() -> None:
-    """Show every figure of this notebook as JPEG with `alt_text`; outside IPython nothing happens."""
+    """Show every figure of this notebook as JPEG with `alt_text`; does nothing outside IPython."""
     try:
         from IPython import get_ipython
     except ImportError:
@@ -22,7 +22,7 @@ def describe_figures() -> None:
 
 
 def alt_text(figure: Figure) -> str:
-    """What a figure says of itself: its titles, or else its axes, rows and lines."""
+    """A figure's alternative text: its titles, axis labels, lines and rows."""
     heads = [figure.get_suptitle(), *(axes.get_title() for axes in figure.axes)]
     parts = [text for text in heads if text]
     for axes in figure.axes:

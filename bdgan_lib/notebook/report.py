@@ -1,7 +1,7 @@
-"""What a notebook tells the run it belongs to: its measured numbers, and what it took from a cache.
+"""Reports a notebook's measured numbers, and what it took from a cache, to the tutorial's run.
 
-The tutorial's runner sets BDGAN_RUN (the run's folder) and BDGAN_NOTEBOOK (the notebook's name) and gathers
-what is recorded here into `summary.json`. Without them, in Jupyter say, a number is printed, nothing written.
+The tutorial's runner sets BDGAN_RUN (the run's folder) and BDGAN_NOTEBOOK (the notebook's name) and collects
+the reports in `summary.json`. Without them, as in Jupyter, numbers are printed and nothing is written.
 """
 
 import json
@@ -19,10 +19,14 @@ _NAME = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)*")
 
 
 def record_metric(name: str, value: float) -> None:
-    """Print a measured number and add it to the run's summary; recorded twice, the last value holds.
+    """Print a measured number and add it to the run's summary; a later value replaces an earlier one.
 
-    name: lower-case words joined by dots, e.g. "pocket.frechet". value: finite; numpy and torch scalars too.
-    Raises BdganError for another name, for NaN and for infinity.
+    Args:
+        name: lower-case words joined by dots, such as "pocket.frechet".
+        value: a finite number; numpy and torch scalars work too.
+
+    Raises:
+        BdganError: the name has another form, or the value is NaN or infinite.
     """
     _check(name)
     number = float(value)
@@ -33,7 +37,7 @@ def record_metric(name: str, value: float) -> None:
 
 
 def record_cached(name: str) -> None:
-    """Say that `name` (a metric or an artefact) comes from a cache or an asset, not from this run."""
+    """Report that a metric or an artefact comes from a cache or an asset, not from this run."""
     _check(name)
     _record(lambda section: section["cached"].append(name) if name not in section["cached"] else None)
 

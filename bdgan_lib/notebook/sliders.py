@@ -1,4 +1,4 @@
-"""Sliders under a picture, where somebody is there to move them."""
+"""Sliders that redraw a picture, in live notebooks."""
 
 import os
 import sys
@@ -12,13 +12,13 @@ from bdgan_lib.core.image_codecs import encode_png
 
 
 def show_sliders(draw: Callable[..., NDArray[np.uint8]], **choices: Sequence[Any]) -> Any:
-    """A slider for every choice, and the picture [H, W, 3] that `draw(name=value, ...)` gives at every move.
+    """Sliders for the choices, and below them the picture [H, W, 3] that `draw(name=value, ...)` returns.
 
-        sliders(picture, class_name=("robin", "mug"), truncation=(0.2, 0.5, 1.0))
+        show_sliders(picture, class_name=("robin", "mug"), truncation=(0.2, 0.5, 1.0))
 
-    The widget stands in a live notebook alone. None comes, and nothing is shown, where nobody can move it
-    (papermill, nbconvert, nbval, a script) and where ipywidgets is missing: a saved notebook holds no widget
-    that could fail to load. Show a strip of the same pictures beside it.
+    Returns None and shows nothing without ipywidgets or a live notebook (papermill, nbconvert, nbval, a
+    script), so that a saved notebook holds no widget that could fail to load. Show a strip of the same
+    pictures beside it.
     """
     try:
         import ipywidgets
@@ -45,7 +45,7 @@ def show_sliders(draw: Callable[..., NDArray[np.uint8]], **choices: Sequence[Any
 
 
 def _live() -> bool:
-    """Whether a notebook's page listens: each of Jupyter, Colab and VS Code tells its kernels in its way."""
+    """Whether a notebook is open in Jupyter, Colab or VS Code; each marks its kernels in its own way."""
     if "google.colab" in sys.modules or "JPY_SESSION_NAME" in os.environ:
         return True
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()

@@ -1,4 +1,4 @@
-"""Every figure and table there is; the numbers are ours, in the paper's order of things."""
+"""The catalogue of figures and tables, in the order of the paper; the numbers were measured here."""
 
 from collections.abc import Callable
 from functools import partial
@@ -20,11 +20,11 @@ class Entry(NamedTuple):
     title: str
     caption: str  # {tested_on}: what the profile's test images are
     make: Callable[[FigureData], Figure | list[Row]]
-    experiments: tuple[str, ...] = ()  # whose stored results it shows; none: drawn from this run's samples
+    experiments: tuple[str, ...] = ()  # whose stored results it shows; empty: drawn from this run's samples
 
     @property
     def file(self) -> str:
-        """Name of its files, without their endings."""
+        """Name of its files, without suffix."""
         return f"{self.number}_{self.name}"
 
     def drawn(self, data: FigureData) -> Figure:
@@ -47,14 +47,14 @@ def _published(data: FigureData) -> list[Row]:
 
 PUBLISHED = ("table2", "set-size", "online", "analysis")
 SPREAD = "± is the standard deviation over seeds, brackets are 95% intervals of differences paired by seed."
-BAND = "Lines are means over seeds, bands reach from the least to the most."
+BAND = "Lines are means over seeds, bands reach from minimum to maximum."
 _worlds = lambda *worlds: partial(tables.transfer, worlds=list(worlds))
 CATALOGUE = (
     Entry(
         "fig1",
         "teaser",
-        "A generator that labels what it draws",
-        "Two images of each class from BigGAN-sim, and below them the labels of the head.",
+        "Generated images with labels",
+        "Two images of each class from BigGAN-sim, with the label head's masks below.",
         pictures.teaser,
     ),
     Entry(
@@ -62,7 +62,7 @@ CATALOGUE = (
         "overview",
         "The method",
         "A frozen generator, some labelled samples, a label head on its features, a data set, networks. "
-        "Blue stands still, orange is learnt; feature maps are shown by their three main directions.",
+        "Blue is frozen, orange is trained; feature maps are shown by their three principal components.",
         diagrams.overview,
     ),
     Entry(
@@ -77,13 +77,13 @@ CATALOGUE = (
         "fig4",
         "branch",
         "A segmentation branch beside self-supervised learning",
-        "One backbone learns from views of unlabelled images and from the labels of synthetic ones.",
+        "One backbone is trained on views of unlabelled images and on the labels of synthetic images.",
         diagrams.branch,
     ),
     Entry(
         "fig5",
         "layout",
-        "Where the objects lie",
+        "Position of the objects",
         "How often each pixel is foreground (dark never, bright always), and every mask's centre of mass.",
         pictures.layout,
     ),
@@ -99,7 +99,7 @@ CATALOGUE = (
         "fig7",
         "best-and-worst",
         "Five best and five worst predictions",
-        "Test images ({tested_on}) by the foreground mIoU of a network taught on BigGAN-sim alone.",
+        "Test images ({tested_on}), by the foreground mIoU of a network trained on BigGAN-sim alone.",
         pictures.predictions,
     ),
     Entry(
@@ -121,8 +121,8 @@ CATALOGUE = (
     Entry(
         "fig10",
         "convergence",
-        "How fast a detector learns",
-        f"Boxes on scenes of several objects, in place of Pascal VOC, from five starts. {BAND}",
+        "Convergence of a detector",
+        f"Boxes on scenes of several objects, in place of Pascal VOC, from five initialisations. {BAND}",
         _curve(curves.convergence, "transfer"),
         ("transfer",),
     ),
@@ -130,7 +130,7 @@ CATALOGUE = (
         "fig11",
         "qualitative",
         "Labels of every class",
-        "A test image of each class, labels of a network taught on BigGAN-sim alone, true labels.",
+        "A test image of each class, the prediction of a network trained on BigGAN-sim alone, true labels.",
         pictures.qualitative,
     ),
     Entry(
@@ -152,9 +152,9 @@ CATALOGUE = (
     Entry(
         "fig14",
         "filters",
-        "What a filter is worth",
-        "As many images each, after dropping more and more of those that the ensemble disputes or the "
-        f"classifier doubts. {BAND}",
+        "Effect of filtering",
+        "Sets of equal size, after dropping the images with the highest ensemble disagreement or the lowest "
+        f"classifier confidence. {BAND}",
         _curve(curves.filters, "filter"),
         ("filter",),
     ),
@@ -223,7 +223,7 @@ CATALOGUE = (
     Entry(
         "table8",
         "online",
-        "Stored images against fresh ones",
+        "Stored images against online sampling",
         SPREAD,
         _table(tables.online, "online"),
         ("online",),
@@ -231,8 +231,8 @@ CATALOGUE = (
     Entry(
         "table9",
         "paper-and-ours",
-        "The paper and this run",
-        "Other generators, networks, pictures: to be compared in direction, not in size.",
+        "The paper's results and ours",
+        "Generators, networks and images differ: compare the direction of effects, not their size.",
         _published,
         PUBLISHED,
     ),

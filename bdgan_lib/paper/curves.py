@@ -19,7 +19,7 @@ CONVERGING = ("random", "supervised", "simclr", "simclr + branch", "random + bra
 
 
 def set_size(result: Result) -> Figure:
-    """MIoU against the number of synthetic images, and where it crosses the labels they came from."""
+    """Plots mIoU against the number of synthetic images, and where it reaches the annotated level."""
     sizes, by_set = size_curve(result)
     runs = np.array([by_set[str(n),] for n in sizes]).T
     levels = {
@@ -37,7 +37,7 @@ def set_size(result: Result) -> Figure:
 
 
 def backbone(result: Result) -> Figure:
-    """MIoU of three network sizes without and with a synthetic set."""
+    """Plots the mIoU of three network sizes without and with a synthetic set."""
     by_backbone = averaged(scores(result))
     groups: dict[str, dict[str, list[float]]] = {}
     for (size, name), runs in by_backbone.items():
@@ -46,35 +46,35 @@ def backbone(result: Result) -> Figure:
 
 
 def initialisations(result: Result) -> Figure:
-    """MIoU of each initialisation without and with either synthetic set."""
+    """Plots the mIoU of each initialisation without and with either synthetic set."""
     by_set, inits = averaged(scores(result)), gains(result, "+ BigGAN-sim")
     names = ("Synthetic-annotated", "+ BigGAN-sim", "+ VQGAN-sim")
     return dots({i: {n: list(by_set[i, n]) for n in names} for i in inits}, "mIoU, mean over five tasks", "")
 
 
 def convergence(result: Result) -> Figure:
-    """Detection on scenes while the detector learns, from several starts."""
+    """Plots box AP on scenes during training, for several initialisations."""
     end = {init: runs for (init, world), runs in scores(result, "ap_box").items() if world == "scenes"}
-    on_the_way = [scores(result, f"ap_box after {mark}") for mark in EVALUATION_STEPS]
+    on_the_way = [scores(result, f"ap_box after {step}") for step in EVALUATION_STEPS]
     runs = {i: np.array([*(at_step[i, "scenes"] for at_step in on_the_way), end[i]]).T for i in CONVERGING}
     return lines(runs, [*EVALUATION_STEPS, DetectConfig().steps], "steps of 8 images", "box AP on scenes")
 
 
 def chest(result: Result) -> Figure:
-    """Segmentation of chests with a frozen backbone, against the share of labels."""
+    """Plots mIoU on chests with a frozen backbone, against the share of labels."""
     by_share, shares = scores(result), (1, 5, 10, 100)
     runs = {i: np.array([by_share[i, f"chest {s}%"] for s in shares]).T for i in CONVERGING}
     return lines(runs, shares, "% of labels", "mIoU on chests", log=True)
 
 
 def filters(result: Result) -> Figure:
-    """MIoU against the share that a filter drops, at the same number of images."""
+    """Plots mIoU against the share that a filter drops, at the same number of images."""
     by_filter, shares = averaged(scores(result)), (0.1, 0.3, 0.5)
     curves = {
-        "disputed, one threshold": "divergence",
-        "disputed, one for each class": "divergence by class",
-        "doubted, one threshold": "confidence",
-        "doubted, one for each class": "confidence by class",
+        "disagreement, one threshold": "divergence",
+        "disagreement, one per class": "divergence by class",
+        "confidence, one threshold": "confidence",
+        "confidence, one per class": "confidence by class",
     }
     start = by_filter["divergence 0.0",]
     runs = {
@@ -85,7 +85,7 @@ def filters(result: Result) -> Figure:
 
 
 def labels_per_class(result: Result) -> Figure:
-    """MIoU against the labels per class that taught the label head."""
+    """Plots mIoU against the number of labels per class that the label head is trained on."""
     by_labels = averaged(scores(result))
     counts = [int(name) for (name,) in by_labels]
     return lines({"BigGAN-sim": np.array(list(by_labels.values())).T}, counts, "labels per class", METRIC)

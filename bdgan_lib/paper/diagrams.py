@@ -1,4 +1,4 @@
-"""How the method hangs together, drawn with the pictures and sizes of the profile at hand."""
+"""Diagrams of the method, with pictures and sizes of the profile."""
 
 import numpy as np
 import torch
@@ -14,12 +14,12 @@ from bdgan_lib.probing.maps import pca_colours
 from bdgan_lib.visualization.colors import colour_mask, overlay
 from bdgan_lib.visualization.diagrams import Diagram
 
-PLAIN, LEARNT, FROZEN = "#FFFFFF", "#FBE3D0", "#D6E6F2"  # what is learnt is warm, what stands still is cold
+PLAIN, LEARNT, FROZEN = "#FFFFFF", "#FBE3D0", "#D6E6F2"  # trained parts are warm, frozen parts cold
 SHOWN = 4  # pictures on each side
 
 
 def overview(data: FigureData) -> Figure:
-    """From a generator and five labels per class to a labelled set and what it teaches."""
+    """From a generator and five labels per class to a labelled data set and networks trained on it."""
     profile, few, many = data.profile, data.annotated, data.biggan_sim
     ids = np.unique(few.class_ids)
     every = ids[np.linspace(0, len(ids) - 1, SHOWN).astype(int)]
@@ -49,7 +49,7 @@ def _enlarged(picture: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
 
 
 def label_head(data: FigureData) -> Figure:
-    """Which blocks the label head reads, at which sides it mixes them, what comes out."""
+    """The generator blocks that the label head reads, the resolutions of its mix-convs, its output."""
     generator, classes = data.workspace.generator, len(data.profile.classes)
     blocks = tuple((name, channels, side) for name, (channels, side) in generator.blocks.items())
     head = FastHead(HeadConfig(blocks, classes))
@@ -75,7 +75,7 @@ def label_head(data: FigureData) -> Figure:
 
 
 def branch(data: FigureData) -> Figure:
-    """Self-supervised learning on unlabelled pictures, with a segmentation branch on synthetic ones."""
+    """Self-supervised learning on unlabelled images, with a segmentation branch on synthetic ones."""
     ids = data.profile.labelled
     annotated = data.real.of(ids[0], 1) if data.profile.renderer else data.annotated
     made = data.biggan_sim.of(ids[:2][-1], 2)

@@ -1,4 +1,4 @@
-"""What the figures are drawn from: one run's sets, a trained network, and stored results."""
+"""The data behind the figures: one run's data sets, a trained network's predictions, stored results."""
 
 import json
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from bdgan_lib.training.supervised import FitConfig, fit, predict, seeded
 from bdgan_lib.workspace import Workspace
 
 _KEY = "found"  # of the predictions in their file
-STEPS = 480  # batches of 16: as long as the experiments learn to name all classes
+STEPS = 480  # batches of 16, as the experiments train on the task of all classes
 
 
 class Pictures(NamedTuple):
@@ -39,11 +39,11 @@ class Pictures(NamedTuple):
 
 @dataclass(frozen=True)
 class FigureData:
-    """Made in the workspace on first use, found there again."""
+    """Data sets and predictions, computed on first use and kept in the workspace."""
 
     workspace: Workspace
     images_per_class: int = 100
-    results: Path | None = None  # of `bdgan experiment --out`; first asked, before what ships
+    results: Path | None = None  # folder of `bdgan experiment --out`; takes precedence over shipped results
 
     @property
     def profile(self) -> Profile:
@@ -52,23 +52,23 @@ class FigureData:
 
     @cached_property
     def second(self) -> Workspace:
-        """The second generator's; its head is notebook 04's where that ran."""
+        """Workspace of the second generator; its head is that of notebook 04, if it has run."""
         return Workspace(
             self.profile.require("second"), self.workspace.folder / "vqgan", self.workspace.device
         )
 
     @property
     def has_second(self) -> bool:
-        """Whether VQGAN-sim can be had: on ImageNet, where it costs gigabytes, if notebook 04 left a head."""
+        """Whether VQGAN-sim is available; on ImageNet only if notebook 04 has trained its head."""
         return self.profile.renderer is not None or (self.workspace.folder / "vqgan/head/head.json").exists()
 
     @property
     def tested_on(self) -> str:
-        """What the images of `test` are."""
+        """Description of the images in `test`."""
         return "rendered, exact masks" if self.profile.renderer else "held-out annotated samples"
 
     def result(self, name: str) -> dict[str, Any]:
-        """An experiment's: of `results` if it is there, else the shipped one, which is the pocket world's."""
+        """An experiment's result: from `results` if it is there, else the shipped one of the pocket world."""
         path = self.results / f"{name}.json" if self.results else None
         if path and path.exists():
             record: dict[str, Any] = json.loads(path.read_text("utf-8"))
@@ -83,30 +83,30 @@ class FigureData:
 
     @cached_property
     def biggan_sim(self) -> Pictures:
-        """Images of the generator with the labels of its head."""
+        """Generated images with the label head's masks."""
         return Pictures(*self._biggan_set.arrays())
 
     @cached_property
     def vqgan_sim(self) -> Pictures:
-        """The same of the second generator, whose head learned from the first one's labels."""
+        """The same for the second generator, whose head was trained on labels of the first."""
         if not self.has_second:
             raise BdganError(f"no head of the second generator in {self.workspace.folder}: run notebook 04")
         return Pictures(*self.second.synthetic(self.images_per_class).arrays())
 
     @cached_property
     def real(self) -> Pictures:
-        """Real-annotated, as many."""
+        """Real-annotated, of the same size."""
         scenes = self.profile.require("renderer").real(self.images_per_class * len(self.profile.classes))
         return Pictures(scenes.images, scenes.masks, scenes.class_ids)
 
     @cached_property
     def test(self) -> LabelledSet:
-        """The test images of the task that names every labelled class, with their labels."""
+        """Test images with labels, of the task with all labelled classes."""
         return test_set(self.profile.name, self.profile.every_class, self.workspace.device)
 
     @cached_property
     def predictions(self) -> NDArray[np.unsignedinteger]:
-        """What a network taught on BigGAN-sim says of the test images, [N, H, W]."""
+        """Labels that a network trained on BigGAN-sim predicts for the test images, [N, H, W]."""
         path = self.workspace.folder / f"predictions_{self._biggan_set.folder.name}.npz"
         if not path.exists():
             images, masks, class_ids = self.biggan_sim

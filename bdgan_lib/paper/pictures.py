@@ -23,10 +23,7 @@ def teaser(data: FigureData) -> Figure:
 
 
 def layout(data: FigureData) -> Figure:
-    """Mean masks and centres of mass of each class: of the labels, of both synthetic sets, of real ones.
-
-    A row for every set that the profile has.
-    """
+    """Mean masks and centres of mass of each class, a row per set that the profile has."""
     rows = {"Synthetic-\nannotated": data.annotated, "BigGAN-sim": data.biggan_sim}
     if data.has_second:
         rows["VQGAN-sim"] = data.vqgan_sim
@@ -36,7 +33,7 @@ def layout(data: FigureData) -> Figure:
 
 
 def shapes(data: FigureData, clusters: int = 5) -> Figure:
-    """The mean shapes of each class in BigGAN-sim, the commonest first."""
+    """Mean shapes of each class in BigGAN-sim, the most frequent first."""
     names = data.profile.shown
     figure, panels = plt.subplots(clusters, len(names), figsize=(0.85 * len(names), 0.85 * clusters + 0.3))
     for column, (class_id, name) in zip(panels.T, names.items(), strict=True):
@@ -52,14 +49,14 @@ def shapes(data: FigureData, clusters: int = 5) -> Figure:
 
 
 def predictions(data: FigureData) -> Figure:
-    """Test images whose foreground the network finds best and worst."""
+    """Test images whose foreground the network segments best and worst."""
     predicted, test = data.predictions, data.test
     scores = [mean_iou(f > 0, w > 0, 2) for f, w in zip(predicted, test.masks, strict=True)]
     return best_and_worst(test.images, predicted, test.masks.astype(np.uint8), np.array(scores))
 
 
 def qualitative(data: FigureData) -> Figure:
-    """A test image of every class, the network's labels and the true ones; a colour for each class."""
+    """A test image of every class with predicted and true labels, in one colour per class."""
     predicted, test = data.predictions, data.test
     image_labels = np.where(test.masks == UNLABELLED, 0, test.masks).max(
         (1, 2)

@@ -12,9 +12,9 @@ from bdgan_lib.metrics.statistics import crossing, difference, spread
 
 Result = Mapping[str, Any]
 Row = dict[str, object]
-# Published (Li et al., CVPR 2022: ImageNet, ResNet-50, real photographs); they stand beside ours, never in it
+# Published (Li et al., CVPR 2022: ImageNet, ResNet-50, real photographs); shown beside ours
 PAPER_TABLE2 = {"moco-v3": "52.5 → 62.7 (+ VQGAN-sim)", "supcon": "55.9 → 61.6 (+ BigGAN-sim)"}
-PAPER_ONLINE = {"online": "60.4", "offline 400": "59.0"}  # its Table 8 corrects one cell of it later
+PAPER_ONLINE = {"online": "60.4", "offline 400": "59.0"}  # its Table 8 corrects one of these numbers
 PAPER_STATISTICS = {
     "BigGAN-sim": {"IN": "1.33", "FID": "19.45", "KID": "3.47"},
     "VQGAN-sim": {"IN": "1.52", "FID": "21.21", "KID": "11.10"},
@@ -35,7 +35,7 @@ DIGITS = {  # after the point
 
 
 def statistics(result: Result) -> list[Row]:
-    """Table 1: each set's masks, and its distance to real images in the pocket classifier's features."""
+    """Table 1: statistics of each set's masks, and its distance to real images in classifier features."""
     rows: list[Row] = []
     for name in SETS:
         row: Row = {"set": name}
@@ -82,7 +82,7 @@ def by_task(result: Result) -> list[Row]:
 
 
 def backbones(result: Result) -> list[Row]:
-    """What a synthetic set adds to networks of three sizes."""
+    """Table 7: the gain from a synthetic set for networks of three sizes."""
     by_backbone = averaged(scores(result))
     return [
         {
@@ -97,7 +97,7 @@ def backbones(result: Result) -> list[Row]:
 
 
 def filters(result: Result) -> list[Row]:
-    """Every filter and truncation, less nothing dropped."""
+    """Every filter and truncation, and its difference to the unfiltered set."""
     by_filter = averaged(scores(result))
     base = by_filter["divergence 0.0",]
     return [
@@ -107,7 +107,7 @@ def filters(result: Result) -> list[Row]:
 
 
 def online(result: Result) -> list[Row]:
-    """Table 8: stored images against fresh ones in every step."""
+    """Table 8: stored images against new ones in every step."""
     by_set = averaged(scores(result))
     return [
         {
@@ -121,7 +121,7 @@ def online(result: Result) -> list[Row]:
 
 
 def transfer(result: Result, worlds: list[str]) -> list[Row]:
-    """Tables 3 to 6: each start, fine-tuned on worlds (keys of WORLDS)."""
+    """Tables 3 to 6: each initialisation, fine-tuned on worlds (keys of WORLDS)."""
     metrics = {metric: scores(result, metric) for metric in {WORLDS[world][0] for world in worlds}}
     rows: dict[str, Row] = {init: {"start": init} for init, _ in scores(result)}
     for world in worlds:
@@ -132,7 +132,7 @@ def transfer(result: Result, worlds: list[str]) -> list[Row]:
 
 
 def published(results: Mapping[str, Result]) -> list[Row]:
-    """What the paper reports beside what was measured here: other worlds, so for the direction alone."""
+    """The paper's results beside ours; the data differ, so only the direction of effects compares."""
     table = gains(results["table2"], "+ BigGAN-sim"), gains(results["table2"], "+ VQGAN-sim")
     sizes, curve = size_curve(results["set-size"])
     labels = curve["Synthetic-annotated",].mean()

@@ -30,7 +30,7 @@ def palette(n: int) -> NDArray[np.uint8]:
 
 
 def colour_mask(mask: NDArray[np.uint8], n: int | None = None) -> NDArray[np.uint8]:
-    """uint8 [H, W] label ids -> uint8 [H, W, 3] colours; 255 (unlabelled) is grey.
+    """Colours of a mask of label ids: uint8 [H, W] -> uint8 [H, W, 3]; 255 (unlabelled) is grey.
 
     n: how many labels there are; a larger one in the mask is then a BdganError.
     """

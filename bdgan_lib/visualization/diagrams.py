@@ -1,4 +1,4 @@
-"""Boxes, arrows and pictures on one sheet: how the parts of the method hang together."""
+"""Block diagrams: boxes, arrows and pictures on one sheet."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ Place = tuple[float, float, float, float]  # left, bottom, width, height, in the
 
 
 class Diagram:
-    """A sheet of `width` x `height` units, an inch each, to put things on."""
+    """A blank sheet of `width` x `height` inches to draw boxes, pictures and arrows on."""
 
     def __init__(self, width: float, height: float, title: str = "") -> None:
         self.figure: Figure
@@ -55,7 +55,7 @@ class Diagram:
         return left, bottom + height - rows * step, columns * step, rows * step
 
     def arrow(self, start: Place, end: Place, text: str = "", way: str = "right") -> None:
-        """From the side of one thing that looks `way` (right, down, up) to the near side of another."""
+        """An arrow from `start`, leaving it to the right, down or up (`way`), to the facing side of `end`."""
         a, b = _side(start, way), _side(end, {"right": "left", "down": "up", "up": "down"}[way])
         self.axes.add_patch(
             FancyArrowPatch(a, b, arrowstyle="-|>", mutation_scale=10, color=INK, linewidth=0.9)

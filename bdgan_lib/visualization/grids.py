@@ -1,4 +1,4 @@
-"""Pictures of one size side by side."""
+"""Images of one size in a grid."""
 
 from collections.abc import Sequence
 
@@ -12,9 +12,9 @@ from bdgan_lib.visualization.colors import checked_image
 def grid(
     images: Sequence[NDArray[np.uint8]], columns: int, pad: int = 2, scale: int = 1
 ) -> NDArray[np.uint8]:
-    """Pictures of one size, row by row, on white: uint8 [rows * (scale * H + pad) + pad, ..., 3].
+    """Images of one size, row by row, on white: uint8 [rows * (scale * H + pad) + pad, ..., 3].
 
-    scale: whole-number enlargement, pixels stay square and sharp. An unfinished last row ends white.
+    scale: whole-number enlargement, pixels stay square and sharp. An incomplete last row ends in white.
     """
     pictures = [checked_image(image) for image in images]
     sizes = {picture.shape for picture in pictures}

@@ -1,4 +1,4 @@
-"""Single pictures for sheets: outlined regions, heat maps, marked points."""
+"""Images with something drawn on them: outlined regions, heat maps, marked points."""
 
 import cv2
 import matplotlib.pyplot as plt
@@ -11,7 +11,7 @@ _WHITE, _BLACK = (255, 255, 255), (0, 0, 0)
 
 
 def outlined(image: Image, region: NDArray[np.bool_], scale: int = 3) -> Image:
-    """The image [H, W, 3], `scale` times as large, a line round the region [H, W], the rest dimmed."""
+    """The image [H, W, 3], enlarged `scale` times, the region [H, W] outlined and the rest dimmed."""
     large, inside = _enlarged(image, scale), _enlarged(region.astype(np.uint8), scale)
     dimmed = np.where(inside[..., None] > 0, large, large * 0.6).astype(np.uint8)
     rings, _ = cv2.findContours(inside, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
@@ -21,10 +21,13 @@ def outlined(image: Image, region: NDArray[np.bool_], scale: int = 3) -> Image:
 def heated(
     image: Image, values: NDArray[np.floating], point: tuple[float, float] | None = None, scale: int = 3
 ) -> Image:
-    """The image [H, W, 3] in grey under heat, the more the larger values [h, w] are; `scale` times as large.
+    """The image [H, W, 3] in grey under a heat map of values [h, w].
 
-    values: 0 leaves the grey, 1 is the lightest heat; others are clipped.
-    point: (x, y) in pixels of `values`, marked by a ring.
+    Args:
+        image: uint8 [H, W, 3].
+        values: 0 leaves the grey, 1 is the brightest heat; others are clipped.
+        point: (x, y) in pixels of `values`, marked by a ring.
+        scale: enlargement.
     """
     height, width = (scale * side for side in image.shape[:2])
     heat = cv2.resize(values.astype(np.float32).clip(0, 1), (width, height)).clip(0, 1)
@@ -37,7 +40,7 @@ def heated(
 
 
 def marked(image: Image, point: tuple[float, float]) -> Image:
-    """A copy of the image [H, W, 3] with a ring round the point (x, y), in shares of its width and height."""
+    """A copy of the image [H, W, 3] with a ring round the point (x, y), in fractions of width and height."""
     centre = round(point[0] * image.shape[1]), round(point[1] * image.shape[0])
     radius, copy = max(3, image.shape[1] // 16), np.ascontiguousarray(image.copy())
     for colour, thickness in ((_BLACK, 4), (_WHITE, 2)):

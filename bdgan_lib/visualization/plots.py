@@ -61,9 +61,15 @@ def lines(
     levels: Mapping[str, float] | None = None,
     log: bool = False,
 ) -> Figure:
-    """Named lines in one panel: the mean over seeds ([seeds][len(x)]), in a band from least to most.
+    """Named lines in one panel: the mean over seeds ([seeds][len(x)]), with a band from minimum to maximum.
 
-    levels: named heights to compare with, dashed. log: x on a logarithmic axis.
+    Args:
+        values: runs by name of the line.
+        x: where the values were measured.
+        xlabel: of the x axis.
+        title: of the figure.
+        levels: named heights to compare with, as dashed lines.
+        log: whether x has a logarithmic axis.
     """
     figure, axes = plt.subplots(figsize=(5.5, 3))
     for (name, runs), color in zip(values.items(), cycle(LINES), strict=False):
@@ -80,7 +86,7 @@ def lines(
 
 
 def dots(scores: Mapping[str, Mapping[str, Sequence[float]]], xlabel: str, title: str) -> Figure:
-    """A row for each name, on it every group's scores: each seed a small dot, the mean a large one."""
+    """A row for each name, with the scores of every group: a small dot per seed, a large one for the mean."""
     figure, axes = plt.subplots(figsize=(7, 0.34 * len(scores) + 1.2))
     for row, groups in enumerate(scores.values()):
         means = [mean(runs) for runs in groups.values()]

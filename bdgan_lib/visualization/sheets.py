@@ -1,4 +1,4 @@
-"""Sheets of pictures."""
+"""Figures of images in a grid: labelled images, uncertainty maps, best and worst predictions."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ Images = NDArray[np.uint8]
 def sheet(
     images: Sequence[Images], columns: int, title: str = "", rows: Sequence[str] = (), scale: int = 1
 ) -> Figure:
-    """Pictures of one size [H, W, 3] in a grid, with a title and a name for each row."""
+    """Images of one size [H, W, 3] in a grid, with a title and row names."""
     picture = grid(images, columns, scale=scale)
     inches = min(11.0, picture.shape[1] / 80)
     figure, axes = plt.subplots(figsize=(inches, inches * picture.shape[0] / picture.shape[1] + 0.3))
@@ -34,9 +34,14 @@ def sheet(
 def labelled_sheet(
     images: Images, masks: NDArray[np.uint8], columns: int, title: str = "", alpha: float = 0.5
 ) -> Figure:
-    """Images with their masks laid over: each row of images, and below it the same row labelled.
+    """Rows of images, each followed by the same row with its masks overlaid.
 
-    alpha: of the labels' colours; 1 hides the image below them.
+    Args:
+        images: [N, H, W, 3].
+        masks: [N, H, W].
+        columns: images per row.
+        title: of the figure.
+        alpha: opacity of the masks; 1 hides the image below.
     """
     pictures: list[Images] = []
     columns = min(columns, len(images))
@@ -51,11 +56,11 @@ def labelled_sheet(
 def most_uncertain(
     images: Images, masks: NDArray[np.uint8], divergence: NDArray[np.floating], title: str = ""
 ) -> Figure:
-    """A column for each image: itself, its labels, its pixels' JS divergence [N, H, W] (nats, 0 to ln 2)."""
+    """A column per image: the image, its labels, its JS divergence [N, H, W] (nats, 0 to ln 2)."""
     heat = plt.get_cmap("magma")(np.clip(divergence / np.log(2), 0, 1) ** 0.5)[..., :3]
     tinted = [overlay(image, mask) for image, mask in zip(images, masks, strict=True)]
     pictures = [*images, *tinted, *(heat * 255).round().astype(np.uint8)]
-    return sheet(pictures, len(images), title, ("image", "labels", "doubt"))
+    return sheet(pictures, len(images), title, ("image", "labels", "uncertainty"))
 
 
 def best_and_worst(

@@ -1,22 +1,22 @@
-"""Tables."""
+"""Tables as Markdown and as figures."""
 
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-Row = Mapping[str, object]  # column -> what stands there, as it prints; all rows have the same columns
+Row = Mapping[str, object]  # column -> value, printed with str(); all rows have the same columns
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """Rows as a Markdown table: the keys are its head."""
+    """Rows as a Markdown table; the keys are the header."""
     body = [[str(value) for value in row.values()] for row in rows]
     lines = [list(rows[0]), ["---"] * len(rows[0]), *body]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
 def picture(rows: Sequence[Row], title: str = "") -> Figure:
-    """Rows as a figure: the first column to the left, a rule under the head."""
+    """Rows as a figure: the first column left-aligned, a rule below the header."""
     cells = [list(map(str, rows[0])), *([str(value) for value in row.values()] for row in rows)]
     widths = [
         max(max(map(len, line.split("\n"))) for line in column) + 2 for column in zip(*cells, strict=True)

@@ -32,10 +32,10 @@ def test_diagonal_gaussians_have_their_closed_form():
     mean_a, mean_b = np.array([0, 1, 5.0]), np.array([2, 1, 4.0])
     deviation_a, deviation_b = np.array([1, 2, 0.5]), np.array([3, 2, 1.5])
     a, b = gaussian(mean_a, deviation_a, seed=0), gaussian(mean_b, deviation_b, seed=1)
-    wanted = np.square(mean_a - mean_b).sum() + np.square(deviation_a - deviation_b).sum()
-    assert frechet_distance(a, b) == pytest.approx(wanted)
-    assert frechet_distance(b, a) == pytest.approx(wanted)
-    assert relative_frechet(a, b) == pytest.approx(wanted / np.square(deviation_b).sum())
+    expected = np.square(mean_a - mean_b).sum() + np.square(deviation_a - deviation_b).sum()
+    assert frechet_distance(a, b) == pytest.approx(expected)
+    assert frechet_distance(b, a) == pytest.approx(expected)
+    assert relative_frechet(a, b) == pytest.approx(expected / np.square(deviation_b).sum())
 
 
 def test_turning_both_sets_changes_nothing():
@@ -86,9 +86,9 @@ def test_kernel_distance_is_that_of_torchmetrics():
 
 def test_kernel_distance_of_one_distribution_is_0_on_average():
     noise = np.random.default_rng(1)
-    found = [kernel_distance(noise.normal(size=(40, 4)), noise.normal(size=(30, 4))) for _ in range(200)]
-    assert abs(np.mean(found)) < 3 * np.std(found) / np.sqrt(200), "unbiased"
-    assert min(found) < 0
+    distances = [kernel_distance(noise.normal(size=(40, 4)), noise.normal(size=(30, 4))) for _ in range(200)]
+    assert abs(np.mean(distances)) < 3 * np.std(distances) / np.sqrt(200), "unbiased"
+    assert min(distances) < 0
 
 
 def test_coverage_by_hand():
@@ -102,8 +102,8 @@ def test_coverage_by_hand():
 
 def test_coverage_of_one_distribution():
     noise = np.random.default_rng(2)
-    found = coverage(noise.normal(size=(1200, 3)), noise.normal(size=(1200, 3)))
-    assert found == pytest.approx(1 - 2**-5, abs=0.02)
+    share = coverage(noise.normal(size=(1200, 3)), noise.normal(size=(1200, 3)))
+    assert share == pytest.approx(1 - 2**-5, abs=0.02)
     one_place = np.zeros((1200, 3))
     assert coverage(one_place, noise.normal(size=(1200, 3))) < 0.1, "one good sample covers little"
 

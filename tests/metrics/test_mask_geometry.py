@@ -20,10 +20,10 @@ def blobs(count, side=48, seed=0):
 def test_a_square_by_hand():
     mask = np.zeros((1, 100, 100), np.uint8)
     mask[0, 20:60, 10:50] = 3
-    found = {name: values[0] for name, values in mask_statistics(mask).items()}
-    assert (found["IN"], found["MI"], found["BI"], found["MB"]) == (1, 0.16, 0.16, 1)
-    assert found["PL"] == pytest.approx(1.6, rel=0.02), "its corners are cut by half a pixel"
-    assert 4 <= found["SC"] <= 8
+    statistics = {name: values[0] for name, values in mask_statistics(mask).items()}
+    assert (statistics["IN"], statistics["MI"], statistics["BI"], statistics["MB"]) == (1, 0.16, 0.16, 1)
+    assert statistics["PL"] == pytest.approx(1.6, rel=0.02), "its corners are cut by half a pixel"
+    assert 4 <= statistics["SC"] <= 8
     assert boxes(mask).tolist() == [[10, 20, 50, 60]]
     assert centres(mask).tolist() == [[30, 40]]
 
@@ -32,23 +32,23 @@ def test_a_ring_has_two_outlines_and_one_instance():
     y, x = np.mgrid[:128, :128] - 63.5
     radius = np.hypot(x, y)
     ring = ((radius < 50) & (radius > 25)).astype(np.uint8)[None]
-    found = {name: values[0] for name, values in mask_statistics(ring).items()}
-    assert found["IN"] == 1
-    assert found["MI"] == pytest.approx(np.pi * (50**2 - 25**2) / 128**2, rel=0.01)
-    assert found["MB"] == pytest.approx(np.pi * (50**2 - 25**2) / 100**2, rel=0.01)
-    assert found["PL"] == pytest.approx(2 * np.pi * 75 / 128, rel=0.03)
+    statistics = {name: values[0] for name, values in mask_statistics(ring).items()}
+    assert statistics["IN"] == 1
+    assert statistics["MI"] == pytest.approx(np.pi * (50**2 - 25**2) / 128**2, rel=0.01)
+    assert statistics["MB"] == pytest.approx(np.pi * (50**2 - 25**2) / 100**2, rel=0.01)
+    assert statistics["PL"] == pytest.approx(2 * np.pi * 75 / 128, rel=0.03)
 
 
 def test_it_agrees_with_scikit_image():
     masks = blobs(24)
-    found = mask_statistics(masks, batch_size=7)
+    statistics = mask_statistics(masks, batch_size=7)
     for i, mask in enumerate(masks > 0):
         pieces = measure.regionprops(measure.label(mask, connectivity=2))
-        assert found["IN"][i] == sum(p.area >= SPECK * mask.size for p in pieces)
+        assert statistics["IN"][i] == sum(p.area >= SPECK * mask.size for p in pieces)
         (whole,) = measure.regionprops(mask.astype(int))
-        assert found["MI"][i] == pytest.approx(whole.area / mask.size)
-        assert found["BI"][i] == pytest.approx(whole.area_bbox / mask.size)
-        assert found["MB"][i] == pytest.approx(whole.extent)
+        assert statistics["MI"][i] == pytest.approx(whole.area / mask.size)
+        assert statistics["BI"][i] == pytest.approx(whole.area_bbox / mask.size)
+        assert statistics["MB"][i] == pytest.approx(whole.extent)
         assert centres(masks[i : i + 1])[0] == pytest.approx(np.array(whole.centroid)[::-1] + 0.5)
         # Douglas-Peucker of a ring depends on where one begins, a little
         rings = [
@@ -57,30 +57,30 @@ def test_it_agrees_with_scikit_image():
         ]
         rings = [r for r in rings if len(r) > 3]
         length = sum(np.linalg.norm(np.diff(r, axis=0), axis=1).sum() for r in rings) / 48
-        assert found["PL"][i] == pytest.approx(length, rel=0.03)
-        assert found["SC"][i] == pytest.approx(sum(len(r) - 1 for r in rings), rel=0.15)
+        assert statistics["PL"][i] == pytest.approx(length, rel=0.03)
+        assert statistics["SC"][i] == pytest.approx(sum(len(r) - 1 for r in rings), rel=0.15)
 
 
 def test_moving_or_turning_a_mask_changes_nothing_and_scale_is_free():
     mask = np.zeros((1, 64, 64), np.uint8)
     mask[0, 8:40, 8:40] = blobs(1, 32, 3)[0]
-    wanted = mask_statistics(mask)
+    expected = mask_statistics(mask)
     moved = np.roll(mask, (15, 9), (1, 2))
     double = mask.repeat(2, 1).repeat(2, 2)
     for other in (moved, mask[:, ::-1], mask.transpose(0, 2, 1), double):
-        found = mask_statistics(other)
+        statistics = mask_statistics(other)
         for name in ("IN", "MI", "BI", "MB"):
-            assert found[name] == wanted[name], name
-        assert found["PL"] == pytest.approx(wanted["PL"], rel=0.08)
+            assert statistics[name] == expected[name], name
+        assert statistics["PL"] == pytest.approx(expected["PL"], rel=0.08)
 
 
 def test_nothing_and_what_is_not_labelled():
     masks = np.zeros((2, 32, 32), np.uint8)
     masks[1, :8] = UNLABELLED
-    found = mask_statistics(masks)
+    statistics = mask_statistics(masks)
     for name in ("IN", "MI", "BI"):
-        assert found[name].tolist() == [0, 0]
-    assert np.isnan([found[name] for name in ("MB", "PL", "SC")]).all()
+        assert statistics[name].tolist() == [0, 0]
+    assert np.isnan([statistics[name] for name in ("MB", "PL", "SC")]).all()
     assert np.isnan(centres(masks)).all() and not boxes(masks).any()
     assert all(len(values) == 0 for values in mask_statistics(masks[:0]).values())
     with pytest.raises(BdganError, match=r"expected masks of labels \[N, H, W\], got float64 \[2, 2\]"):

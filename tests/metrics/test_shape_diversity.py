@@ -22,8 +22,8 @@ def by_pairs(masks):
 def test_it_is_the_mean_over_all_pairs_of_a_class():
     noise = np.random.default_rng(0)
     masks, class_ids = noise.integers(0, 3, (14, 6, 5)).astype(np.uint8), np.array([4, 1] * 7)
-    wanted = [by_pairs(masks[class_ids == k]) for k in (1, 4)]
-    assert mask_diversity(masks, class_ids) == pytest.approx(wanted, abs=1e-6)
+    expected = [by_pairs(masks[class_ids == k]) for k in (1, 4)]
+    assert mask_diversity(masks, class_ids) == pytest.approx(expected, abs=1e-6)
 
 
 def test_its_ends():
@@ -62,8 +62,8 @@ def rectangles(count, seed):
 
 def test_chamfer_diversity_is_the_mean_over_all_pairs():
     masks, class_ids = rectangles(15, 0), np.array([2, 5, 5] * 5)
-    wanted = [by_trees(aligned(masks[class_ids == k])) for k in (2, 5)]
-    assert chamfer_diversity(masks, class_ids) == pytest.approx(wanted, rel=1e-5)
+    expected = [by_trees(aligned(masks[class_ids == k])) for k in (2, 5)]
+    assert chamfer_diversity(masks, class_ids) == pytest.approx(expected, rel=1e-5)
 
 
 def test_neither_place_nor_size_is_shape():

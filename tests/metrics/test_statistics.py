@@ -25,3 +25,5 @@ def test_the_same_seed_gives_the_same_interval_and_one_image_no_width():
     mean = lambda chosen: chosen.mean()
     assert bootstrap_interval(mean, 9) == bootstrap_interval(mean, 9) != bootstrap_interval(mean, 9, seed=1)
     assert bootstrap_interval(lambda chosen: 0.25, 1) == (0.25, 0.25)
+    for constant in np.random.default_rng(0).random(50):
+        assert bootstrap_interval(lambda chosen, x=constant: x, 5, 99) == (constant, constant)

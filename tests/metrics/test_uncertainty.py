@@ -1,4 +1,4 @@
-"""Dropping the doubtful: by hand, by an oracle of doubt, and by chance."""
+"""Dropping uncertain images: by hand, by an oracle of uncertainty, and by chance."""
 
 import numpy as np
 
@@ -9,24 +9,24 @@ from bdgan_lib.metrics.uncertainty import drop_gain, error_rates, image_counts, 
 def predictions(count=60):
     """Images whose share of wrong pixels grows with their index."""
     noise = np.random.default_rng(0)
-    wanted = noise.integers(0, 2, (count, 16, 16))
-    wrong = noise.random(wanted.shape) < np.linspace(0, 0.4, count)[:, None, None]
-    return np.where(wrong, 1 - wanted, wanted), wanted
+    target = noise.integers(0, 2, (count, 16, 16))
+    wrong = noise.random(target.shape) < np.linspace(0, 0.4, count)[:, None, None]
+    return np.where(wrong, 1 - target, target), target
 
 
 def test_nothing_dropped_is_the_mean_iou_of_all():
-    predicted, wanted = predictions()
-    counts = image_counts(predicted, wanted, 2)
-    assert kept_miou(counts, np.zeros(60), [0.0]) == [mean_iou(predicted, wanted, 2)]
-    assert np.allclose(error_rates(counts), (predicted != wanted).mean((1, 2)))
+    predicted, target = predictions()
+    counts = image_counts(predicted, target, 2)
+    assert kept_miou(counts, np.zeros(60), [0.0]) == [mean_iou(predicted, target, 2)]
+    assert np.allclose(error_rates(counts), (predicted != target).mean((1, 2)))
 
 
 def test_what_is_kept_are_the_images_with_the_least_doubt():
-    predicted, wanted = predictions()
-    doubt = np.random.default_rng(1).permutation(60).astype(float)
-    kept = np.argsort(doubt)[:45]
-    found = kept_miou(image_counts(predicted, wanted, 2), doubt, [0.25])
-    assert found == [mean_iou(predicted[kept], wanted[kept], 2)]
+    predicted, target = predictions()
+    uncertainty = np.random.default_rng(1).permutation(60).astype(float)
+    kept = np.argsort(uncertainty)[:45]
+    miou = kept_miou(image_counts(predicted, target, 2), uncertainty, [0.25])
+    assert miou == [mean_iou(predicted[kept], target[kept], 2)]
 
 
 def test_perfect_doubt_orders_like_the_errors_and_dropping_by_it_always_helps():

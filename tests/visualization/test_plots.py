@@ -1,4 +1,4 @@
-"""What is drawn is what came: means, spreads and every line, and doubt brighter where it is larger."""
+"""Plots show their data: means, spreads and every line; uncertainty is brighter where it is larger."""
 
 import matplotlib
 
@@ -62,7 +62,7 @@ def test_doubt_is_brighter_where_it_is_larger_and_images_stay_as_they_are():
     shown = np.concatenate([image.get_array() for image in figure.axes[0].images])
     assert shown.shape[0] > 24 and shown.dtype == np.uint8
     image, _, calm = (_cell(shown, row, 0) for row in range(3))
-    assert (image == 90).all() and calm.sum(-1).max() < 10, "no doubt is black"
+    assert (image == 90).all() and calm.sum(-1).max() < 10, "no uncertainty is black"
     light = _cell(shown, 2, 1).astype(int).sum(-1).ravel()
     assert (np.diff(light) >= 0).all() and light[-1] > 500
 

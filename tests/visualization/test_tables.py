@@ -1,4 +1,4 @@
-"""A table holds what came, cell by cell, and a bar in a text breaks no row."""
+"""A table holds every cell, and a bar in a text breaks no row."""
 
 from bdgan_lib.visualization.tables import markdown
 

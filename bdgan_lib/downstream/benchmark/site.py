@@ -79,8 +79,8 @@ def _details(result: Result, gallery: Gallery | None) -> dict[str, Any]:
     pictures = []
     if gallery:
         what = "image, " * (gallery.best[0].image is not None) + "true labels, prediction"
-        for title, examples in (("Best", gallery.best), ("Worst", gallery.worst)):
-            pictures.append((f"{title}: {what}", [_figure(example, result.labels) for example in examples]))
+        for title, ranked in (("Best", gallery.best), ("Worst", gallery.worst)):
+            pictures.append((f"{title}: {what}", [_figure(example, result.labels) for example in ranked]))
     return {
         "result": result,
         "num_labels": len(result.labels) - (len(result.labels) > UNLABELLED),

@@ -96,8 +96,8 @@ def test_folders_find_their_results_in_any_order_and_show_what_was_scored(scored
         for chosen in (shown[i].best, shown[i].worst[::-1]):
             assert [e.miou for e in chosen] == sorted((e.miou for e in chosen), reverse=True)
         for e in shown[i].best:
-            found = decode_png((folders[i] / f"{e.id}.png").read_bytes())
-            assert np.array_equal(e.predicted, found) and np.array_equal(e.image, truth.image(e.id))
+            prediction = decode_png((folders[i] / f"{e.id}.png").read_bytes())
+            assert np.array_equal(e.predicted, prediction) and np.array_equal(e.image, truth.image(e.id))
 
 
 def test_pictures_are_the_image_the_labels_and_the_prediction(scored, task, truth):
