@@ -3,11 +3,12 @@
 import html
 import re
 from pathlib import Path
-from string import Template
 
 import nbformat
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 from nbformat import NotebookNode
-from run_folder import Entry, RunFolder, write
+from run_folder import RunFolder, write
 
 # name: (lower or upper bound, the bar, what it measures)
 BARS = {
@@ -49,11 +50,12 @@ def _without_remote_scripts(page: str) -> str:
 def write_index(run: RunFolder, summary: dict, sources: Path) -> None:
     """Write index.html. sources: the folder of the notebooks, for the titles of those not run yet."""
     cards = []
-    for number, entry in enumerate(run.entries):
+    for entry in run.entries:
         executed = run.notebook(entry.name)
         ran = executed.exists() and entry.status != "pending"
         notebook = nbformat.read(executed if ran else sources / f"{entry.name}.ipynb", as_version=4)
-        cards.append(_card(number, entry, notebook, ran))
+        title, cover = title_of(notebook) or entry.name, cover_of(notebook) if ran else None
+        cards.append((entry, title, _inline(goal_of(notebook)), cover, ran))
     done = sum(entry.status == "done" for entry in run.entries)
     facts = [
         f"{done} of {len(run.entries)} notebooks",
@@ -65,36 +67,21 @@ def write_index(run: RunFolder, summary: dict, sources: Path) -> None:
     if summary["commit"]:
         sha, _, changes = summary["commit"].partition("+")
         facts.append(f"commit {sha[:10]}{' with changes' if changes else ''}")
-    template = Template((Path(__file__).parent / "index.html").read_text("utf-8"))
-    page = template.substitute(
-        facts="".join(f"<li>{html.escape(fact)}</li>" for fact in facts),
-        cards="\n".join(cards),
-        rows="\n".join(_rows(summary)),
-        cached=_cached(summary),
+    folder = FileSystemLoader(Path(__file__).parent)
+    pages = Environment(loader=folder, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    page = pages.get_template("index.html.j2").render(
+        facts=facts,
+        cards=cards,
+        rows=_rows(summary),
+        cached=summary["cached"],
+        status=STATUS,
+        duration=_duration,
     )
     write(run.path / "index.html", page)
 
 
-def _card(number: int, entry: Entry, notebook: NotebookNode, ran: bool) -> str:
-    picture = cover_of(notebook) if ran else None
-    image = f'<img src="{picture}" alt="">' if picture else f'<span class="number">{number:02d}</span>'
-    title = html.escape(title_of(notebook) or entry.name)
-    link = f"notebooks/{entry.name}.html"
-    took = f" · {_duration(entry.seconds)}" if ran else ""
-    error = ""
-    if entry.error:
-        where = f"Cell {entry.error['cell']}" if entry.error["cell"] else "Stopped"
-        line, message = html.escape(entry.error["line"]), html.escape(entry.error["message"])
-        error = f'<p class="error">{where}: <code>{line}</code><br>{message}</p>'
-    heading = f'<a href="{link}">{title}</a>' if ran else title
-    return (
-        f'<article class="card {entry.status}"><div class="cover">{image}</div><div class="text">'
-        f'<p class="small">{entry.name}<span class="status">{STATUS[entry.status]}{took}</span></p>'
-        f"<h2>{heading}</h2><p>{_inline(goal_of(notebook))}</p>{error}</div></article>"
-    )
-
-
-def _rows(summary: dict) -> list[str]:
+def _rows(summary: dict) -> list[tuple[str, ...]]:
+    """Kind, name, meaning, value, bar and verdict of every metric."""
     metrics = summary["metrics"]
     rows = []
     for name in [*BARS, *sorted(set(metrics) - set(BARS))]:
@@ -104,29 +91,17 @@ def _rows(summary: dict) -> list[str]:
         if name == "tutorial.seconds" and not summary["finished"]:
             met = None  # a part of the notebooks says nothing about all of them
         kind, verdict = VERDICTS[met]
-        note = ' <span class="note">from a cache</span>' if name in summary["cached"] else ""
-        here = "–" if value is None else f"{value:.4g}"
-        wanted = "–" if bar is None else f"{sign} {bar:g}"
-        rows.append(
-            f'<tr class="{kind}"><th scope="row"><code>{name}</code><span>{html.escape(meaning)}</span></th>'
-            f'<td>{here}{note}</td><td>{wanted}</td><td class="verdict">{verdict}</td></tr>'
-        )
+        value_text = "–" if value is None else f"{value:.4g}"
+        rows.append((kind, name, meaning, value_text, "–" if bar is None else f"{sign} {bar:g}", verdict))
     return rows
-
-
-def _cached(summary: dict) -> str:
-    if not summary["cached"]:
-        return ""
-    names = ", ".join(f"<code>{html.escape(name)}</code>" for name in summary["cached"])
-    return f"<p>Taken from a cache, not made by this run: {names}.</p>"
 
 
 def title_of(notebook: NotebookNode) -> str:
     """The text after "# " in the first markdown cell that has it; "" without one."""
     for cell in notebook.cells:
-        found = re.search(r"^# +(.+)$", cell.source, re.MULTILINE) if cell.cell_type == "markdown" else None
-        if found and "papermill-error-cell-tag" not in cell.metadata.get("tags", []):
-            return re.sub(r"[*`]", "", found[1]).strip()
+        heading = re.search(r"^# +(.+)$", cell.source, re.MULTILINE) if cell.cell_type == "markdown" else None
+        if heading and "papermill-error-cell-tag" not in cell.metadata.get("tags", []):
+            return re.sub(r"[*`]", "", heading[1]).strip()
     return ""
 
 
@@ -155,12 +130,12 @@ def cover_of(notebook: NotebookNode) -> str | None:
     return None
 
 
-def _inline(markdown: str) -> str:
+def _inline(markdown: str) -> Markup:
     """Bold, emphasis, code and link texts of one paragraph; everything else is shown as written."""
     text = html.escape(re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", markdown), quote=False)
     text = re.sub(r"`([^`]+)`", r"<code>\1</code>", text)
     text = re.sub(r"\*\*([^*]+)\*\*", r"<strong>\1</strong>", text)
-    return re.sub(r"(?<![\w*])\*([^*\s][^*]*)\*(?![\w*])", r"<em>\1</em>", text)
+    return Markup(re.sub(r"(?<![\w*])\*([^*\s][^*]*)\*(?![\w*])", r"<em>\1</em>", text))
 
 
 def _duration(seconds: float) -> str:
