@@ -79,7 +79,7 @@ def _flops_per_second(device: str, seconds: float = 0.5) -> float:
 
 def _files(profile: Profile) -> Iterator[str]:
     missing = []
-    for entry in profile.needs:
+    for entry in profile.weights:
         try:
             ready = download.cached_safetensors(entry, profile.folder) is not None
             state = "ready" if ready else "not here"

@@ -13,6 +13,7 @@ from bdgan_lib.heads.files import load_head, save_head
 from bdgan_lib.heads.training import HeadTraining, launch_fabric, train_head
 from bdgan_lib.heads.training_data import batch_that_fits
 from bdgan_lib.profiles import Profile
+from bdgan_lib.profiles.annotated import labelled_classes, training_annotations
 from bdgan_lib.synthesis.filters import Models
 from bdgan_lib.synthesis.job import synthesize
 from bdgan_lib.synthesis.spec import SynthesisSpec
@@ -39,8 +40,9 @@ class Workspace:
         """
         folder = self.folder / ("parts_head" if config.parts else "head")
         if not (folder / "head.json").exists():
-            lessons = self.profile.annotated(self.device, hold_out=True)
-            save_head(train_head(*lessons, config, fabric=launch_fabric(self.device))[0], folder)
+            generator, annotations = training_annotations(self.profile, self.device, hold_out=True)
+            fabric = launch_fabric(self.device)
+            save_head(train_head(generator, annotations, config, fabric=fabric)[0], folder)
         return load_head(folder).to(self.device)
 
     def synthetic(self, images_per_class: int, head: Head | None = None) -> ShardedSet:
@@ -50,7 +52,7 @@ class Workspace:
         size = batch_that_fits(self.generator.blocks, SynthesisSpec.batch_size)
         spec = SynthesisSpec.for_models(
             models,
-            profile.labelled,
+            labelled_classes(profile),
             images_per_class,
             profile.sampling,
             batch_size=size,

@@ -80,9 +80,8 @@ def rate(work: Callable[[], object]) -> float:
     return done / (time.perf_counter() - start)
 
 
-def of_generator(generator: Generator, images: int) -> dict[str, float]:
+def of_generator(generator: Generator, sampling: Sampling, images: int) -> dict[str, float]:
     ids, seeds = torch.arange(BATCH) * 37 % 1000, torch.arange(BATCH)
-    sampling = Sampling(top_k=600, top_p=0.92) if isinstance(generator, VQGAN) else Sampling(truncation=0.5)
     heads = {
         k: build_head(head_config(generator.blocks, kind)).cuda().to(memory_format=torch.channels_last)
         for k, kind in (("", FAST), ("_16", ENSEMBLE))
@@ -110,8 +109,9 @@ def measure(size: str) -> dict[str, Any]:
     for name, (make, resolution, images) in GENERATORS.items():
         if size == "quick" and name != "imagenet-128":
             continue
+        sampling = Sampling(top_k=600, top_p=0.92) if make is vqgan else Sampling(truncation=0.5)
         for suffix, bf16 in (("", False), ("_bf16", True)):
-            found = of_generator(make(resolution, bf16), images)
+            found = of_generator(make(resolution, bf16), sampling, images)
             result[name + suffix] = {key: round(value, 3) for key, value in found.items()}
             print(name + suffix, result[name + suffix], flush=True)
             gc.collect()

@@ -27,6 +27,7 @@ from bdgan_lib.heads.base import Architecture
 from bdgan_lib.heads.files import load_head, save_head
 from bdgan_lib.heads.training import HeadTraining, train_head
 from bdgan_lib.profiles import load_profile
+from bdgan_lib.profiles.annotated import training_annotations
 from bdgan_lib.synthesis.filters import Models, calibrate_filters
 from bdgan_lib.synthesis.job import LOG, synthesize
 from bdgan_lib.synthesis.spec import SynthesisSpec
@@ -45,7 +46,7 @@ def world(steps: int) -> tuple[Models, SynthesisSpec]:
     profile = load_profile("pocket")
     torch.manual_seed(0)
     head, _ = train_head(
-        *profile.annotated(), HeadTraining(steps=steps), Architecture(members=16), progress=None
+        *training_annotations(profile), HeadTraining(steps=steps), Architecture(members=16), progress=None
     )
     models, classes = Models(profile.generator(), head, profile.scorer), tuple(range(len(profile.classes)))
     filters = calibrate_filters(models, classes, profile.sampling, samples=200)

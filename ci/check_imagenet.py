@@ -90,12 +90,13 @@ def make_vqgan(path: Path) -> None:
 def make_labels() -> None:
     """Discs on four samples of each class."""
     from bdgan_lib.profiles import load_profile
+    from bdgan_lib.profiles.annotated import candidates
 
     profile, noise = load_profile(PROFILE), np.random.default_rng(0)
     if len(profile.annotations()):
         return
     y, x = np.mgrid[:128, :128]
-    for item in profile.candidates(profile.generator(), 4, LABELLED):
+    for item in candidates(profile, profile.generator(), 4, LABELLED):
         (top, left), radius = noise.integers(40, 88, 2), noise.integers(20, 40)
         disc = ((y - top) ** 2 + (x - left) ** 2 < radius**2).astype(np.uint8)
         profile.annotations().add(replace(item, mask=disc, annotator="stand-in"))

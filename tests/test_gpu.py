@@ -8,6 +8,7 @@ from bdgan_lib.core.image_tensors import to_uint8
 from bdgan_lib.heads.base import Architecture
 from bdgan_lib.heads.training import HeadTraining, launch_fabric, train_head
 from bdgan_lib.profiles import load_profile
+from bdgan_lib.profiles.annotated import training_annotations
 from bdgan_lib.synthesis.filters import Models, calibrate_filters
 from bdgan_lib.synthesis.job import synthesize
 from bdgan_lib.synthesis.spec import SynthesisSpec
@@ -28,7 +29,7 @@ def profile():
 def head(profile):
     """Sixteen members, taught on the GPU."""
     torch.manual_seed(0)
-    lessons, kind = profile.annotated("cuda"), Architecture(members=16)
+    lessons, kind = training_annotations(profile, "cuda"), Architecture(members=16)
     return train_head(*lessons, HeadTraining(steps=60), kind, launch_fabric("cuda"), progress=None)[0].to(
         "cuda"
     )

@@ -1,7 +1,6 @@
 """Every notebook runs to its last cell with a profile that has neither exact masks nor an oracle."""
 
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib
@@ -18,16 +17,15 @@ from bdgan_lib.core.ids import sample_id
 from bdgan_lib.core.image_codecs import encode_png
 from bdgan_lib.core.sampling import Sampling
 from bdgan_lib.core.types import BdganError
-from bdgan_lib.datasets.annotation_store import Annotation, AnnotationStore, resize_annotations
+from bdgan_lib.datasets.annotation_store import Annotation, AnnotationStore
 from bdgan_lib.downstream.tasks import FOREGROUND, task_of_groups
 from bdgan_lib.generators.biggan_deep import BigGANDeep
-from bdgan_lib.generators.reencoded import ReencodedGenerator
 from bdgan_lib.generators.vqgan import VQGAN
 from bdgan_lib.generators.vqgan_network import VQGANNetwork
 from bdgan_lib.paper.catalogue import CATALOGUE
 from bdgan_lib.paper.figure_data import FigureData
 from bdgan_lib.paper.write import write_figures
-from bdgan_lib.profiles.imagenet import ImageNetProfile
+from bdgan_lib.profiles import Profile, load_profile
 from bdgan_lib.workspace import Workspace
 from bdgan_lib.worlds.pocket import CLASSES
 from tests.conftest import TINY
@@ -39,48 +37,25 @@ SETTINGS = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class StandIn(ImageNetProfile):
-    """An ImageNet profile whose generators are tiny; everything else is as it inherits it."""
-
-    name: str = "stand-in"
-    image_size: int = 32
-    entry: str = "biggan-deep-128"
-    folder: Path = Path()
-    models: tuple = ()
-    classes: tuple = CLASSES
-    synsets: tuple = ()
-    quality_features = staticmethod(lambda images: images[:, ::8, ::8, 0].reshape(len(images), -1) / 255)
-    tasks = cached_property(
-        lambda self: {"FG/BG": task_of_groups("stand-in", "FG/BG", {FOREGROUND: range(12)}, 12)},
+def stand_in(folder: Path, biggan: BigGANDeep, vqgan: VQGAN) -> Profile:
+    """An ImageNet profile whose generators are tiny; everything else is as ImageNet's profiles have it."""
+    profile = replace(
+        load_profile("imagenet-128"),
+        name="stand-in",
+        image_size=32,
+        folder=folder,
+        classes=CLASSES,
+        synsets=(),
+        tasks={"FG/BG": task_of_groups("stand-in", "FG/BG", {FOREGROUND: range(12)}, 12)},
+        generator=lambda *_: biggan,
+        annotations=lambda: AnnotationStore(folder / "annotations"),
+        load_scorer=Scorer,
+        quality_features=lambda images: images[:, ::8, ::8, 0].reshape(len(images), -1) / 255,
     )
-
-    def generator(self, device="cpu", bf16=False):
-        return self.models[0]
-
-    def annotations(self):
-        return AnnotationStore(self.folder / "annotations")
-
-    def confidence(self, images, class_ids):
-        return np.random.default_rng(0).random(len(images)).astype(np.float32)
-
-    @property
-    def scorer(self):
-        return Judge()
-
-    @property
-    def second(self):
-        return Second(models=self.models, folder=self.folder)
-
-
-class Second(StandIn):
-    sampling = Sampling(top_k=20)
-
-    def generator(self, device="cpu", bf16=False):
-        return self.models[1]
-
-    def annotated(self, device="cpu", hold_out=False):
-        return ReencodedGenerator(*self.models), resize_annotations(self._chosen(hold_out), 32, 32)
+    take = {"generator": lambda *_: vqgan, "encoder": lambda *_: vqgan, "sampling": Sampling(top_k=20)}
+    return replace(
+        profile, make_second=lambda source: replace(source, source=source, make_second=None, **take)
+    )
 
 
 class Shell(InteractiveShell):
@@ -90,7 +65,7 @@ class Shell(InteractiveShell):
         return None
 
 
-class Judge:
+class Scorer:
     sha256 = "1" * 64
 
     def to(self, device):
@@ -105,7 +80,7 @@ def world(tmp_path, monkeypatch, biggan, vqgan):
     """The stand-in, with three classes labelled, under the name "stand-in"."""
     generator = BigGANDeep(biggan, "tiny BigGAN", CLASSES, "2" * 64)
     second = VQGAN(VQGANNetwork(replace(TINY, num_classes=12)), "tiny VQGAN", CLASSES, "3" * 64)
-    profile = StandIn(folder=tmp_path, models=(generator, second))
+    profile = stand_in(tmp_path, generator, second)
     y, x = np.mgrid[:32, :32]
     for radius, name in ((4, "robin"), (8, "mug"), (12, "car")):
         for seed in range(4):

@@ -29,6 +29,7 @@ from bdgan_lib.heads.files import load_head
 from bdgan_lib.heads.training import train_head
 from bdgan_lib.metrics.mask_geometry import COLUMNS
 from bdgan_lib.profiles import load_profile
+from bdgan_lib.profiles.annotated import training_annotations
 from bdgan_lib.synthesis.filters import Models, load_or_calibrate_filters
 from bdgan_lib.synthesis.job import synthesize
 from bdgan_lib.synthesis.spec import SynthesisSpec
@@ -72,7 +73,7 @@ def synthesize_command(
     names = names_of(classes) or world.classes
     ids = tuple(world.class_id(name) for name in names)
     generator, sampling = world.generator(device), sampling_of(world, truncation, top_k, top_p, temperature)
-    labeller = load_head(head) if head else train_head(*world.annotated(device))[0]
+    labeller = load_head(head) if head else train_head(*training_annotations(world, device))[0]
     agreed = keep_agreed if labeller.config.architecture.members > 1 else 1.0  # one alone never disagrees
     models = Models(generator, labeller.to(device), world.scorer.to(device) if keep_confident < 1 else None)
     filters = load_or_calibrate_filters(

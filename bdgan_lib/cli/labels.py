@@ -14,6 +14,7 @@ from bdgan_lib.datasets.formats.exchange import FORMATS, export_annotations, imp
 from bdgan_lib.datasets.official_annotations import import_official_annotations
 from bdgan_lib.heads.training_data import samples_of
 from bdgan_lib.profiles import load_profile
+from bdgan_lib.profiles.annotated import annotate as annotate_samples
 
 
 @app.command()
@@ -24,7 +25,7 @@ def annotate(
 ) -> None:
     """Have the oracle annotator label samples of every class (it stands in for a human)."""
     world, store = load_profile(profile), AnnotationStore(out)
-    for annotation in world.annotate(world.generator(), keep):
+    for annotation in annotate_samples(world, world.generator(), keep):
         store.add(annotation)
     print(f"{out}: {len(store)} annotations")
 

@@ -29,12 +29,12 @@ from bdgan_lib.generators.base import ImageEncoder
 from bdgan_lib.heads.base import Architecture
 from bdgan_lib.heads.files import load_head, save_head
 from bdgan_lib.heads.training import HeadTraining, launch_fabric, train_head
-from bdgan_lib.profiles import load_profile, record_assets
-from bdgan_lib.profiles.pocket import PocketProfile
-from bdgan_lib.profiles.profile import evenly_spaced
+from bdgan_lib.profiles import load_profile
+from bdgan_lib.profiles.annotated import training_annotations
+from bdgan_lib.profiles.shipped import record_assets
 from bdgan_lib.synthesis.label_real import center_square, label_images
 from bdgan_lib.visualization.colors import overlay
-from bdgan_lib.visualization.grids import grid
+from bdgan_lib.visualization.grids import evenly_spaced, grid
 
 
 @app.command()
@@ -105,7 +105,9 @@ def train_head_command(
     architecture = Architecture(variant, members=members)
     fabric = launch_fabric(accelerator, devices, precision)
     config = HeadTraining(steps=steps, parts=parts, seed=seed)
-    head, losses = train_head(*world.annotated(str(fabric.device)), config, architecture, fabric, out)
+    head, losses = train_head(
+        *training_annotations(world, str(fabric.device)), config, architecture, fabric, out
+    )
     if fabric.is_global_zero:
         save_head(head, out)
         print(f"{out}: loss {losses[-1]:.4f} nats after {steps} steps")
@@ -121,9 +123,7 @@ def label_command(
 ) -> None:
     """Label real pictures: a mask of label ids for each, and one sheet with the labels laid over."""
     world = load_profile(profile)
-    generator, labeller = world.generator(), load_head(head)
-    if not world.encodes_images:
-        raise BdganError(f"profile {profile} cannot encode pictures; use pocket-vqgan or imagenet-vqgan")
+    generator, labeller = world.require("encoder")(), load_head(head)
     images = np.stack(
         [center_square(decode_image(path.read_bytes()), generator.image_size) for path in files]
     )
@@ -196,4 +196,4 @@ def doctor(profile: ProfileName = "pocket") -> None:
 @app.command("record-assets", hidden=True)
 def record_assets_command() -> None:
     """Write the manifest of the pocket's assets after a recipe has made them anew."""
-    record_assets(PocketProfile())
+    record_assets(load_profile("pocket").folder)

@@ -7,3 +7,4 @@ from .context import test_set as test_set
 from .pools import annotated as annotated
 from .runner import averaged as averaged
 from .runner import scores as scores
+from .runner import shipped_result as shipped_result

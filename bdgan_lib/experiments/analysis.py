@@ -70,7 +70,8 @@ def measure(context: ExperimentContext, settings: Mapping[str, Any]) -> Row:
     if settings["source"]["kind"] == "annotated":
         return row
     real = scenes_of(context.profile, count, REFERENCE_SEED)
-    mine, theirs = profile.quality_features(images), profile.quality_features(real.images)
+    features = profile.require("quality_features")
+    mine, theirs = features(images), features(real.images)
     covered = [coverage(mine[ids == k], theirs[real.class_ids == k]) for k in range(len(profile.classes))]
     return row | {
         **distances(mine, theirs),
@@ -102,23 +103,24 @@ def of_folder(data: ShardedSet, profile: Profile, count: int, real: Sequence[Pat
     Distances are in `Profile.quality_features`; pictures are cut to their centre square and resized. Memory
     grows with `count`, not with the set.
     """
+    features_of = profile.require("quality_features") if real else None
     masks, ids, features = [], [], []
     bar = tqdm(total=min(count, len(data)), desc="statistics", unit="image")
     samples = islice(data, count)
     while batch := [sample for sample, _ in islice(samples, 50)]:
         masks += [sample.mask for sample in batch]
         ids += [sample.class_id for sample in batch]
-        if real:
-            features.append(profile.quality_features(np.stack([sample.image for sample in batch])))
+        if features_of:
+            features.append(features_of(np.stack([sample.image for sample in batch])))
         bar.update(len(batch))
     bar.close()
     if len(sizes := {mask.shape for mask in masks}) != 1:
         raise BdganError(f"expected masks of one size, got {len(masks)} of sizes {sorted(sizes)}")
     row = mask_row(np.stack(masks), np.array(ids))
-    if not real:
+    if not features_of:
         return row
     picture = lambda path: center_square(decode_image(path.read_bytes()), profile.image_size)
-    theirs = [profile.quality_features(np.stack([*map(picture, some)])) for some in _fifties(real)]
+    theirs = [features_of(np.stack([*map(picture, some)])) for some in _fifties(real)]
     return row | distances(np.concatenate(features), np.concatenate(theirs))
 
 

@@ -16,6 +16,7 @@ from bdgan_lib.datasets.annotation_store import Annotation
 from bdgan_lib.experiments.runner import Row, run_cells
 from bdgan_lib.heads.training_data import samples_of
 from bdgan_lib.profiles import Profile
+from bdgan_lib.profiles.annotated import test_annotations
 
 FIRST_SEED = 10_000_000  # of the samples to draw: nothing else uses them, nothing was chosen on them
 FIRST_LABELLED = 10_100_000  # of those whose labels the proposals are learnt from
@@ -36,7 +37,7 @@ class ClickExperiment:
     @cached_property
     def truth(self) -> list[Annotation]:
         """Samples with the oracle's masks."""
-        return self.profile.test_annotations(self.generator, self.images, FIRST_SEED)
+        return test_annotations(self.profile, self.generator, self.images, FIRST_SEED)
 
     @cached_property
     def pictures(self) -> NDArray[np.uint8]:
@@ -46,7 +47,7 @@ class ClickExperiment:
 
     def proposed(self, labels: int, seed: int) -> list[NDArray[np.uint8]]:
         """Proposals for all samples by an ensemble fitted to one label of each class, then to all labels."""
-        known = self.profile.test_annotations(self.generator, labels, FIRST_LABELLED)
+        known = test_annotations(self.profile, self.generator, labels, FIRST_LABELLED)
         proposer = Proposer(self.generator, [*known, *self.truth], seed=seed)
         for count in sorted({len(self.profile.classes), labels}):
             proposer.fit(known[:count])

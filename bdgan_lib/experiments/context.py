@@ -24,6 +24,7 @@ from bdgan_lib.experiments.runner import Row, run_cells
 from bdgan_lib.heads.files import load_head
 from bdgan_lib.metrics.segmentation import confusion, iou
 from bdgan_lib.profiles import Profile, load_profile
+from bdgan_lib.profiles.annotated import held_out_ids, test_annotations
 from bdgan_lib.synthesis.online import OnlineSynthesis
 from bdgan_lib.training.supervised import FitConfig, fit, fit_batches, predict
 from bdgan_lib.worlds.pocket import render_set
@@ -187,7 +188,7 @@ def test_set(profile: str, task: Task, device: str = "cpu") -> LabelledSet:
     """
     world = profile_of(profile)
     if not world.renderer:
-        held_out = world.test_annotations(world.generator(device), len(world.held_out))
+        held_out = test_annotations(world, world.generator(device), len(held_out_ids(world)))
         labelled_set, ids = annotated(world, held_out, device)
         mine = task.holds(ids)
         return LabelledSet(labelled_set.images[mine], task.masks(labelled_set.masks[mine]))

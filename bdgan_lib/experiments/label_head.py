@@ -20,6 +20,7 @@ from bdgan_lib.heads.training_data import TrainingData, collect_training_data
 from bdgan_lib.metrics.segmentation import iou
 from bdgan_lib.metrics.uncertainty import drop_gain, error_rates, image_counts, kept_miou, rank_correlation
 from bdgan_lib.profiles import Profile
+from bdgan_lib.profiles.annotated import annotate, test_annotations
 
 FIRST_SEED = 8_000_000  # of the test samples: nothing else uses them, nothing was chosen on them
 DROPPED = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
@@ -65,14 +66,14 @@ class LabelHeadExperiment:
     @cached_property
     def pool(self) -> TrainingData:
         """Ten annotated samples per class, the most recognisable first: five of them ship."""
-        annotations = self.profile.annotate(self.generator, keep=10)
+        annotations = annotate(self.profile, self.generator, keep=10)
         annotations.sort(key=lambda a: (a.class_id, -a.extra["confidence"]))
         return collect_training_data(self.generator, annotations, feature_cache="memory")
 
     @cached_property
     def test(self) -> TrainingData:
         """Fresh samples with the oracle's foreground."""
-        annotations = self.profile.test_annotations(self.generator, self.test_samples, FIRST_SEED)
+        annotations = test_annotations(self.profile, self.generator, self.test_samples, FIRST_SEED)
         return collect_training_data(self.generator, annotations, feature_cache="memory")
 
     def chosen(self, labels: int, seed: int) -> torch.Tensor:

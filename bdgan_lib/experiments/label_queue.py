@@ -19,6 +19,7 @@ from bdgan_lib.heads.training import HeadTraining, fit_head
 from bdgan_lib.heads.training_data import TrainingData, collect_training_data
 from bdgan_lib.metrics.segmentation import confusion, iou, mean_iou
 from bdgan_lib.profiles import Profile
+from bdgan_lib.profiles.annotated import test_annotations
 
 POOL_SEED = 10_200_000  # of the samples that may be labelled
 FIRST_SEED = 10_300_000  # of the test samples: nothing else uses them, nothing was chosen on them
@@ -44,7 +45,7 @@ class QueueExperiment:
     @cached_property
     def labels(self) -> list[Annotation]:
         """What is seen of a candidate when it is labelled."""
-        return self.profile.test_annotations(self.generator, self.candidates, POOL_SEED)
+        return test_annotations(self.profile, self.generator, self.candidates, POOL_SEED)
 
     @cached_property
     def pool(self) -> TrainingData:
@@ -54,7 +55,7 @@ class QueueExperiment:
     @cached_property
     def test(self) -> TrainingData:
         """Features and labels of the test samples."""
-        annotations = self.profile.test_annotations(self.generator, self.test_samples, FIRST_SEED)
+        annotations = test_annotations(self.profile, self.generator, self.test_samples, FIRST_SEED)
         return collect_training_data(self.generator, annotations, parts=True, feature_cache="memory")
 
     @cached_property

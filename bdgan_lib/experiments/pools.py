@@ -23,6 +23,7 @@ from bdgan_lib.heads.files import load_head, save_head
 from bdgan_lib.heads.training import train_head
 from bdgan_lib.heads.training_data import samples_of
 from bdgan_lib.profiles import Profile, load_profile
+from bdgan_lib.profiles.annotated import annotate, training_annotations
 from bdgan_lib.synthesis.filters import Models
 from bdgan_lib.synthesis.job import synthesize
 from bdgan_lib.synthesis.spec import SynthesisSpec
@@ -82,7 +83,7 @@ def annotated(
 
     found: which; default all but those that are held out to score with.
     """
-    generator, learnt = profile.annotated(device, hold_out=True)
+    generator, learnt = training_annotations(profile, device, hold_out=True)
     annotations = learnt if annotations is None else list(annotations)
     drawn = samples_of(generator, annotations, features=False)
     images = to_uint8(torch.cat([batch.images for batch in drawn]))
@@ -123,7 +124,7 @@ def _head(pool: PoolConfig, profile: Profile, folder: Path) -> Head:
     """The ensemble of a pool, trained once."""
     path = folder / pool.head
     if not (path / "head.json").exists():
-        sampler, labels = profile.annotated()
+        sampler, labels = training_annotations(profile)
         if pool.labels_per_class != 5:
             labels = _more_labels(profile, pool.labels_per_class)
         save_head(train_head(sampler, labels, architecture=Architecture(members=MEMBERS))[0], path)
@@ -132,7 +133,7 @@ def _head(pool: PoolConfig, profile: Profile, folder: Path) -> Head:
 
 def _more_labels(profile: Any, per_class: int) -> list[Annotation]:
     """So many of every class, the most recognisable first."""
-    annotations = profile.annotate(profile.generator(), keep=max(5, per_class))
+    annotations = annotate(profile, profile.generator(), keep=max(5, per_class))
     annotations.sort(key=lambda a: (a.class_id, -a.extra["confidence"]))
     by_class = [[a for a in annotations if a.class_id == k] for k in range(len(profile.classes))]
     return [a for of_class in by_class for a in of_class[:per_class]]

@@ -17,6 +17,7 @@ from bdgan_lib import __version__
 from bdgan_lib.core.io import write_atomic
 from bdgan_lib.core.parallel import run_in_processes
 from bdgan_lib.core.types import BdganError
+from bdgan_lib.profiles import Profile
 
 Row = dict[str, Any]
 
@@ -80,6 +81,23 @@ def commit() -> str:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
+
+
+def shipped_result(profile: Profile, name: str) -> Row:
+    """The result of `bdgan experiment NAME` that ships with a profile.
+
+    Raises:
+        BdganError: the profile ships no results, or this one was measured on another generator.
+    """
+    files = profile.require("shipped")
+    result: Row = files.read_json(f"experiments/{name}.json")
+    files.path("biggan/model.safetensors")
+    if result["generator_sha256"] != files.hashes["biggan/model.safetensors"]:
+        raise BdganError(
+            f"experiment {name} was measured on generator {result['generator_sha256'][:12]}, not on "
+            f"the one that ships; run `bdgan experiment {name}`"
+        )
+    return result
 
 
 Scores = dict[tuple[str, ...], NDArray[np.float64]]  # what was varied -> one score per seed

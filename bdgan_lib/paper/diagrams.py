@@ -11,6 +11,7 @@ from bdgan_lib.heads.base import HeadConfig
 from bdgan_lib.heads.label_head import FastHead
 from bdgan_lib.paper.figure_data import FigureData
 from bdgan_lib.probing.maps import pca_colours
+from bdgan_lib.profiles.annotated import labelled_classes
 from bdgan_lib.visualization.colors import colour_mask, overlay
 from bdgan_lib.visualization.diagrams import Diagram
 
@@ -68,7 +69,7 @@ def label_head(data: FigureData) -> Figure:
     assert last is not None
     labels = sheet.box((column, 0.4, 1.6, 0.6), f"labels\n{head.image_side}²", PLAIN)
     sheet.arrow(last, labels)
-    chosen = data.biggan_sim.of(data.profile.labelled[0], 1)
+    chosen = data.biggan_sim.of(labelled_classes(data.profile)[0], 1)
     masks = [chosen.images[0], colour_mask(chosen.masks[0])]
     sheet.pictures((column, 2.35, 2.0, 1.0), masks, 2, "image and labels of one sample")
     return sheet.figure
@@ -76,7 +77,7 @@ def label_head(data: FigureData) -> Figure:
 
 def branch(data: FigureData) -> Figure:
     """Self-supervised learning on unlabelled images, with a segmentation branch on synthetic ones."""
-    ids = data.profile.labelled
+    ids = labelled_classes(data.profile)
     annotated = data.real.of(ids[0], 1) if data.profile.renderer else data.annotated
     made = data.biggan_sim.of(ids[:2][-1], 2)
     stream = torch.Generator().manual_seed(0)

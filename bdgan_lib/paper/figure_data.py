@@ -16,7 +16,9 @@ from bdgan_lib.datasets.shards import ShardedSet
 from bdgan_lib.downstream.segmentation import segmenter
 from bdgan_lib.experiments.context import test_set
 from bdgan_lib.experiments.pools import annotated
+from bdgan_lib.experiments.runner import shipped_result
 from bdgan_lib.profiles import Profile, load_profile
+from bdgan_lib.profiles.annotated import all_classes_task
 from bdgan_lib.training.supervised import FitConfig, fit, predict, seeded
 from bdgan_lib.workspace import Workspace
 
@@ -73,7 +75,7 @@ class FigureData:
         if path and path.exists():
             record: dict[str, Any] = json.loads(path.read_text("utf-8"))
             return record
-        return (self.profile if self.profile.renderer else load_profile("pocket")).experiment(name)
+        return shipped_result(self.profile if self.profile.shipped else load_profile("pocket"), name)
 
     @cached_property
     def annotated(self) -> Pictures:
@@ -102,7 +104,7 @@ class FigureData:
     @cached_property
     def test(self) -> LabelledSet:
         """Test images with labels, of the task with all labelled classes."""
-        return test_set(self.profile.name, self.profile.every_class, self.workspace.device)
+        return test_set(self.profile.name, all_classes_task(self.profile), self.workspace.device)
 
     @cached_property
     def predictions(self) -> NDArray[np.unsignedinteger]:
@@ -110,7 +112,7 @@ class FigureData:
         path = self.workspace.folder / f"predictions_{self._biggan_set.folder.name}.npz"
         if not path.exists():
             images, masks, class_ids = self.biggan_sim
-            task, device = self.profile.every_class, self.workspace.device
+            task, device = all_classes_task(self.profile), self.workspace.device
             network = seeded(lambda: segmenter("pocket-10", len(task.labels)), 0)
             config = FitConfig(STEPS, min(16, len(images)), 6e-3)
             labels = task.masks(class_masks(masks, class_ids))

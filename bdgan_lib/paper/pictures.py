@@ -8,15 +8,16 @@ from bdgan_lib.core.types import UNLABELLED
 from bdgan_lib.metrics.segmentation import mean_iou
 from bdgan_lib.metrics.shape_diversity import mean_shapes
 from bdgan_lib.paper.figure_data import FigureData
-from bdgan_lib.profiles.profile import evenly_spaced
+from bdgan_lib.profiles.annotated import shown_classes
 from bdgan_lib.visualization.colors import overlay
+from bdgan_lib.visualization.grids import evenly_spaced
 from bdgan_lib.visualization.plots import mean_layout
 from bdgan_lib.visualization.sheets import best_and_worst, labelled_sheet, sheet
 
 
 def teaser(data: FigureData) -> Figure:
     """Two synthetic images of each class with their labels."""
-    chosen = [data.biggan_sim.of(k, 2) for k in data.profile.shown]
+    chosen = [data.biggan_sim.of(k, 2) for k in shown_classes(data.profile)]
     images = np.concatenate([[c.images[i] for c in chosen] for i in range(2)])
     masks = np.concatenate([[c.masks[i] for c in chosen] for i in range(2)])
     return labelled_sheet(images, masks, len(chosen))
@@ -29,12 +30,14 @@ def layout(data: FigureData) -> Figure:
         rows["VQGAN-sim"] = data.vqgan_sim
     if data.profile.renderer:
         rows["Real-\nannotated"] = data.real
-    return mean_layout({name: (p.masks, p.class_ids) for name, p in rows.items()}, data.profile.shown)
+    return mean_layout(
+        {name: (p.masks, p.class_ids) for name, p in rows.items()}, shown_classes(data.profile)
+    )
 
 
 def shapes(data: FigureData, clusters: int = 5) -> Figure:
     """Mean shapes of each class in BigGAN-sim, the most frequent first."""
-    names = data.profile.shown
+    names = shown_classes(data.profile)
     figure, panels = plt.subplots(clusters, len(names), figsize=(0.85 * len(names), 0.85 * clusters + 0.3))
     for column, (class_id, name) in zip(panels.T, names.items(), strict=True):
         means, sizes = mean_shapes(data.biggan_sim.of(class_id).masks, clusters)

@@ -1,11 +1,9 @@
 """The thousand classes of ImageNet: published weights, fetched at first use, and people's labels."""
 
 import json
-from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, partial
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -16,177 +14,152 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from bdgan_lib.checkpoints import download
-from bdgan_lib.core.assets import assets_folder, user_folder
+from bdgan_lib.core.assets import assets_folder, require_asset, user_folder
 from bdgan_lib.core.image_tensors import from_uint8
 from bdgan_lib.core.sampling import Sampling
 from bdgan_lib.core.types import BdganError
-from bdgan_lib.datasets.annotation_store import Annotation, AnnotationStore, resize_annotations
-from bdgan_lib.downstream.tasks import Task, imagenet_tasks
-from bdgan_lib.generators.base import Generator
+from bdgan_lib.datasets.annotation_store import AnnotationStore
+from bdgan_lib.downstream.tasks import imagenet_tasks
 from bdgan_lib.generators.biggan import BigGAN, BigGANConfig, BigGANNetwork, load_biggan
 from bdgan_lib.generators.biggan_deep import BigGANDeep, deep_config, read_biggan_deep
 from bdgan_lib.generators.class_scorer import NetworkScorer
 from bdgan_lib.generators.feature_generator import FeatureGenerator
-from bdgan_lib.generators.reencoded import ReencodedGenerator
 from bdgan_lib.generators.taming_checkpoint import IMAGENET, read_vqgan
 from bdgan_lib.generators.vqgan import VQGAN
 from bdgan_lib.generators.vqgan_network import VQGANNetwork
 from bdgan_lib.profiles.profile import Profile
 
-SCORER = "resnet50"  # of the catalogue: the classifier that judges samples
-INCEPTION = "inception"  # of the catalogue: the network in which published FIDs are taken
+SCORER = "resnet50"  # in the weights catalogue: the classifier that scores samples
+INCEPTION = "inception"  # in the weights catalogue: the network in which published FIDs are computed
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's images in [0, 1]
 
 
-@dataclass(frozen=True)
-class ImageNetProfile(Profile):
-    """A published BigGAN. Nothing ships: weights come on first use, labels from people."""
+def imagenet_profile(name: str, image_size: int, entry: str) -> Profile:
+    """A profile of a published BigGAN: nothing ships, its labels come from people.
 
-    name: str
-    image_size: int
-    entry: str  # of the generator in assets/weights.toml
+    Args:
+        name: of the profile; its annotations lie in the user's folder `annotations/<name>`.
+        image_size: of the generator, in pixels.
+        entry: of the generator in assets/weights.toml; "biggan-deep-..." or BigGAN-512 as the paper's authors
+            used it, which samples with a plain scale of 0.9 and no clipping.
+    """
+    deep = entry.startswith("biggan-deep")
+    listed = json.loads(require_asset(assets_folder() / "imagenet" / "classes.json").read_text("utf-8"))
+    classes, weights = tuple(listed["names"]), _weights(entry)
+    return Profile(
+        name=name,
+        image_size=image_size,
+        classes=classes,
+        sampling=Sampling(0.9) if deep else Sampling(z_std=0.9),  # paper: truncation 0.9
+        folder=download.cache_folder(),
+        tasks=imagenet_tasks(assets_folder() / "imagenet" / "tasks.json", classes),
+        generator=partial(_load_deep if deep else _load_biggan, weights[0], image_size, classes),
+        annotations=partial(AnnotationStore, user_folder("annotations") / name),
+        load_scorer=partial(_resnet50, weights[1]),
+        licence=_licence(weights[0]),
+        synsets=tuple(listed["synsets"]),
+        weights=weights,
+        official_annotations=not deep,
+        make_second=imagenet_vqgan_profile,
+        quality_features=inception_features,
+    )
 
-    @property
-    def deep(self) -> bool:
-        """Whether the generator is a BigGAN-deep."""
-        return self.entry.startswith("biggan-deep")
 
-    @property
-    def official_annotations(self) -> bool:  # type: ignore[override]
-        """Whether the paper's annotations and latents are of this generator, BigGAN-512."""
-        return self.entry == "biggan-512"
+def imagenet_vqgan_profile(source: Profile | None = None) -> Profile:
+    """The published class-conditional VQGAN; its annotations are those of `source`, seen again.
 
-    @property
-    def sampling(self) -> Sampling:  # type: ignore[override]
-        """Truncation 0.9 (paper); BigGAN-512 as the release draws: plain scale 0.9, nothing clipped."""
-        return Sampling(0.9) if self.deep else Sampling(z_std=0.9)
+    Sampling: the paper names top-k and nucleus sampling, not their values; these are ours.
+    """
+    source = source or imagenet_profile("release-512", 512, "biggan-512")
+    weights = _weights("vqgan-cin")
+    vqgan = partial(_load_vqgan, weights[0], source.classes)
+    return Profile(
+        name="imagenet-vqgan",
+        image_size=IMAGENET.resolution,
+        classes=source.classes,
+        sampling=Sampling(top_k=600, top_p=0.92),
+        folder=download.cache_folder(),
+        tasks=source.tasks,
+        generator=vqgan,
+        annotations=source.annotations,
+        load_scorer=partial(_resnet50, weights[1]),
+        licence=_licence(weights[0]),
+        synsets=source.synsets,
+        weights=weights,
+        encoder=vqgan,
+        source=source,
+        quality_features=inception_features,
+    )
 
-    @cached_property
-    def _listed(self) -> dict[str, list[str]]:
-        return json.loads((assets_folder() / "imagenet" / "classes.json").read_text("utf-8"))
 
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Class names in the order of ImageNet's indices."""
-        return tuple(self._listed["names"])
+@torch.inference_mode()
+def inception_features(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Inception's pooled features, [N, 2048], as published FIDs and KIDs use them (torch-fidelity)."""
+    path = download.fetch_safetensors(_catalogue()[INCEPTION], download.cache_folder())
+    batches = (torch.from_numpy(images[i : i + 50]).permute(0, 3, 1, 2) for i in range(0, len(images), 50))
+    return torch.cat([_inception(path)(x)[0] for x in batches]).numpy()
 
-    @property
-    def synsets(self) -> tuple[str, ...]:
-        """WordNet ids, in the order of `classes`."""
-        return tuple(self._listed["synsets"])
 
-    @cached_property
-    def tasks(self) -> dict[str, Task]:  # type: ignore[override]
-        """The paper's seven."""
-        return imagenet_tasks(assets_folder() / "imagenet" / "tasks.json", self.classes)
+@cache
+def _inception(path: Path) -> torch.nn.Module:
+    try:
+        from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+    except ImportError as error:
+        raise BdganError(
+            "FID at this scale needs torch-fidelity; pip install 'bdgan-lib[fidelity]'"
+        ) from error
+    with NamedTemporaryFile() as file:  # it reads no safetensors
+        torch.save(load_file(path), file.name)
+        network: torch.nn.Module = FeatureExtractorInceptionV3("inception", ["2048"], file.name)
+    return network
 
-    @property
-    def second(self) -> "ImageNetVQGANProfile":
-        """The published VQGAN's, with the labels of this profile."""
-        return ImageNetVQGANProfile(source=self)
 
-    @property
-    def needs(self) -> list[download.Weights]:
-        """The files this profile reads: the generator's first."""
-        listed = _catalogue()
-        return [listed[self.entry], listed[SCORER]]
-
-    def generator(self, device: str = "cpu", bf16: bool = False) -> FeatureGenerator | VQGAN:
-        """The published generator, fetched at first use; device "meta" gives its shapes without weights."""
-        if device == "meta":
-            return self._shapes()
-        path = download.fetch_safetensors(self.needs[0], download.cache_folder())
-        if self.deep:
-            config = deep_config(self.image_size)
-            return read_biggan_deep(path, config, self.entry, self.classes, device, bf16)
-        return load_biggan(path, self.classes, self.image_size, device, bf16=bf16)
-
-    def annotations(self) -> AnnotationStore:
-        """What people have labelled: `annotations/<profile>` in the user's folder."""
-        return AnnotationStore(user_folder("annotations") / self.name)
-
-    @cached_property
-    def scorer(self) -> NetworkScorer:
-        """Torchvision's ResNet-50 at 224 pixels."""
-        from torchvision.models import resnet50
-
-        network = resnet50()
-        network.load_state_dict(load_file(download.fetch_safetensors(self.needs[1], download.cache_folder())))
-        return NetworkScorer(network.requires_grad_(False), _normalised, 50)
-
-    @torch.inference_mode()
-    def quality_features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Inception's pooled features, [N, 2048], as published FIDs and KIDs take them (torch-fidelity)."""
-        batches = (
-            torch.from_numpy(images[i : i + 50]).permute(0, 3, 1, 2) for i in range(0, len(images), 50)
-        )
-        return torch.cat([self._inception(x)[0] for x in batches]).numpy()
-
-    @cached_property
-    def _inception(self) -> torch.nn.Module:
-        try:
-            from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
-        except ImportError as error:
-            raise BdganError(
-                "FID at this scale needs torch-fidelity; pip install 'bdgan-lib[fidelity]'"
-            ) from error
-        state = load_file(download.fetch_safetensors(_catalogue()[INCEPTION], download.cache_folder()))
-        with NamedTemporaryFile() as file:  # it reads no safetensors
-            torch.save(state, file.name)
-            network: torch.nn.Module = FeatureExtractorInceptionV3("inception", ["2048"], file.name)
-        return network
-
-    def verify(self) -> int:
-        """Check the files that have been fetched; BdganError names one that is damaged."""
-        paths = [download.cached_file(entry, download.cache_folder()) for entry in self.needs]
-        return sum(path is not None for path in paths)
-
-    @property
-    def folder(self) -> Path:
-        """Where its weights lie."""
-        return download.cache_folder()
-
-    def _shapes(self) -> FeatureGenerator:
+def _load_deep(
+    weights: download.Weights,
+    image_size: int,
+    classes: tuple[str, ...],
+    device: str = "cpu",
+    bf16: bool = False,
+) -> FeatureGenerator:
+    config = deep_config(image_size)
+    if device == "meta":
         with torch.device("meta"):
-            if self.deep:
-                model = PackageBigGAN(deep_config(self.image_size))
-                return BigGANDeep(model, self.entry, self.classes, "", "meta")
-            network = BigGANNetwork(BigGANConfig(self.image_size))
-            return BigGAN(network, self.entry, self.classes, "", "meta")
+            return BigGANDeep(PackageBigGAN(config), weights.name, classes, "", "meta")
+    path = download.fetch_safetensors(weights, download.cache_folder())
+    return read_biggan_deep(path, config, weights.name, classes, device, bf16)
 
 
-@dataclass(frozen=True)
-class ImageNetVQGANProfile(ImageNetProfile):
-    """The published class-conditional VQGAN; its labels are another generator's, seen again."""
+def _load_biggan(
+    weights: download.Weights,
+    image_size: int,
+    classes: tuple[str, ...],
+    device: str = "cpu",
+    bf16: bool = False,
+) -> FeatureGenerator:
+    if device == "meta":
+        with torch.device("meta"):
+            return BigGAN(BigGANNetwork(BigGANConfig(image_size)), weights.name, classes, "", "meta")
+    path = download.fetch_safetensors(weights, download.cache_folder())
+    return load_biggan(path, classes, image_size, device, bf16=bf16)
 
-    name: str = "imagenet-vqgan"
-    image_size: int = 256
-    entry: str = "vqgan-cin"
-    source: ImageNetProfile = ImageNetProfile("release-512", 512, "biggan-512")  # whose labels it takes
-    encodes_images: ClassVar[bool] = True
 
-    @property
-    def sampling(self) -> Sampling:  # type: ignore[override]
-        """The paper names top-k and nucleus sampling, not their values; these are ours."""
-        return Sampling(top_k=600, top_p=0.92)
+def _load_vqgan(
+    weights: download.Weights, classes: tuple[str, ...], device: str = "cpu", bf16: bool = False
+) -> VQGAN:
+    if device == "meta":
+        with torch.device("meta"):
+            return VQGAN(VQGANNetwork(IMAGENET), weights.name, classes, "", "meta")
+    path = download.fetch_safetensors(weights, download.cache_folder())
+    return read_vqgan(path, IMAGENET, weights.name, classes, device, bf16)
 
-    def generator(self, device: str = "cpu", bf16: bool = False) -> VQGAN:  # type: ignore[override]
-        """As `ImageNetProfile.generator`."""
-        if device == "meta":
-            with torch.device("meta"):
-                return VQGAN(VQGANNetwork(IMAGENET), self.entry, self.classes, "", "meta")
-        path = download.fetch_safetensors(self.needs[0], download.cache_folder())
-        return read_vqgan(path, IMAGENET, self.entry, self.classes, device, bf16)
 
-    def annotations(self) -> AnnotationStore:
-        """Those of `source`."""
-        return self.source.annotations()
+def _resnet50(weights: download.Weights) -> NetworkScorer:
+    """Torchvision's ResNet-50 at 224 pixels."""
+    from torchvision.models import resnet50
 
-    def annotated(self, device: str = "cpu", hold_out: bool = False) -> tuple[Generator, list[Annotation]]:
-        """The source's annotated samples with the features that VQGAN has of them."""
-        embedded = ReencodedGenerator(self.source.generator(device), self.generator(device))
-        sides = embedded.source.image_size, embedded.image_size
-        return embedded, resize_annotations(self._chosen(hold_out), *sides)
+    network = resnet50()
+    network.load_state_dict(load_file(download.fetch_safetensors(weights, download.cache_folder())))
+    return NetworkScorer(network.requires_grad_(False), _normalised, 50)
 
 
 def _normalised(images: NDArray[np.uint8]) -> Tensor:
@@ -194,6 +167,15 @@ def _normalised(images: NDArray[np.uint8]) -> Tensor:
     x = F.interpolate(from_uint8(images), size=224, mode="bilinear", antialias=True)
     mean, std = (torch.tensor(values)[:, None, None] for values in (_MEAN, _STD))
     return ((x + 1) / 2 - mean) / std
+
+
+def _weights(entry: str) -> tuple[download.Weights, ...]:
+    listed = _catalogue()
+    return listed[entry], listed[SCORER]
+
+
+def _licence(generator: download.Weights) -> str:
+    return f"generator: {generator.licence}; labels: their annotators', the release's CC BY-NC 4.0"
 
 
 def _catalogue() -> dict[str, download.Weights]:

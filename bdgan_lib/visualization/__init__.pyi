@@ -1,6 +1,7 @@
 from . import plots as plots
 from .colors import colour_mask as colour_mask
 from .colors import overlay as overlay
+from .grids import evenly_spaced as evenly_spaced
 from .grids import grid as grid
 from .overlays import heated as heated
 from .overlays import marked as marked

@@ -1,12 +1,20 @@
 """Images of one size in a grid."""
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.visualization.colors import checked_image
+
+T = TypeVar("T")
+
+
+def evenly_spaced(items: Sequence[T]) -> Sequence[T]:
+    """All of a few items, a dozen of many, evenly spaced: as many as a figure can show."""
+    return items[:: max(1, len(items) // 12)][:12]
 
 
 def grid(

@@ -26,6 +26,7 @@ from bdgan_lib.annotation.candidates import image_source  # noqa: E402
 from bdgan_lib.annotation.simulate import draw_polygon, draw_proposal  # noqa: E402
 from bdgan_lib.datasets.annotation_store import AnnotationStore  # noqa: E402
 from bdgan_lib.profiles import load_profile  # noqa: E402
+from bdgan_lib.profiles.annotated import candidates  # noqa: E402
 
 CLASSES = ["mug", "robin"]
 BY_HAND = 4  # samples before the model helps
@@ -36,10 +37,11 @@ from bdgan_lib.annotation.session import Session
 from bdgan_lib.annotation.widget import Annotator
 from bdgan_lib.datasets.annotation_store import AnnotationStore
 from bdgan_lib.profiles import load_profile
+from bdgan_lib.profiles.annotated import candidates
 
 profile = load_profile("pocket")
 generator = profile.generator()
-items = profile.candidates(generator, classes={CLASSES})
+items = candidates(profile, generator, classes={CLASSES})
 session = Session(
     AnnotationStore("labels"), items, image_source(generator), "recorded robot", Proposer(generator, items)
 )
@@ -50,7 +52,7 @@ Annotator(session)
 def main() -> None:
     profile = load_profile("pocket")
     generator = profile.generator()
-    items, picture = profile.candidates(generator, classes=CLASSES), image_source(generator)
+    items, picture = candidates(profile, generator, classes=CLASSES), image_source(generator)
     truth = {a.id: profile.oracle.annotate(picture(a)[None], np.array([a.class_id]))[0] > 0 for a in items}
     notebook = nbformat.v4.new_notebook(
         cells=[nbformat.v4.new_code_cell(CELL.strip(), metadata={"jupyter": {"source_hidden": True}})],

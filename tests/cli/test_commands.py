@@ -20,7 +20,8 @@ from bdgan_lib.datasets.shards import ShardedSet
 from bdgan_lib.generators.biggan_deep import load_biggan_deep
 from bdgan_lib.generators.vqgan_network import VQGANNetwork
 from bdgan_lib.heads.files import load_head
-from bdgan_lib.profiles import load_profile, record_assets
+from bdgan_lib.profiles import load_profile
+from bdgan_lib.profiles.shipped import record_assets
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def folder(tmp_path, monkeypatch, biggan):
         AnnotationStore(assets / "annotations").add(
             Annotation(sample_id(name, 0), name, class_id, 0, Sampling(), generator.sha256, mask, "test")
         )
-    record_assets(profile)
+    record_assets(profile.folder)
     work = tmp_path / "work"
     work.mkdir()
     monkeypatch.chdir(work)
@@ -127,7 +128,7 @@ def test_the_second_generator_learns_labels_samples_and_labels_pictures(folder, 
         {k: v for k, v in network.state_dict().items() if "mask" not in k}, assets / "model.safetensors"
     )
     (assets / "config.json").write_text(json.dumps(asdict(network.config)))
-    record_assets(load_profile("pocket"))
+    record_assets(load_profile("pocket").folder)
 
     other = ("--profile", "pocket-vqgan")
     assert bdgan(monkeypatch, "train-head", "--out", "head", "--steps", 2, *other) == 0

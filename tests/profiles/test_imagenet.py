@@ -13,11 +13,13 @@ from bdgan_lib.core.sampling import Sampling
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.datasets.annotation_store import Annotation, AnnotationStore
 from bdgan_lib.doctor import checkup, generator_costs
+from bdgan_lib.experiments.runner import shipped_result
 from bdgan_lib.generators.biggan_deep import deep_config
 from bdgan_lib.generators.class_scorer import NetworkScorer
 from bdgan_lib.heads.training_data import collect_training_data
 from bdgan_lib.profiles import PROFILES, load_profile
-from bdgan_lib.profiles.imagenet import ImageNetProfile, _normalised
+from bdgan_lib.profiles.imagenet import _normalised
+from bdgan_lib.profiles.pocket import recorded_session
 
 REAL = [name for name in PROFILES if not name.startswith("pocket")]
 
@@ -74,13 +76,16 @@ def test_without_weights_and_network_the_error_says_what_to_put_where(name, cach
         load_profile(name).generator()
 
 
-@pytest.mark.parametrize("part", ["oracle", "renderer", "classifier", "experiment"])
-def test_what_only_a_drawn_world_has_is_none_or_refused_by_name(part):
+@pytest.mark.parametrize("part", ["oracle", "classifier", "renderer", "shipped", "encoder"])
+def test_what_only_other_worlds_have_is_none_and_refused_by_name(part):
     profile = load_profile("imagenet-256")
-    if part in ("oracle", "renderer"):
-        assert getattr(profile, part) is None
-    with pytest.raises(BdganError, match="profile imagenet-256 has no "):
-        profile.require(part) if part in ("oracle", "renderer") else getattr(profile, part)("x")
+    assert getattr(profile, part) is None
+    with pytest.raises(BdganError, match=r"profile imagenet-256 has no .*: "):
+        profile.require(part)
+    with pytest.raises(BdganError, match="has no shipped results: run `bdgan experiment NAME`"):
+        shipped_result(profile, "x")
+    with pytest.raises(BdganError, match=r"has no shipped results.*draw"):
+        recorded_session(profile)
 
 
 @pytest.mark.slow
@@ -115,7 +120,7 @@ def test_a_checkpoint_with_one_key_less_or_more_is_refused_by_name(cache):
     state = BigGAN(deep_config(128)).state_dict()
     first = next(iter(state))
     for change, says in (({first: None}, f"missing: {first}"), ({"more": torch.ones(1)}, "surplus: more")):
-        entry = load_profile("imagenet-128").needs[0]
+        entry = load_profile("imagenet-128").weights[0]
         for path in cache.glob("*.safetensors"):
             path.unlink()
         (cache / "weights.json").unlink(missing_ok=True)
@@ -142,7 +147,7 @@ def test_a_sample_with_its_own_latent_gives_that_latent_s_features(tmp_path, big
             torch.testing.assert_close(examples.features[block][row : row + 1], x, atol=1e-5, rtol=1e-4)
     with pytest.raises(BdganError, match=r"expected latents .* got \[1, 3\]"):
         generator.sample(ids, seeds, Sampling(), z=torch.zeros(1, 3))
-    with pytest.raises(BdganError, match="with latent"):
+    with pytest.raises(BdganError, match="has latent None"):
         store.add(replace(plain, latent=(1.0,)))
 
 
@@ -151,22 +156,23 @@ def test_the_doctor_says_what_is_missing_and_what_to_do(cache):
     for part in ("torch ", "GB free", "GFLOP", "images/s", "Apache-2.0", "234 MB: not here",
                  "next: bdgan weights fetch biggan-deep-256 resnet50"):  # fmt: skip
         assert part in text
-    entry = load_profile("imagenet-256").needs[0]
+    entry = load_profile("imagenet-256").weights[0]
     (cache / entry.file).write_bytes(b"cut off")
     with pytest.raises(BdganError, match="damaged"):
         download.cached_file(entry, cache)
 
 
-def test_a_profile_s_judge_gives_each_image_its_class_s_probability(monkeypatch):
-    class Judge(torch.nn.Module):
+def test_a_profile_s_scorer_gives_each_image_its_class_s_probability(monkeypatch):
+    class Classifier(torch.nn.Module):
         def forward(self, x):
             assert x.shape[1:] == (3, 224, 224) and x.abs().max() < 3
             return torch.stack([x.mean((1, 2, 3)), -x.mean((1, 2, 3))], 1)
 
-    profile = ImageNetProfile("imagenet-128", 128, "biggan-deep-128")
-    profile.__dict__["scorer"] = NetworkScorer(Judge(), _normalised)
+    profile = replace(
+        load_profile("imagenet-128"), load_scorer=lambda: NetworkScorer(Classifier(), _normalised)
+    )
     images = np.stack([np.full((32, 32, 3), value, np.uint8) for value in (0, 255)])
-    found = profile.confidence(images, np.array([1, 1]))
+    found = profile.scorer(images, np.array([1, 1]))
     assert found[0] > 0.9 > 0.1 > found[1]
     assert json.dumps(profile.sampling.to_json())
 

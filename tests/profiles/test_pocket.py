@@ -1,6 +1,7 @@
 """Profiles: every shipped file is checked before it is used, and a bad one is named."""
 
 import json
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -16,11 +17,13 @@ from bdgan_lib.core.image_codecs import encode_png
 from bdgan_lib.core.image_tensors import to_uint8
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.datasets.annotation_store import Annotation
+from bdgan_lib.experiments.runner import shipped_result
 from bdgan_lib.heads.training_data import samples_of
-from bdgan_lib.profiles import load_profile, record_assets
+from bdgan_lib.profiles import annotated, load_profile
+from bdgan_lib.profiles.annotated import held_out_ids, training_annotations
 from bdgan_lib.profiles.image_folder import load_photographs
-from bdgan_lib.profiles.imagenet import ImageNetProfile
-from bdgan_lib.profiles.profile import evenly_spaced
+from bdgan_lib.profiles.shipped import record_assets
+from bdgan_lib.visualization.grids import evenly_spaced
 from bdgan_lib.worlds.networks import Classifier
 from bdgan_lib.worlds.oracle import Oracle
 
@@ -37,7 +40,7 @@ def profile(tmp_path, monkeypatch, biggan):
     for name, network in (("classifier", Classifier()), ("oracle", Oracle().network)):
         halves = {k: v.half() if v.is_floating_point() else v for k, v in network.state_dict().items()}
         save_file(halves, folder / name / "model.safetensors")
-    record_assets(load_profile("pocket"))
+    record_assets(load_profile("pocket").folder)
     return load_profile("pocket")
 
 
@@ -52,7 +55,7 @@ def test_whole_assets_are_verified_and_load(profile):
     assert generator.sha256 == sha256(weights).hexdigest()
     assert generator.classes == profile.classes
     images = np.random.default_rng(0).integers(0, 256, (5, 64, 64, 3), np.uint8)
-    confidence = profile.confidence(images, np.arange(5))
+    confidence = profile.scorer(images, np.arange(5))
     assert confidence.shape == (5,) and (confidence >= 0).all() and (confidence <= 1).all()
     assert profile.quality_features(images).shape == (5, 128)
     assert profile.oracle.annotate(images, np.arange(5)).shape == (5, 64, 64)
@@ -115,16 +118,16 @@ def test_without_a_readable_manifest_nothing_is_trusted(profile, damage):
 def test_an_experiment_is_shown_only_if_it_was_measured_on_the_shipped_generator(profile):
     path = profile.folder / "experiments" / "label-head.json"
     with pytest.raises(BdganError, match=r"label-head\.json is missing"):
-        profile.experiment("label-head")
+        shipped_result(profile, "label-head")
     path.parent.mkdir()
     for of, works in ((profile.generator().sha256, True), ("0" * 64, False)):
         path.write_text(json.dumps({"generator_sha256": of, "cells": {"a": 1}}))
-        record_assets(profile)
+        record_assets(profile.folder)
         if works:
-            assert load_profile("pocket").experiment("label-head")["cells"] == {"a": 1}
+            assert shipped_result(load_profile("pocket"), "label-head")["cells"] == {"a": 1}
         else:
             with pytest.raises(BdganError, match="measured on generator 000000000000"):
-                load_profile("pocket").experiment("label-head")
+                shipped_result(load_profile("pocket"), "label-head")
 
 
 def test_unknown_names_are_refused_with_the_names_there_are(profile):
@@ -160,12 +163,12 @@ def test_scores_are_taken_on_samples_that_no_head_learns_from():
     """The pocket's are fresh; elsewhere annotations are held out."""
     pocket = load_profile("pocket")
     generator = pocket.generator()
-    found = pocket.test_annotations(generator, 60, first_seed=77_000)
+    found = annotated.test_annotations(pocket, generator, 60, first_seed=77_000)
     assert [a.seed for a in found] == list(range(77_000, 77_060))
     images = torch.cat([s.images for s in samples_of(generator, found, features=False)])
     wanted = pocket.oracle.annotate(to_uint8(images), np.array([a.class_id for a in found]))
     assert (np.stack([a.mask for a in found]) == wanted).mean() > 0.999  # another batch size rounds otherwise
-    assert not pocket.held_out and len(pocket.annotated(hold_out=True)[1]) == 60
+    assert not held_out_ids(pocket) and len(training_annotations(pocket, hold_out=True)[1]) == 60
 
 
 @pytest.fixture
@@ -173,8 +176,7 @@ def imagenet(tmp_path, monkeypatch):
     """An ImageNet profile for labels of one's own, of robins, volcanoes and mugs."""
     (tmp_path / "assets").symlink_to(assets_folder())
     monkeypatch.setenv("BDGAN_ASSETS", str(tmp_path / "assets"))
-    monkeypatch.setattr(ImageNetProfile, "generator", lambda *_: None)
-    return load_profile("imagenet-128")
+    return replace(load_profile("imagenet-128"), generator=lambda *_: None)
 
 
 def label(profile, *names, seeds=range(3)):
@@ -197,34 +199,45 @@ def label(profile, *names, seeds=range(3)):
 
 def test_elsewhere_every_fifth_annotation_is_held_out_and_the_others_teach(imagenet):
     with pytest.raises(BdganError, match="no annotations; label samples first"):
-        imagenet.labelled  # noqa: B018
+        annotated.labelled_classes(imagenet)
     label(imagenet, "robin", seeds=range(5))
-    assert not imagenet.held_out and len(imagenet.annotated(hold_out=True)[1]) == 5
+    assert not held_out_ids(imagenet) and len(training_annotations(imagenet, hold_out=True)[1]) == 5
     with pytest.raises(BdganError, match="too few annotations"):
-        imagenet.test_annotations(None, 10)
+        annotated.test_annotations(imagenet, None, 10)
     label(imagenet, "volcano", "coffee mug")
-    scored, taught = imagenet.test_annotations(None, 10), imagenet.annotated(hold_out=True)[1]
-    assert {a.id for a in scored} == imagenet.held_out and len(scored) == 3
+    scored, taught = (
+        annotated.test_annotations(imagenet, None, 10),
+        training_annotations(imagenet, hold_out=True)[1],
+    )
+    assert {a.id for a in scored} == held_out_ids(imagenet) and len(scored) == 3
     assert {a.id for a in scored}.isdisjoint(a.id for a in taught)
-    assert len(scored) + len(taught) == len(imagenet.annotated()[1]) == len(imagenet.annotate(None)) == 11
-    assert [a.id for a in imagenet.test_annotations(None, 2)] == sorted(imagenet.held_out)[:2]
+    assert (
+        len(scored) + len(taught)
+        == len(training_annotations(imagenet)[1])
+        == len(annotated.annotate(imagenet, None))
+        == 11
+    )
+    assert [a.id for a in annotated.test_annotations(imagenet, None, 2)] == sorted(held_out_ids(imagenet))[:2]
 
 
 def test_a_profile_answers_for_the_classes_that_have_labels(imagenet):
     label(imagenet, "volcano", "robin")
     robin, volcano = imagenet.class_id("robin"), imagenet.class_id("volcano")
-    assert imagenet.labelled == (robin, volcano) and imagenet.shown == {robin: "robin", volcano: "volcano"}
-    task = imagenet.every_class
+    assert annotated.labelled_classes(imagenet) == (robin, volcano) and annotated.shown_classes(imagenet) == {
+        robin: "robin",
+        volcano: "volcano",
+    }
+    task = annotated.all_classes_task(imagenet)
     assert task.labels == ("background", "robin", "volcano") and task.classes == (robin, volcano)
     pocket = load_profile("pocket")
-    assert pocket.every_class == pocket.task("MC-all")
-    assert list(pocket.shown.items()) == list(enumerate(pocket.classes))
+    assert annotated.all_classes_task(pocket) == pocket.task("MC-all")
+    assert list(annotated.shown_classes(pocket).items()) == list(enumerate(pocket.classes))
 
 
 def test_labels_go_where_the_profile_looks_for_them_and_shipped_ones_stay(imagenet, tmp_path):
-    assert imagenet.label_store(tmp_path).root == imagenet.annotations().root
+    assert annotated.label_store(imagenet, tmp_path).root == imagenet.annotations().root
     pocket = load_profile("pocket")
-    assert pocket.label_store(tmp_path).root == tmp_path / "labels" != pocket.annotations().root
+    assert annotated.label_store(pocket, tmp_path).root == tmp_path / "labels" != pocket.annotations().root
 
 
 def test_a_dozen_is_all_of_a_few_and_evenly_spread_over_many():
