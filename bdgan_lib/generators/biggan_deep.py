@@ -117,9 +117,7 @@ def read_biggan_deep(
             keys are missing, surplus or of another shape; each is named.
     """
     if config.num_classes != len(classes):
-        raise BdganError(
-            f"expected class names for {name}'s {config.num_classes} classes, got {len(classes)} names"
-        )
+        raise BdganError(f"expected {config.num_classes} class names for {name}, got {len(classes)}")
     state = read_tensors(weights)
     with torch.device("meta"):
         model = BigGAN(config)

@@ -58,5 +58,5 @@ def test_images_and_masks_of_another_size_are_fitted_to_the_target(source, vqgan
     large = annotation(0, 64, mask)
     small = resize_annotations([large], 64, 32)[0]
     assert np.array_equal(small.mask, large.mask[::2, ::2]) and small.id == large.id
-    with pytest.raises(BdganError, match=r"mask is \[32, 32\], its generator makes 64 x 64"):
+    with pytest.raises(BdganError, match=r"expected a mask 64 x 64 .* got \[32, 32\]"):
         resize_annotations([annotation(0, 32)], 64, 32)
