@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from scipy.spatial import cKDTree
 
+from bdgan_lib.core.seeds import POCKET
 from bdgan_lib.metrics.mask_geometry import mask_statistics
 from bdgan_lib.metrics.shape_diversity import CANVAS, aligned, chamfer_diversity
 from bdgan_lib.worlds.pocket import render_set
@@ -26,7 +27,8 @@ PAIRED = 120  # masks of one class on which every pair is tried
 
 def masks_of(count: int) -> tuple[np.ndarray, np.ndarray]:
     """Rendered masks, a thousand of them in all their mirrored and turned forms, with class ids."""
-    scenes = render_set(min(count, 1_250), 5_000_000, 64)
+    seeds = POCKET["benchmarks"]
+    scenes = render_set(min(count, seeds.count), seeds.first, 64)
     forms = [
         np.rot90(m, k, (1, 2)) for m in (scenes.class_masks, scenes.class_masks[..., ::-1]) for k in range(4)
     ]

@@ -13,13 +13,13 @@ from bdgan_lib.checkpoints.unpickle import convert_checkpoint
 from bdgan_lib.core.io import sha256_of, write_atomic
 from bdgan_lib.core.types import BdganError
 
-RECORD = "weights.json"  # in the cache: file -> its sha256 and size when it first came
+RECORD = "weights.json"  # in the cache: file -> its sha256 and size when it was first fetched
 _CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
 class Weights:
-    """One file of the catalogue."""
+    """One file of weights in the catalogue."""
 
     name: str
     file: str
@@ -36,7 +36,11 @@ class Refused(BdganError):
 
 
 def catalogue(path: Path) -> dict[str, Weights]:
-    """Read `assets/weights.toml`; BdganError if it is missing or no such catalogue."""
+    """Read `assets/weights.toml`: name -> its file.
+
+    Raises:
+        BdganError: it is missing or no such catalogue.
+    """
     try:
         import tomllib
     except ModuleNotFoundError:  # Python 3.10
@@ -59,14 +63,18 @@ def cache_folder() -> Path:
 
 
 def cached_file(weights: Weights, folder: Path) -> Path | None:
-    """The file in the cache if it is there and whole; BdganError if it is there and is not."""
+    """The file in the cache, None if it is not there.
+
+    Raises:
+        BdganError: it is there and damaged.
+    """
     path = folder / weights.file
     if not path.is_file():
         return None
     expected, actual = _expected(weights, folder), sha256_of(path)
     if expected is not None and actual != expected:
         raise BdganError(
-            f"{path} is damaged: expected sha256 {expected}, actual {actual}; remove it and fetch it again"
+            f"{path} is damaged: expected sha256 {expected}, got {actual}; remove it and fetch it again"
         )
     return path
 
@@ -79,13 +87,22 @@ def fetch(
     offline: bool | None = None,
     progress: bool = True,
 ) -> Path:
-    """The file from the cache, or fetched into it: resumed where it was cut off, and named once verified.
+    """The file from the cache, downloaded if it is not there: resumed where it was cut off, then verified.
 
-    Each address gets `tries` tries with growing pauses; one that refuses (403, 404, a web page, other bytes)
-    is left for the next. A sha256 that is not known is recorded now and enforced from then on. Processes that
-    want the same file wait for one of them. timeout: seconds without a byte. offline: default $BDGAN_OFFLINE.
+    An address that refuses (403, 404, a web page, other bytes) is left for the next. An unknown sha256 is
+    recorded now and enforced from then on. Processes that need the same file wait for one of them.
 
-    BdganError says for every address why it did not serve. OSError when the disk is full.
+    Args:
+        weights: the entry of the catalogue.
+        folder: the cache.
+        tries: of each address, with growing pauses.
+        timeout: seconds without a byte.
+        offline: download nothing; default: $BDGAN_OFFLINE.
+        progress: show a bar.
+
+    Raises:
+        BdganError: no address served the file; the message says why for each.
+        OSError: the disk is full.
     """
     import pooch
     from filelock import FileLock
@@ -117,15 +134,19 @@ def fetch(
 
 
 def cached_safetensors(weights: Weights, folder: Path) -> Path | None:
-    """The file's tensors as safetensors if they are in the cache; BdganError if they are damaged."""
+    """The file's tensors as safetensors in the cache, None if they are not there.
+
+    Raises:
+        BdganError: they are damaged.
+    """
     return cached_file(_as_safetensors(weights), folder)
 
 
 def fetch_safetensors(weights: Weights, folder: Path, **options: Any) -> Path:
-    """The file's tensors as safetensors beside it: fetched and converted at first use, then verified.
+    """The file's tensors as safetensors beside it, downloaded and converted at first use, verified later.
 
-    The pickled file is read by the restricted converter alone and may be removed afterwards. options: of
-    `fetch`. BdganError as there and as in `generators.convert`.
+    The pickled file is read by the restricted converter alone and may be removed afterwards. Takes the
+    options of `fetch`, raises what `fetch` and `convert_checkpoint` raise.
     """
     path = cached_safetensors(weights, folder)
     if path is None:
@@ -138,7 +159,7 @@ def fetch_safetensors(weights: Weights, folder: Path, **options: Any) -> Path:
 
 @dataclass(frozen=True)
 class _Resuming:
-    """A downloader for pooch: what came before an interruption is kept in `part` and not fetched again."""
+    """A downloader for pooch: bytes from before an interruption stay in `part`, to go on from."""
 
     weights: Weights
     part: Path
@@ -182,7 +203,7 @@ class _Resuming:
             if answer.status_code >= 400:
                 raise Refused(f"status {answer.status_code}")
             if "text/html" in answer.headers.get("Content-Type", ""):
-                raise Refused("a web page came instead of the file; it may want a login in a browser")
+                raise Refused("expected a file, got a web page; it may ask for a login in a browser")
             resumed = answer.status_code == 206 and answer.headers.get("Content-Range", "").startswith(
                 f"bytes {have}-"
             )
@@ -190,7 +211,7 @@ class _Resuming:
             length = answer.headers.get("Content-Length")
             total = start + int(length) if length else self.weights.size
             if self.weights.size is not None and total != self.weights.size:
-                raise Refused(f"{total} bytes are offered, {self.weights.size} were expected")
+                raise Refused(f"expected {self.weights.size} bytes, got an offer of {total}")
             with (
                 self.part.open("ab" if resumed else "wb") as file,
                 tqdm(desc=self.weights.name, total=total, initial=start, unit="B", unit_scale=True,
@@ -204,7 +225,7 @@ class _Resuming:
             raise requests.ConnectionError(f"{size} of {total} bytes")
         with self.part.open("rb") as file:
             if file.read(1) in (b"<", b""):
-                raise Refused("a web page or nothing came instead of the file")
+                raise Refused("expected a file, got a web page or nothing")
 
 
 def _as_safetensors(weights: Weights) -> Weights:

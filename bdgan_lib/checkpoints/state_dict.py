@@ -9,7 +9,7 @@ from bdgan_lib.core.types import BdganError
 
 
 def weights_sha256(network: torch.nn.Module, about: str = "") -> str:
-    """Of weights and buffers with their names, after a text; wherever they lie and in whichever layout."""
+    """The sha256 of `about` and of all weights and buffers by name, whatever their device and layout."""
     digest = sha256(about.encode())
     for name, value in sorted(network.state_dict().items()):
         digest.update(name.encode() + value.cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
@@ -17,7 +17,7 @@ def weights_sha256(network: torch.nn.Module, about: str = "") -> str:
 
 
 def mismatches(expected: Mapping[str, Sequence[int]], actual: Mapping[str, Sequence[int]]) -> str:
-    """Keys that are missing, surplus or of another shape, by kind; empty if all fit. Key -> shape."""
+    """Compare two mappings key -> shape: which are missing, surplus or of another shape; "" if all fit."""
     kinds = {
         "missing": sorted(expected.keys() - actual.keys()),
         "surplus": sorted(actual.keys() - expected.keys()),

@@ -39,7 +39,8 @@ class Inert:
 def convert_checkpoint(checkpoint: Path, out: Path) -> None:
     """Write the tensors of a pickled checkpoint as safetensors, under the names they have there.
 
-    BdganError when it is missing, damaged, holds no tensors, or asks for anything that could run.
+    Raises:
+        BdganError: it is missing, damaged, holds no tensors, or asks for anything that could run.
     """
     if not checkpoint.is_file():
         raise BdganError(f"{checkpoint} is missing")
@@ -51,12 +52,14 @@ def convert_checkpoint(checkpoint: Path, out: Path) -> None:
 
 
 def read_tensors(checkpoint: Path) -> dict[str, Tensor]:
-    """Its tensors by name (those in its `state_dict`, `model` or `teacher` if it has one); nothing is run."""
+    """The tensors of a checkpoint (of its `state_dict`, `model` or `teacher` if any) by name; nothing is run.
+
+    Raises:
+        BdganError: it is damaged, holds no tensors, or asks for anything that could run.
+    """
     try:
         with torch.serialization.safe_globals(_stand_ins(checkpoint)):
-            mapped = zipfile.is_zipfile(
-                checkpoint
-            )  # read from the disk as needed: it may be larger than memory
+            mapped = zipfile.is_zipfile(checkpoint)  # then read as needed: it may be larger than memory
             state = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=mapped)
     except BdganError:
         raise

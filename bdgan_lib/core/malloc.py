@@ -1,4 +1,4 @@
-"""Freed memory stays with the process, up to a gigabyte: batch after batch takes and gives back the same."""
+"""Keep up to a gigabyte of freed memory in the process, because the next batch takes as much again."""
 
 import ctypes
 import os
@@ -8,10 +8,10 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # glibc's malloc.h
 
 
 def keep_freed_memory() -> bool:
-    """Tell glibc so; True where it listens. Whoever sets one of its MALLOC_ variables is left alone.
+    """Configure glibc's malloc. Returns True if it accepted the settings.
 
-    By default it maps every large tensor anew, and each of its pages is faulted in and cleared: sampling
-    takes up to 1.7 times as long, and the peak depends on how the pieces happen to lie.
+    Does nothing where a MALLOC_ variable is set. By default, glibc maps every large tensor anew and each of
+    its pages is cleared: sampling takes up to 1.7 times as long, and peak memory varies.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is None or any(name.startswith("MALLOC_") for name in os.environ):

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from bdgan_lib.core.image_codecs import decode_image
+from bdgan_lib.core.seeds import POCKET
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.datasets.shards import ShardedSet
 from bdgan_lib.experiments.context import (
     ANNOTATED,
-    RENDERED_SEED,
     ExperimentContext,
     labelled,
     pool_of,
@@ -34,7 +34,6 @@ from bdgan_lib.profiles import Profile
 from bdgan_lib.synthesis.label_real import center_square
 
 IMAGES = 6_000  # of a set; each part has its share
-REFERENCE_SEED = RENDERED_SEED + 2_000_000  # rendered scenes that every set is held against
 SETS = {
     "Synthetic-annotated": ANNOTATED,
     "BigGAN-sim": sim(IMAGES),
@@ -69,7 +68,7 @@ def measure(context: ExperimentContext, settings: Mapping[str, Any]) -> Row:
     row = mask_row(masks, ids)
     if settings["source"]["kind"] == "annotated":
         return row
-    real = scenes_of(context.profile, count, REFERENCE_SEED)
+    real = scenes_of(context.profile, count, POCKET["reference"].first)
     features = profile.require("quality_features")
     mine, theirs = features(images), features(real.images)
     covered = [coverage(mine[ids == k], theirs[real.class_ids == k]) for k in range(len(profile.classes))]

@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 from bdgan_lib.annotation.proposals import Proposer
 from bdgan_lib.annotation.simulate import Move, clicks, draw_grabcut, draw_polygon, draw_proposal
 from bdgan_lib.core.image_tensors import to_uint8
+from bdgan_lib.core.seeds import GENERATOR
 from bdgan_lib.datasets.annotation_store import Annotation
 from bdgan_lib.experiments.runner import Row, run_cells
 from bdgan_lib.heads.training_data import samples_of
 from bdgan_lib.profiles import Profile
 from bdgan_lib.profiles.annotated import test_annotations
 
-FIRST_SEED = 10_000_000  # of the samples to draw: nothing else uses them, nothing was chosen on them
-FIRST_LABELLED = 10_100_000  # of those whose labels the proposals are learnt from
+FIRST_SEED = GENERATOR["annotation-clicks"].first  # of the samples to draw; nothing was chosen on them
+FIRST_LABELLED = GENERATOR["annotation-clicks labels"].first  # proposals are learnt from these samples
 
 
 @dataclass(frozen=True)

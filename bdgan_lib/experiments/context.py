@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from bdgan_lib.core.labelled_arrays import LabelledSet, class_masks
+from bdgan_lib.core.seeds import GENERATOR, ONLINE_SEEDS, POCKET
 from bdgan_lib.core.types import UNLABELLED
 from bdgan_lib.downstream.backbones import Backbone, build_backbone
 from bdgan_lib.downstream.pretraining.branch import Branch, BranchConfig
@@ -29,8 +30,6 @@ from bdgan_lib.synthesis.online import OnlineSynthesis
 from bdgan_lib.training.supervised import FitConfig, fit, fit_batches, predict
 from bdgan_lib.worlds.pocket import render_set
 
-PRETRAINING_SEED, PRETRAINING_IMAGES = 21_000_000, 6_000  # rendered scenes, unlabelled
-RENDERED_SEED = 31_000_000  # rendered scenes with exact labels, to compare with
 ANNOTATED = {"kind": "annotated"}
 
 
@@ -173,7 +172,7 @@ def labelled(context: ExperimentContext, source: Mapping[str, Any]) -> tuple[Lab
     if source["kind"] == "annotated":
         return _annotated(context.profile)
     if source["kind"] == "rendered":
-        scenes = scenes_of(context.profile, source["images"], RENDERED_SEED)
+        scenes = scenes_of(context.profile, source["images"], POCKET["rendered"].first)
         return LabelledSet(scenes.images, scenes.class_masks), scenes.class_ids
     drawn = read_pool(pool_of(source), context.folder)
     kept = drawn.chosen(len(drawn.class_ids), source["confident"], source["agreed"], source["by_class"])
@@ -220,7 +219,7 @@ def _online(context: ExperimentContext, source: Mapping[str, Any], task: Task, c
     head = load_head(context.folder / pool.head)
     stream = OnlineSynthesis(
         profile.generator(), head, task.classes, sampling_of(pool, profile), config.batch_size,
-        first_seed=100_000_000 + 10_000_000 * config.seed,
+        first_seed=GENERATOR["online"].first + ONLINE_SEEDS * config.seed,
     )  # fmt: skip
     for batch in stream.batches():
         yield batch.images, task.masks(class_masks(batch.masks, batch.class_ids))
@@ -231,7 +230,8 @@ def _pretrain(context: ExperimentContext, settings: Mapping[str, Any]) -> Row:
     from bdgan_lib.downstream.pretraining.quality import knn_accuracy, linear_accuracy, pooled_features
 
     start = Initialisation(settings["method"], settings["branch"], settings["backbone"])
-    scenes = scenes_of(context.profile, PRETRAINING_IMAGES, PRETRAINING_SEED)
+    training, test_seeds = POCKET["pre-training"], POCKET["pre-training test"]
+    scenes = scenes_of(context.profile, training.count, training.first)
     branch = None
     if start.branch:  # foreground against ground: nothing that names a class
         labelled_set, _ = labelled(context, settings["labelled"])
@@ -243,8 +243,8 @@ def _pretrain(context: ExperimentContext, settings: Mapping[str, Any]) -> Row:
         branch, checkpoint=context.folder / f"{start.file}.pt",
     )  # fmt: skip
     learnt.save(context.folder / start.file)
-    unseen = scenes_of(context.profile, 1_200, PRETRAINING_SEED + 100_000)
-    seen, ids = scenes.images[:1_200], scenes.class_ids[:1_200]
+    unseen = scenes_of(context.profile, test_seeds.count, test_seeds.first)
+    seen, ids = scenes.images[: test_seeds.count], scenes.class_ids[: test_seeds.count]
     train, test = (pooled_features(learnt.backbone(), images) for images in (seen, unseen.images))
     return {
         "knn": knn_accuracy(train, ids, test, unseen.class_ids),

@@ -11,6 +11,7 @@ import torch
 
 from bdgan_lib.annotation.active_learning import balanced_random_order, next_ids, random_order
 from bdgan_lib.annotation.proposals import Proposer
+from bdgan_lib.core.seeds import GENERATOR
 from bdgan_lib.datasets.annotation_store import Annotation
 from bdgan_lib.experiments.runner import Row, run_cells
 from bdgan_lib.heads.base import HeadConfig
@@ -21,8 +22,8 @@ from bdgan_lib.metrics.segmentation import confusion, iou, mean_iou
 from bdgan_lib.profiles import Profile
 from bdgan_lib.profiles.annotated import test_annotations
 
-POOL_SEED = 10_200_000  # of the samples that may be labelled
-FIRST_SEED = 10_300_000  # of the test samples: nothing else uses them, nothing was chosen on them
+POOL_SEED = GENERATOR["label-queue candidates"].first  # of the samples that may be labelled
+FIRST_SEED = GENERATOR["label-queue test"].first  # of the test samples; nothing was chosen on them
 ARMS = ("queue", "random", "balanced random")
 TARGETS = ("parts", "fgbg")  # what a head is trained to label
 POINTS = (12, 24, 48)  # labels at which a head is trained

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from bdgan_lib.core.seeds import TRANSFER, SeedRange
 from bdgan_lib.downstream.backbones import Backbone
 from bdgan_lib.downstream.pretraining.training import METHODS
 from bdgan_lib.downstream.transfer import chest, detect, segment
@@ -18,13 +19,14 @@ from bdgan_lib.worlds import chest as chest_world
 from bdgan_lib.worlds import scenes, street
 from bdgan_lib.worlds.rendering import render_many
 
-WORLDS: dict[str, tuple[Any, int, int]] = {  # -> how it is drawn, first seed, pictures to train on
-    "scenes": (scenes.scene, 22_000_000, 1_000),
-    "street": (street.street, 23_000_000, 400),
-    "chest": (chest_world.chest, 24_000_000, 200),
+WORLDS: dict[str, tuple[Any, SeedRange]] = {  # -> how it is drawn, and the pictures to train on
+    "scenes": (scenes.scene, TRANSFER["scenes"]["train"]),
+    "street": (street.street, TRANSFER["street"]["train"]),
+    "chest": (chest_world.chest, TRANSFER["chest"]["train"]),
 }
 EVALUATION_STEPS = (25, 50, 100, 200)  # steps after which detectors are scored on the way
-TEST, TEST_OFFSET = 200, 700_000  # pictures of each world, from seeds on which nothing was chosen
+TEST = TRANSFER["scenes"]["test"].count  # pictures of each world, on which nothing was chosen
+TEST_OFFSET = TRANSFER["scenes"]["test"].first - TRANSFER["scenes"]["train"].first  # in every world
 STARTS = tuple(
     Initialisation(method, branch)
     for method in ("random", "supervised", "simclr", "moco-v2", "densecl")
@@ -67,7 +69,7 @@ def measure(context: ExperimentContext, settings: Mapping[str, Any]) -> Row:
         context, Initialisation(settings["method"], settings["branch"]), settings["seed"]
     )
     world, _, share = settings["world"].partition(" ")
-    train, test = pictures(world, WORLDS[world][2], 0), pictures(world, TEST, TEST_OFFSET)
+    train, test = pictures(world, WORLDS[world][1].count, 0), pictures(world, TEST, TEST_OFFSET)
     seed: int = settings["seed"]
     if world == "scenes":
         config = replace(detect.DetectConfig(), seed=seed)
@@ -85,5 +87,5 @@ def measure(context: ExperimentContext, settings: Mapping[str, Any]) -> Row:
 @cache
 def pictures(world: str, count: int, offset: int) -> list[Any]:
     """Pictures of one of the worlds."""
-    render, first_seed, _ = WORLDS[world]
-    return render_many(render, count, first_seed + offset)
+    render, seeds = WORLDS[world]
+    return render_many(render, count, seeds.first + offset)

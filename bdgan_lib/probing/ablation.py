@@ -24,13 +24,15 @@ class Network(Protocol):
 
 @contextmanager
 def ablated(generator: Network, block: str, units: Sequence[int]) -> Iterator[None]:
-    """While the context is open, these units of a block are 0 in all that the generator makes.
+    """Set units of a block to 0 in all that the generator makes while the context is open.
 
         with ablated(generator, "block4", [3, 17]):
             sample = generator.sample(class_ids, seeds)
 
     The rest of the generator runs on what is left (Bau et al., "GAN dissection", 2019).
-    BdganError for a block or unit there is not.
+
+    Raises:
+        BdganError: there is no such block or unit.
     """
     module = generator.module(block)
     channels = generator.blocks[block][0]
@@ -51,7 +53,10 @@ def ablated(generator: Network, block: str, units: Sequence[int]) -> Iterator[No
 def lost(before: NDArray[np.uint8], after: NDArray[np.uint8], labels: Sequence[int]) -> NDArray[np.float64]:
     """The share of each label's pixels in masks `before` [N, H, W] that have another label `after`, [labels].
 
-    Pixels that are unlabelled (255) in either do not count. BdganError for a label that no pixel has.
+    Pixels that are unlabelled (255) in either do not count.
+
+    Raises:
+        BdganError: no pixel has one of the labels before.
     """
     counted = (before != UNLABELLED) & (after != UNLABELLED)
     shares = []

@@ -12,10 +12,13 @@ from bdgan_lib.core.types import UNLABELLED
 def linear_probe(
     features: Tensor, masks: NDArray[np.uint8], new_features: Tensor, ridge: float = 1e-2
 ) -> NDArray[np.uint8]:
-    """Foreground (0/1, [M, H, W]) of fresh features [M, C, h, w].
+    """Predict the foreground of new features by ridge regression, [M, H, W]; 1 = foreground.
 
-    By ridge regression on features [N, C, h, w] and masks [N, H, W] (foreground where > 0, 255 = unlabelled),
-    solved at the block's own resolution; the answer is resized to the masks' one.
+    Args:
+        features: [N, C, h, w] of one block, to fit at that resolution.
+        masks: [N, H, W] of the same images; foreground where > 0, 255 = unlabelled.
+        new_features: [M, C, h, w].
+        ridge: weight of the penalty.
     """
     channels, side = features.shape[1], masks.shape[-1]
     labelled = _area(masks != UNLABELLED, features)  # [N h w, 1]: shares of a block's pixel

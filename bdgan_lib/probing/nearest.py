@@ -1,4 +1,4 @@
-"""Nearest features: where in other images a pixel's features come again."""
+"""Nearest features: the pixels of other images whose features are most like a given pixel's."""
 
 from collections.abc import Iterable, Sequence
 
@@ -49,11 +49,18 @@ def deepest(region: NDArray[np.bool_]) -> tuple[int, int]:
 def correspondence(
     vectors: Tensor, masks: NDArray[np.uint8], labels: Sequence[int]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """How often the nearest pixel of another image has the label asked for; and by chance: [labels] each.
+    """How often the nearest pixel of another image has the same label, and by chance: [labels] each.
 
-    vectors: of `unit_vectors`, [N, C, h, w]; masks [N, H, W], read at their resolution. Asked is, for every
-    label and every image that has it, at the label's deepest pixel; answers come from every other image that
-    has it, from any pixel that is not unlabelled (255). BdganError for a label in fewer than two images.
+    The query is the deepest pixel of the label in each image that has it. The nearest pixel is taken in each
+    other image that has the label, among the pixels that are not unlabelled (255).
+
+    Args:
+        vectors: of `unit_vectors`, [N, C, h, w].
+        masks: [N, H, W], read at the resolution of the vectors.
+        labels: to measure.
+
+    Raises:
+        BdganError: a label is in fewer than two images.
     """
     check_count(len(vectors), masks)
     masks = nearest_pixels(masks, vectors.shape[-1])

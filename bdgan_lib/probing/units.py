@@ -14,10 +14,12 @@ from bdgan_lib.core.types import UNLABELLED, BdganError
 def join_batches(
     masks: NDArray[np.uint8], names: Sequence[Sequence[str]]
 ) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
-    """Masks [N, H, W] whose labels are named image by image -> masks of one numbering, and its names.
+    """Give masks [N, H, W] whose labels have names image by image one numbering; returns them and its names.
 
-    Labels of one name become one label, numbered as they come; 255 (unlabelled) stays. BdganError for a label
-    without a name and for more than 255 names.
+    Labels of one name become one label, in order of appearance; 255 (unlabelled) stays.
+
+    Raises:
+        BdganError: a label has no name, or there are more than 255 names.
     """
     check_count(len(names), masks)
     every = tuple(dict.fromkeys(name for its_names in names for name in its_names))
@@ -39,9 +41,9 @@ def join_batches(
 
 
 def thresholds(features: Tensor, masks: NDArray[np.uint8], shares: Sequence[float]) -> Tensor:
-    """Above what a unit counts as firing, [C, S], if it shall fire on these shares of the labelled pixels.
+    """The thresholds [C, S] at which units [N, C, h, w] fire on these shares of the labelled pixels.
 
-    features [N, C, h, w], masks [N, H, W]. A unit fires where it reaches its threshold, the quantile
+    A unit fires where it reaches its threshold, the quantile
     1 - share of its values, which is never its smallest value: a unit that does not vary fires nowhere.
     """
     check_count(len(features), masks)
@@ -66,11 +68,17 @@ def unit_label_iou(
 ) -> Tensor:
     """How well every unit alone outlines every label: IoU over all images, [C, labels], in [0, 1].
 
-    features [N, C, h, w] of one block, masks [N, H, W]; 255 = unlabelled pixels do not count. A unit fires on
-    the `share` of pixels where it is highest (Bau et al., "Network dissection", 2017: 0.005); None lets it
-    fire, for each label, on as many as the label has, so that small and large parts can be compared.
     Takes 40 bytes per unit and pixel of one mask: give masks of 64 x 64 (`nearest_pixels`) for large images.
-    BdganError for a label that no pixel has.
+
+    Args:
+        features: [N, C, h, w] of one block.
+        masks: [N, H, W]; unlabelled (255) pixels do not count.
+        labels: to compare with.
+        share: of the pixels on which a unit fires, where it is highest (Bau et al., "Network dissection",
+            2017: 0.005). None: on as many as the label has, so that small and large parts can be compared.
+
+    Raises:
+        BdganError: no pixel has one of the labels.
     """
     areas = np.array([(masks == label).sum() for label in labels])
     if not areas.all():
@@ -111,7 +119,7 @@ def nearest_pixels(masks: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
 
 
 def check_count(images: int, masks: NDArray[np.uint8]) -> None:
-    """BdganError unless there are as many masks as images."""
+    """Raise BdganError unless there are as many masks as images."""
     if images != len(masks):
         raise BdganError(f"expected a mask for each image, got {images} images and {len(masks)} masks")
 

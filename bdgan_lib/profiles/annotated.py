@@ -11,6 +11,7 @@ from tqdm import tqdm
 from bdgan_lib.annotation.candidates import annotate_candidates, choose_candidates
 from bdgan_lib.core.ids import sample_id
 from bdgan_lib.core.image_tensors import to_uint8
+from bdgan_lib.core.seeds import GENERATOR
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.datasets.annotation_store import Annotation, AnnotationStore, resize_annotations
 from bdgan_lib.downstream.tasks import Task, task_of_classes
@@ -110,7 +111,7 @@ def training_annotations(
 
 
 def test_annotations(
-    profile: Profile, generator: Generator, count: int, first_seed: int = 100_000
+    profile: Profile, generator: Generator, count: int, first_seed: int = GENERATOR["test"].first
 ) -> list[Annotation]:
     """Up to `count` labelled samples for scores, from which no head learns.
 

@@ -15,7 +15,7 @@ from bdgan_lib.core.assets import assets_folder
 from bdgan_lib.core.ids import sample_id
 from bdgan_lib.core.image_tensors import from_uint8
 from bdgan_lib.core.sampling import Sampling
-from bdgan_lib.core.seeds import REAL_ANNOTATED
+from bdgan_lib.core.seeds import POCKET, REAL_ANNOTATED
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.datasets.annotation_store import AnnotationStore
 from bdgan_lib.downstream.benchmark.truth import TruthInMemory
@@ -123,7 +123,7 @@ class PocketAssets(ShippedFiles):
 class PocketRenderer:
     """Renders scenes with exact masks; no shipped network was trained on seeds from 3,000,000."""
 
-    def real(self, count: int, first_seed: int = 3_000_000) -> SceneSet:
+    def real(self, count: int, first_seed: int = POCKET["real"].first) -> SceneSet:
         """`count` scenes from consecutive seeds, rendered on all cores."""
         return render_set(count, first_seed, workers=os.cpu_count() or 1)
 

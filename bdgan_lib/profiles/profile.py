@@ -62,7 +62,7 @@ class LoadGenerator(Protocol):
 class Renderer(Protocol):
     """Draws the real images of a world, with exact masks."""
 
-    def real(self, count: int, first_seed: int = 3_000_000) -> SceneSet:
+    def real(self, count: int, first_seed: int = ...) -> SceneSet:
         """`count` scenes that no generator made, from consecutive seeds."""
 
     def truth(self, task: Task, split: str = "test") -> TruthInMemory:

@@ -33,6 +33,7 @@ from bdgan_lib.core.image_tensors import from_uint8, to_uint8
 from bdgan_lib.core.io import write_atomic
 from bdgan_lib.core.model_files import write_json
 from bdgan_lib.core.sampling import Sampling
+from bdgan_lib.core.seeds import GENERATOR, POCKET
 from bdgan_lib.generators.latents import latents_from_seeds
 from bdgan_lib.recipes.common import StepLog, cached_scenes, feature_network, write_half
 from bdgan_lib.recipes.discriminator import Discriminator, TrainingForm
@@ -43,7 +44,7 @@ from bdgan_lib.worlds.pocket import CLASSES, LATENT_DIM
 
 FIGURES = ("l1", "perceptual", "discriminator", "generator")
 SAVE_EVERY = 500  # steps
-PAIRS = 96_000  # seeds 0 .. PAIRS - 1; the last 192 are held out
+PAIRS = POCKET["BigGAN training"].count  # from seed 0; the last 192 are held out
 HELD_OUT = 192
 CONFIG = BigGANConfig(
     output_dim=64,
@@ -192,7 +193,8 @@ class Trainer:
         class_ids = torch.from_numpy(self.class_ids[-HELD_OUT:]).to(self.device)
         remade = to_uint8(self.average(z, class_ids))[-12:]
         classes = torch.arange(96).remainder(12)
-        new_latents = latents_from_seeds(torch.arange(96) + 10**9, LATENT_DIM, Sampling()).to(self.device)
+        seeds = torch.tensor(GENERATOR["BigGAN training, pictures"].seeds)
+        new_latents = latents_from_seeds(seeds, LATENT_DIM, Sampling()).to(self.device)
         samples = to_uint8(self.average(new_latents, classes.to(self.device)))
         self.average.eval()
         return grid([*self.images[last], *remade, *samples], columns=12)
@@ -202,7 +204,8 @@ class Trainer:
         for parameter in self.average.parameters():
             parameter.data = parameter.data.half().float()
         self.average.train()
-        z = latents_from_seeds(torch.arange(768) + 2 * 10**9, LATENT_DIM, Sampling()).to(self.device)
+        seeds = torch.tensor(GENERATOR["BigGAN training, batch statistics"].seeds)
+        z = latents_from_seeds(seeds, LATENT_DIM, Sampling()).to(self.device)
         classes = torch.arange(768, device=self.device) % len(CLASSES)
         for _ in range(20):  # the power iteration of the averaged weights
             self.average(z[:12], classes[:12])

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from bdgan_lib.core.model_files import write_json
+from bdgan_lib.core.seeds import POCKET
 from bdgan_lib.metrics.segmentation import mean_iou
 from bdgan_lib.recipes.common import write_half
 from bdgan_lib.training.supervised import FitConfig, fit, predict, seeded
@@ -20,7 +21,7 @@ from bdgan_lib.worlds.networks import Classifier
 from bdgan_lib.worlds.oracle import Oracle, joint_labels
 from bdgan_lib.worlds.pocket import render_set
 
-TRAIN, TEST = (24_000, 2_000_000), (3_000, 2_500_000)  # number of scenes, first seed
+TRAIN, TEST = POCKET["classifier training"], POCKET["classifier test"]
 CLASSIFIER = FitConfig(steps=1_200, batch_size=48, learning_rate=3e-3)
 ORACLE = FitConfig(steps=1_500, batch_size=32, learning_rate=4e-3)
 
@@ -32,7 +33,9 @@ def main() -> None:
     arguments.add_argument("--workers", type=int, default=2)
     options = arguments.parse_args()
     start = time.time()
-    scenes, tests = (render_set(*s, workers=options.workers, progress=True) for s in (TRAIN, TEST))
+    scenes, tests = (
+        render_set(s.count, s.first, workers=options.workers, progress=True) for s in (TRAIN, TEST)
+    )
 
     classifier = seeded(Classifier, 0)
     fit(classifier, scenes.images, scenes.class_ids, CLASSIFIER, progress="classifier")

@@ -23,6 +23,7 @@ from bdgan_lib.core.image_codecs import encode_png
 from bdgan_lib.core.image_tensors import from_uint8, to_uint8
 from bdgan_lib.core.io import write_atomic
 from bdgan_lib.core.model_files import write_json
+from bdgan_lib.core.seeds import POCKET
 from bdgan_lib.generators.vqgan_network import VQGANConfig, VQGANNetwork
 from bdgan_lib.recipes.common import StepLog, cached_scenes, feature_network, write_half
 from bdgan_lib.training.checkpoint import Checkpoint, Stateful
@@ -30,7 +31,7 @@ from bdgan_lib.training.loop import train
 from bdgan_lib.training.supervised import seeded
 from bdgan_lib.visualization.grids import grid
 
-SCENES, FIRST_SEED = 48_000, 6_000_000
+SCENES, FIRST_SEED = POCKET["VQGAN training"].count, POCKET["VQGAN training"].first
 HELD_OUT = 240  # the last scenes
 SAVE_EVERY = 500  # steps
 

@@ -16,6 +16,7 @@ from bdgan_lib.core.image_tensors import to_uint8
 from bdgan_lib.core.model_files import read_json, write_json
 from bdgan_lib.core.precision import one_thread
 from bdgan_lib.core.sampling import Sample, Sampling
+from bdgan_lib.core.seeds import GENERATOR
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.datasets.shards import CALIBRATION
 from bdgan_lib.generators.base import Generator
@@ -119,7 +120,7 @@ def calibrate_filters(
     keep_agreed: float = 0.9,  # paper
     samples: int = 1_000,
     batch_size: int = 25,
-    first_seed: int = 900_000_000,  # of samples that go to no data set
+    first_seed: int = GENERATOR["filter thresholds"].first,  # of samples that go to no data set
     bf16: bool = False,
 ) -> Filters:
     """Thresholds that keep these shares of newly drawn samples; empty and full masks are dropped as well.

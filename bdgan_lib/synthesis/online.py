@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from bdgan_lib.core.image_tensors import to_uint8
 from bdgan_lib.core.sampling import Sampling
+from bdgan_lib.core.seeds import GENERATOR
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.generators.base import Generator
 from bdgan_lib.synthesis.filters import Labeler
@@ -42,7 +43,7 @@ class OnlineSynthesis(IterableDataset[list[Batch]]):
         sampling: Sampling,
         batch_size: int = 32,
         ahead: int = 4,
-        first_seed: int = 100_000_000,  # far from the seeds of stored sets
+        first_seed: int = GENERATOR["online"].first,  # far from the seeds of stored sets
     ) -> None:
         if not class_ids or batch_size < 1 or ahead < 1 or first_seed < 0:
             raise BdganError(

@@ -8,6 +8,7 @@ from hashlib import sha256
 from typing import Any, Protocol
 
 from bdgan_lib.core.sampling import Sampling
+from bdgan_lib.core.seeds import GENERATOR
 from bdgan_lib.core.types import BdganError, Json
 
 Threshold = float | Mapping[int, float] | None  # for all classes, by class id, or no filter
@@ -67,7 +68,7 @@ class SynthesisSpec:
     sampling: Sampling  # paper: truncation 0.9, which in its release is z_std 0.9
     batch_size: int = 25  # on a CPU as fast as 50, in half the memory
     shard_size: int = 500  # samples drawn per file
-    first_seed: int = 1_000_000  # far from the seeds people annotate
+    first_seed: int = GENERATOR["data sets"].first  # far from the seeds people annotate
     filters: Filters = Filters()
     scorer_sha256: str = ""  # of the classifier, where the filters use it
     device: str = "cpu"  # its type; another type rounds otherwise

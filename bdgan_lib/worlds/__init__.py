@@ -1,4 +1,4 @@
-"""Drawn worlds with exact masks, which stand in for photographs, and the networks that judge them."""
+"""Drawn worlds with exact masks, that stand in for photographs, and networks that label or classify them."""
 
 import lazy_loader
 

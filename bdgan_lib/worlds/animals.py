@@ -1,4 +1,4 @@
-"""Birds and fish. A function draws one class: it takes its draws first, then paints back to front.
+"""Birds and fish. A function draws one class: it first takes its random numbers, then paints back to front.
 
 Labels count from 1 in the order of the names in PARTS.
 """
@@ -21,7 +21,7 @@ def place(
     jitter: float = 0.08,
     aspect: tuple[float, float] = (0.9, 1.12),
 ) -> None:
-    """Draw an object's place, size, turn, mirror side and aspect, and set the canvas to its frame."""
+    """Set the canvas to the frame of an object with a random place, size, turn, mirror side and aspect."""
     x, y = draws.span(0.5 - jitter, 0.5 + jitter), draws.span(cy - jitter, cy + jitter)
     scale, angle, mirrored = 1.1 * draws.span(*size), draws.span(-turn, turn), draws.chance(0.5)
     canvas.pose(SIDE * x, SIDE * y, scale, angle, mirrored, draws.span(*aspect))

@@ -1,4 +1,4 @@
-"""Grounds: sky, land, foliage, water, rooms: smooth functions of their draws, [side, side, 3] in [0, 1]."""
+"""Backgrounds (sky, land, water, rooms): smooth functions of random numbers, [side, side, 3] in [0, 1]."""
 
 import cv2
 import numpy as np
@@ -18,7 +18,7 @@ def _axes(side: int) -> tuple[Field, Field]:
 
 
 def _clouds(side: int, draws: Draws) -> Field:
-    """A smooth field, mean 0 and deviation about 1: six waves whose phases are draws."""
+    """A smooth field, mean 0 and deviation about 1: six waves of random phase."""
     x, y = _axes(48)
     field = np.zeros((48, 48), np.float32)
     for i, (fx, fy) in enumerate(_WAVES):

@@ -1,4 +1,4 @@
-"""Drawing: random draws, smooth shapes, and a canvas that shades parts and keeps their labels.
+"""The stream of random numbers, smooth shapes, and a canvas that shades parts and keeps their labels.
 
 Lengths are in design pixels: the picture is SIDE wide whatever the output size.
 """
@@ -20,10 +20,10 @@ Span = tuple[float, float]
 
 
 class Draws:
-    """Numbers that decide a picture: first the entries of a latent, then the seed's own noise.
+    """The stream of random decisions behind a picture: first the entries of a latent, then the seed's noise.
 
-    A drawing function takes all its draws before it branches, so that one entry of the latent always means
-    the same thing within a class.
+    A function that draws a class takes all its numbers before it branches, so that an entry of the latent
+    always means the same within the class.
     """
 
     def __init__(self, uniforms: NDArray[np.float64], noise: np.random.Generator) -> None:
@@ -145,10 +145,17 @@ class Canvas:
         alpha: float = 1.0,
         gradient: float = 0.0,
     ) -> None:
-        """Fill `outline` and label its pixels (0: ground).
+        """Fill an outline and label its pixels.
 
-        puff: how strongly it is shaded as if swollen; texture: deviation of a brightness texture;
-        inside: only where this label stands; gradient: extra brightness at the top, less at the bottom.
+        Args:
+            outline: in the frame set by `pose`.
+            colour: before shading.
+            label: 0 is the background.
+            puff: how strongly the shape is shaded as if swollen.
+            texture: deviation of a brightness texture.
+            inside: paint only where the canvas has this label.
+            alpha: opacity; below 1 no label changes.
+            gradient: brightness added at the top and taken away at the bottom.
         """
         outline = (outline @ self._matrix + self.centre) * self.zoom
         x0, y0 = np.floor(outline.min(0)).astype(int) - 1
@@ -176,7 +183,7 @@ class Canvas:
             target[mask] = alpha * paint + (1 - alpha) * target[mask]
 
     def shadow(self, dy: float, rx: float, ry: float, strength: float = 0.4) -> None:
-        """A soft shadow on the ground, in units of the object; call it before the object is drawn."""
+        """Darken the floor under an object, in units of its frame; call it before the object is drawn."""
         soft = np.zeros((48, 48), np.float32)
         cx, cy = self.centre[0] / 4, (self.centre[1] + dy * self.scale) / 4
         radii = max(1, int(rx * self.scale / 4)), max(1, int(ry * self.scale / 4))

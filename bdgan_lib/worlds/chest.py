@@ -12,7 +12,6 @@ from bdgan_lib.core.labelled_arrays import Segmented
 from bdgan_lib.worlds.canvas import Draws, Points, ellipse, points, ribbon, smooth, texture_bank
 from bdgan_lib.worlds.rendering import downscale, draws_of
 
-TRAIN_SEED, TEST_SEED = 24_000_000, 24_500_000  # first ones; nothing else uses these ranges
 CHEST_LABELS = ("ground", "lung", "heart")
 
 

@@ -47,7 +47,9 @@ class Classifier(nn.Module):
 class UNet(nn.Module):
     """Images [B, 3, H, W] in [-1, 1] -> logits [B, num_labels, H, W]; H and W are multiples of 8.
 
-    fine: keep a level at full resolution; without it the finest has half the side, and all is twice as fast.
+    Args:
+        num_labels: channels of the logits.
+        fine: have a level at full resolution; without it, the finest has half the side: twice as fast.
     """
 
     def __init__(self, num_labels: int, fine: bool = True) -> None:

@@ -1,4 +1,4 @@
-"""Mushroom, apple, car, mug, house, flower. A function draws one class: its draws, then back to front."""
+"""Mushroom, apple, car, mug, house and flower, drawn as the animals are."""
 
 import numpy as np
 

@@ -15,7 +15,7 @@ NUM_JOINT_LABELS = int(_FIRST[-1])
 
 
 def joint_labels(parts: NDArray[np.uint8], class_ids: NDArray[np.integer]) -> NDArray[np.uint8]:
-    """Part labels [N, H, W] counted within each class -> labels counted over all kinds; 0 stays ground."""
+    """Part labels [N, H, W] counted within each class -> labels counted over all kinds; 0: background."""
     return np.where(parts > 0, parts + _OFFSET[class_ids, None, None] - 1, 0).astype(np.uint8)
 
 
@@ -31,7 +31,7 @@ class Oracle:
     def annotate(
         self, images: NDArray[np.uint8], class_ids: NDArray[np.integer], batch_size: int = 100
     ) -> NDArray[np.uint8]:
-        """Part labels [N, H, W] of images [N, H, W, 3] uint8: 0 ground, k = PARTS[class][k - 1]."""
+        """Part labels [N, H, W] of images [N, H, W, 3] uint8: 0 background, k = PARTS[class][k - 1]."""
         network = self.network.to(memory_format=torch.channels_last).eval()
         parts = []
         for first in range(0, len(images), batch_size):

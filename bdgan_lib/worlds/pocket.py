@@ -1,22 +1,21 @@
-"""The pocket world: twelve classes on varied grounds; picture and mask are a function of (class, seed)."""
+"""The pocket world: twelve classes on varied backgrounds; an image is a function of (class, seed)."""
 
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
+from functools import partial
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
-from tqdm import tqdm
 
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.worlds import animals, backgrounds, objects
 from bdgan_lib.worlds.canvas import SIDE, Canvas, Draws
+from bdgan_lib.worlds.rendering import render_many
 
 LATENT_DIM = 64
-_OBJECT_DIM = 36  # entries of the latent that decide the object; the others decide the ground
+_OBJECT_DIM = 36  # entries of the latent that decide the object; the others decide the background
 _BELOW = ndtr(-2.0)  # share of a standard normal below -2
 
 _BIRD, _FISH = animals.BIRD_PARTS, animals.FISH_PARTS
@@ -45,7 +44,7 @@ class Scene:
     """One rendered picture with its exact labels."""
 
     image: NDArray[np.uint8]  # [size, size, 3]
-    parts: NDArray[np.uint8]  # [size, size]; 0 = ground, k = PARTS[class][k - 1]
+    parts: NDArray[np.uint8]  # [size, size]; 0 = background, k = PARTS[class][k - 1]
 
     @property
     def mask(self) -> NDArray[np.uint8]:
@@ -69,7 +68,7 @@ class SceneSet:
 
     @property
     def class_masks(self) -> NDArray[np.uint8]:
-        """[N, size, size]; 0 = ground, class id + 1 elsewhere."""
+        """[N, size, size]; 0 = background, class id + 1 elsewhere."""
         return (self.masks * (self.class_ids[:, None, None] + 1)).astype(np.uint8)
 
 
@@ -86,9 +85,10 @@ def render(class_id: int, seed: int, size: int = 64, latent: NDArray[np.float32]
         class_id: index into CLASSES.
         seed: decides everything that the latent does not (grain, textures); and the latent, if none is given.
         size: side in pixels; 64 is the pocket profile's, larger ones are for figures.
-        latent: [LATENT_DIM] in [-2, 2]; what it decides is the class's own business.
+        latent: [LATENT_DIM] in [-2, 2]; each class gives its entries their meaning.
 
-    BdganError for a class there is not.
+    Raises:
+        BdganError: there is no such class.
     """
     if not 0 <= class_id < len(CLASSES):
         raise BdganError(f"expected class 0 to {len(CLASSES) - 1} ({', '.join(CLASSES)}), got {class_id}")
@@ -121,44 +121,18 @@ def render(class_id: int, seed: int, size: int = 64, latent: NDArray[np.float32]
 def render_set(
     count: int, first_seed: int, size: int = 64, workers: int = 1, progress: bool = False
 ) -> SceneSet:
-    """Scenes of seeds first_seed, first_seed + 1, ...; scene i shows class i % 12, whatever the workers."""
-    seeds = range(first_seed, first_seed + count)
-    jobs = [(seeds[i : i + 240], i, size) for i in range(0, count, 240)]
-    bar = tqdm(total=count, desc="rendering", unit="image", disable=not progress)
-    chunks = []
-    # not multiprocessing.Pool: where the caller's script cannot be imported, that one starts workers for ever
-    with ProcessPoolExecutor(workers, get_context("spawn")) if workers > 1 else _NoPool() as pool:
-        for chunk in pool.map(_render_chunk, jobs):
-            chunks.append(chunk)
-            bar.update(len(chunk.class_ids))
-    bar.close()
-    fields = ("images", "parts", "class_ids", "latents")
-    return SceneSet(*(np.concatenate([getattr(chunk, field) for chunk in chunks]) for field in fields))
-
-
-def _render_chunk(job: tuple[range, int, int]) -> SceneSet:
-    seeds, start, size = job
-    cv2.setNumThreads(0)
-    class_ids = (np.arange(len(seeds)) + start) % len(CLASSES)
-    scenes = [render(int(c), seed, size) for c, seed in zip(class_ids, seeds, strict=True)]
-    return SceneSet(
-        np.stack([scene.image for scene in scenes]),
-        np.stack([scene.parts for scene in scenes]),
-        class_ids.astype(np.int64),
-        np.stack([latent_of(seed) for seed in seeds]),
+    """Render seeds first_seed, first_seed + 1, ...; scene i shows class i % 12, whatever the workers."""
+    drawn = render_many(
+        partial(_scene, first_seed, size), count, first_seed, workers, "rendering" if progress else None
     )
+    images, parts, latents = (np.stack(arrays) for arrays in zip(*drawn, strict=True))
+    return SceneSet(images, parts, np.arange(count) % len(CLASSES), latents)
 
 
-class _NoPool:
-    """ProcessPoolExecutor's part of the interface that we use, in this process."""
-
-    map = staticmethod(map)
-
-    def __enter__(self) -> "_NoPool":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
+def _scene(first_seed: int, size: int, seed: int) -> tuple[NDArray[np.generic], ...]:
+    latent = latent_of(seed)
+    scene = render((seed - first_seed) % len(CLASSES), seed, size, latent)
+    return scene.image, scene.parts, latent
 
 
 _WEEDY = ("clownfish", "angelfish", "trout", "mushroom", "house", "flower")
@@ -167,7 +141,7 @@ _water, _room, _backdrop = backgrounds.water, backgrounds.room, backgrounds.back
 
 
 def _background(name: str, side: int, draws: Draws) -> NDArray[np.float32]:
-    """A ground that suits the class: one of a few kinds, by share."""
+    """A background that suits the class: one of a few kinds, by share."""
     kinds: dict[Callable[..., NDArray[np.floating]], float]
     if PARTS[name] is _BIRD:
         kinds = {_foliage: 0.5, _sky: 0.2, _land: 0.2, _backdrop: 0.1}

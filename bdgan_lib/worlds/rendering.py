@@ -1,9 +1,7 @@
-"""What the pocket world's data sets to transfer to have in common: a picture is a function of its seed."""
+"""Shared by the drawn worlds: a picture is a function of its seed, whichever process renders it."""
 
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from typing import TypeVar
 
 import cv2
@@ -11,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from bdgan_lib.core.parallel import run_in_processes
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.worlds.canvas import Draws
 
@@ -18,7 +17,7 @@ Item = TypeVar("Item")
 
 
 def draws_of(seed: int, world: int) -> Draws:
-    """All that decides a picture. `world` keeps one seed's pictures of different worlds unrelated."""
+    """The random decisions of a picture. `world` keeps one seed's pictures of different worlds unrelated."""
     if seed < 0:
         raise BdganError(f"seed is {seed}; give 0 or more")
     return Draws(np.empty(0), np.random.default_rng([seed, world]))
@@ -36,19 +35,29 @@ def downscale(
 def render_many(
     render: Callable[[int], Item], count: int, first_seed: int, workers: int = 1, progress: str | None = None
 ) -> list[Item]:
-    """`render(seed)` for seeds first_seed, first_seed + 1, ...: the same pictures whatever the workers.
+    """Render seeds first_seed, first_seed + 1, ...: the same pictures whatever the workers.
 
-    render: picklable if there are several workers: a function of a module, or functools.partial of one.
-    progress: name shown on a progress bar; none if None.
+    Args:
+        render: seed -> picture; with several workers a function of a module, or functools.partial of one.
+        count: number of pictures.
+        first_seed: seed of the first picture.
+        workers: processes; 1 renders in this one.
+        progress: name shown on a progress bar; None shows none.
     """
-    seeds = range(first_seed, first_seed + count)
-    if workers == 1:
-        return [render(seed) for seed in tqdm(seeds, desc=progress, disable=progress is None, leave=False)]
-    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-        pictures = pool.map(partial(_alone, render), seeds, chunksize=64)
-        return list(tqdm(pictures, desc=progress, total=count, disable=progress is None, leave=False))
+    seeds, chunk = range(first_seed, first_seed + count), partial(_render_chunk, render)
+    jobs = [seeds[i : i + 64] for i in range(0, count, 64)]
+    results = (
+        enumerate(map(chunk, jobs))
+        if workers == 1
+        else run_in_processes(chunk, jobs, workers, cv2.setNumThreads, (0,), torch_threads=False)
+    )
+    chunks: dict[int, list[Item]] = {}
+    with tqdm(desc=progress, total=count, unit="image", disable=progress is None, leave=False) as bar:
+        for i, items in results:
+            chunks[i] = items
+            bar.update(len(items))
+    return [item for i in range(len(jobs)) for item in chunks[i]]
 
 
-def _alone(render: Callable[[int], Item], seed: int) -> Item:
-    cv2.setNumThreads(0)  # the workers are the threads
-    return render(seed)
+def _render_chunk(render: Callable[[int], Item], seeds: range) -> list[Item]:
+    return [render(seed) for seed in seeds]

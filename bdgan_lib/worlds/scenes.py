@@ -9,7 +9,6 @@ from bdgan_lib.worlds.canvas import SIDE, Canvas, Draws
 from bdgan_lib.worlds.pocket import CLASSES, DRAWN_BY
 from bdgan_lib.worlds.rendering import downscale, draws_of
 
-TRAIN_SEED, TEST_SEED = 22_000_000, 22_500_000  # first ones; nothing else uses these ranges
 SLIVER = 24  # visible pixels of 96 x 96 below which an object is neither taught nor scored
 
 _WATER = ("clownfish", "angelfish", "trout")
@@ -18,7 +17,7 @@ _GARDEN = ("robin", "blue jay", "goldfinch", "mushroom", "car", "house", "flower
 
 
 class _Placed(Canvas):
-    """A canvas on which an object stands where the scene puts it, and not where the object's own draws do."""
+    """A canvas on which the scene decides where an object stands, not the object's random numbers."""
 
     def put(self, x: float, y: float, share: float) -> None:
         """The next object's centre in design pixels, and its length as a share of the side."""
@@ -44,7 +43,7 @@ def scene(seed: int, size: int = 96) -> Detected:
         stranger, pick = draws.chance(0.12), draws.unit()
         names = CLASSES if stranger else company
         name = names[int(pick * len(names))]
-        canvas.labels[:] = 255  # so that what the object covers is told from what it leaves
+        canvas.labels[:] = 255  # stays where the object covers nothing
         canvas.put(SIDE * x, SIDE * y, share)
         DRAWN_BY[name](canvas, draws)
         class_ids.append(CLASSES.index(name))
@@ -70,7 +69,7 @@ def tight_box(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
 
 
 def _theme(side: int, draws: Draws) -> tuple[NDArray[np.floating], tuple[str, ...]]:
-    """A ground and the classes that keep company on it."""
+    """A background and the classes that occur on it."""
     kind = draws.unit()
     if kind < 0.25:
         return backgrounds.water(side, draws), _WATER

@@ -24,14 +24,13 @@ from bdgan_lib.worlds.canvas import (
 )
 from bdgan_lib.worlds.rendering import downscale, draws_of
 
-TRAIN_SEED, TEST_SEED = 23_000_000, 23_500_000  # first ones; nothing else uses these ranges
 STREET_LABELS = ("sky", "building", "road", "pavement", "vegetation", "vehicle", "person", "pole")
 SKY, BUILDING, ROAD, PAVEMENT, VEGETATION, VEHICLE, PERSON, POLE = range(8)
 _NEAR, _FAR = 125.0, 3.0  # pixels per unit where the ground leaves the picture, and where it meets the far
 
 
 class _Camera:
-    """Where the ground goes, and what is drawn on it."""
+    """The perspective of the ground, and what is drawn on it."""
 
     def __init__(self, canvas: Canvas, draws: Draws) -> None:
         self.canvas = canvas

@@ -143,7 +143,7 @@ def test_one_that_always_breaks_ends_in_one_error_and_a_later_call_goes_on(serve
         ("404", "status 404"),
         ("500", "ConnectionError"),
         ("login", "web page"),
-        ("login in disguise", "bytes are offered"),
+        ("login in disguise", "got an offer of"),
         ("corrupt", "hash"),
     ],
 )

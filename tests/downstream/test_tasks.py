@@ -9,13 +9,9 @@ from hypothesis import strategies as st
 
 from bdgan_lib.core.assets import assets_folder
 from bdgan_lib.core.labelled_arrays import class_masks, mask_value
-from bdgan_lib.core.seeds import REAL_ANNOTATED, SYNTHETIC_ANNOTATED
 from bdgan_lib.core.types import UNLABELLED, BdganError
 from bdgan_lib.downstream.tasks import Task, split_of, task_of_groups
-from bdgan_lib.experiments import annotation_clicks, label_head, label_queue
 from bdgan_lib.profiles import load_profile, pocket
-from bdgan_lib.recipes import pocket_biggan, pocket_classifier, pocket_vqgan
-from bdgan_lib.synthesis.spec import SynthesisSpec
 from bdgan_lib.worlds.pocket import CLASSES, PARTS, render_set
 
 POCKET, IMAGENET = load_profile("pocket").tasks, load_profile("imagenet-256").tasks
@@ -109,38 +105,6 @@ def test_a_task_travels_by_value():
         load_profile("pocket").task("Dog")
     with pytest.raises(BdganError, match="labels"):
         Task("w", "t", ("ground", "a"), (1,))
-
-
-def overlap(a: range, b: range) -> bool:
-    return a.start < b.stop and b.start < a.stop
-
-
-def test_real_splits_are_scenes_no_network_was_trained_on_and_no_other_test_uses():
-    used = [range(s.first, s.first + s.count) for s in REAL_ANNOTATED.values()]
-    used += [
-        range(pocket_biggan.PAIRS),
-        range(pocket_vqgan.FIRST_SEED, pocket_vqgan.FIRST_SEED + pocket_vqgan.SCENES),
-    ]
-    used += [
-        range(first, first + count) for count, first in (pocket_classifier.TRAIN, pocket_classifier.TEST)
-    ]
-    used += [
-        range(first, first + 900_000) for first in (3_000_000, 4_000_000, 5_000_000, 7_000_000, 9_000_000)
-    ]
-    assert not any(overlap(a, b) for i, a in enumerate(used) for b in used[:i])
-    assert all(s.first % 12 == 0 == s.count % 12 for s in REAL_ANNOTATED.values()), (
-        "seed s shows class s % 12"
-    )
-
-
-def test_synthetic_splits_are_samples_that_nothing_else_draws():
-    used = [range(s.first, s.first + s.count) for s in SYNTHETIC_ANNOTATED.values()]
-    firsts = [0, 100_000, SynthesisSpec.first_seed, 20_000_000, label_head.FIRST_SEED]
-    firsts += [label_queue.FIRST_SEED, label_queue.POOL_SEED]
-    firsts += [annotation_clicks.FIRST_SEED, annotation_clicks.FIRST_LABELLED]
-    used += [range(first, first + 50_000) for first in firsts]
-    assert not any(overlap(a, b) for i, a in enumerate(used) for b in used[:i])
-    assert all(s.first % 12 == 0 for s in SYNTHETIC_ANNOTATED.values())
 
 
 def test_a_real_file_s_split_is_its_name_s_alone_and_shares_are_as_said():

@@ -6,6 +6,7 @@ import pytest
 from bdgan_lib.cli import main
 from bdgan_lib.core.image_codecs import encode_png
 from bdgan_lib.core.labelled_arrays import LabelledSample
+from bdgan_lib.core.seeds import POCKET
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.datasets.shards import MANIFEST, ShardedSet, write_manifest, write_shard
 from bdgan_lib.experiments import analysis
@@ -25,7 +26,7 @@ def test_real_scenes_against_others_are_what_chance_leaves(bench):
     found = analysis.measure(bench, {"source": rendered(312), "images": 156, "part": 1})
     assert found["images"] == 156 and {*COLUMNS, "SD", "FID", "KID", "mask FID", "coverage"} < set(found)
     scenes, features = (
-        scenes_of("pocket", 312, analysis.RENDERED_SEED),
+        scenes_of("pocket", 312, POCKET["rendered"].first),
         load_profile("pocket").quality_features,
     )
     fish = kernel_distance(features(scenes.images[scenes.class_ids == 3]), features(scenes.images))
@@ -43,8 +44,7 @@ def test_the_annotated_samples_are_few_and_have_no_distances(bench):
 
 
 def test_the_reference_is_nobodys_training_set():
-    ours = range(analysis.REFERENCE_SEED, analysis.REFERENCE_SEED + analysis.IMAGES)
-    assert ours.start >= analysis.RENDERED_SEED + analysis.IMAGES
+    assert all(POCKET[name].count >= analysis.IMAGES for name in ("rendered", "reference"))
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_a_data_set_has_a_row_of_its_own(folder):
 
 
 def test_sets_and_pictures_that_do_not_fit_are_named(folder, make_set, tmp_path, monkeypatch, capsys):
-    with pytest.raises(BdganError, match=r"11 masks of sizes \[\(20, 26\), \(21, 26\)\] came"):
+    with pytest.raises(BdganError, match=r"one size, got 11 of sizes \[\(20, 26\), \(21, 26\)\]"):
         analysis.of_folder(make_set(), load_profile("pocket"), 100)
     (tmp_path / "none").mkdir()
     for real, code in (("none", 2), (None, 0)):

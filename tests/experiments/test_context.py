@@ -1,10 +1,12 @@
 """The cell of the downstream experiments: which images it takes, and that it repeats itself."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from bdgan_lib.core.labelled_arrays import LabelledSet, class_masks
-from bdgan_lib.core.seeds import REAL_ANNOTATED
+from bdgan_lib.core.seeds import POCKET, REAL_ANNOTATED
 from bdgan_lib.experiments import context, downstream, transfer
 from bdgan_lib.experiments.catalogue import EXPERIMENTS
 from bdgan_lib.experiments.context import (
@@ -89,7 +91,7 @@ def test_rendered_scenes_train_too_and_none_of_them_is_tested(tmp_path):
     found = training_set(ExperimentContext("pocket", tmp_path), [rendered(48)], task)
     assert len(found.images) == 12 and set(np.unique(found.masks)) == {0, 1, 2, 3}
     seeds = [range(s.first, s.first + s.count) for s in REAL_ANNOTATED.values()]
-    ours = range(context.RENDERED_SEED, context.RENDERED_SEED + 100_000)
+    ours = POCKET["rendered"].seeds
     assert all(ours.start >= s.stop or ours.stop <= s.start for s in seeds)
 
 
@@ -106,7 +108,8 @@ def test_a_pre_trained_start_is_made_once_and_used(tmp_path, monkeypatch):
 def test_a_start_is_scored_elsewhere(tmp_path, monkeypatch, world):
     monkeypatch.setattr(transfer, "TEST", 4)
     name = world.split()[0]
-    monkeypatch.setitem(transfer.WORLDS, name, (*transfer.WORLDS[name][:2], 20))
+    render, seeds = transfer.WORLDS[name]
+    monkeypatch.setitem(transfer.WORLDS, name, (render, replace(seeds, count=20)))
     transfer.pictures.cache_clear()
     settings = {"method": "random", "branch": False, "world": world, "seed": 0}
     assert 0 <= transfer.measure(ExperimentContext("pocket", tmp_path), settings)["miou"] <= 1

@@ -6,7 +6,7 @@ from bdgan_lib.profiles import load_profile
 
 def test_every_arm_is_measured_and_a_second_call_resumes(tmp_path):
     profile = load_profile("pocket")
-    small = {"points": (12, 14), "steps": 2, "candidates": 36, "fresh": 24}
+    small = {"points": (12, 14), "steps": 2, "candidates": 36, "test_samples": 24}
     result = label_queue.run(profile, tmp_path, 1, **small)
     assert set(result["cells"]) == {
         f"{t} / {arm} / 0" for t in label_queue.TARGETS for arm in label_queue.ARMS

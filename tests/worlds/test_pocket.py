@@ -93,5 +93,5 @@ def test_colour_alone_does_not_give_the_foreground_away():
 
 @pytest.mark.parametrize("wrong", [-1, 12])
 def test_an_unknown_class_is_refused(wrong):
-    with pytest.raises(BdganError, match=rf"class {wrong}.*0 to 11.*robin"):
+    with pytest.raises(BdganError, match=rf"class 0 to 11 \(robin.*got {wrong}"):
         render(wrong, 0)

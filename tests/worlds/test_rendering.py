@@ -1,5 +1,7 @@
 """The stand-ins to transfer to: pictures are functions of their seeds, and what is said of them is so."""
 
+import subprocess
+import sys
 from functools import partial
 
 import numpy as np
@@ -16,6 +18,12 @@ WORLDS = [scene, street, chest]
 SCENES = render_many(scene, 120, 20_000_000)
 STREETS = render_many(street, 40, 20_000_000)
 CHESTS = render_many(chest, 60, 20_000_000)
+
+
+def test_the_worlds_are_drawn_without_torch():
+    code = "import sys; from bdgan_lib.worlds import chest, pocket, scenes, street; "
+    code += "sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0, "each process would import it"
 
 
 def content(sample):
