@@ -100,5 +100,5 @@ def test_what_is_missing_is_named(world):
         proposer.fit([replace(first, mask=np.ones((8, 8), np.uint8))])
     with pytest.raises(BdganError, match="stranger is none of the 15"):
         proposer.fit([replace(first, id="stranger")])
-    with pytest.raises(BdganError, match="no annotation"):
+    with pytest.raises(BdganError, match="expected one or more annotations"):
         Proposer(world[0], [])
