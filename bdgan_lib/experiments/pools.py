@@ -81,7 +81,7 @@ def annotated(
 ) -> tuple[LabelledSet, NDArray[np.int64]]:
     """Synthetic-annotated: annotated samples with their class masks, and their class ids.
 
-    found: which; default all but those that are held out to score with.
+    annotations: which; default all but those that are held out to score with.
     """
     generator, learnt = training_annotations(profile, device, hold_out=True)
     annotations = learnt if annotations is None else list(annotations)
