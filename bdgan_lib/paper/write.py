@@ -8,24 +8,19 @@ from pathlib import Path
 
 import matplotlib
 import matplotlib.pyplot as plt
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from bdgan_lib import __version__
 from bdgan_lib.core.io import write_atomic
+from bdgan_lib.core.templates import page_template
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.experiments.runner import commit
 from bdgan_lib.paper.catalogue import CATALOGUE, Entry
 from bdgan_lib.paper.figure_data import FigureData
 
 Record = dict[str, str]
-_PAGE = Environment(
-    loader=FileSystemLoader(Path(__file__).parent),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-).get_template("page.html.j2")
+_PAGE = page_template(Path(__file__).with_name("page.html.j2"))
 
 
 def chosen(only: Iterable[str] = ()) -> list[Entry]:

@@ -233,9 +233,8 @@ def test_keys_alone_reach_the_cards_and_search(site, page):
 
 def test_search_finds_a_function(site, page):
     page.goto(site[1] + "search.html?q=js+divergence")
-    page.locator("#search-results li a", has_text="heads").first.wait_for(
-        timeout=20_000
-    )  # they come one by one
+    found = page.locator("#search-results li a", has_text="heads").first  # they come one by one
+    expect(found).to_be_visible(timeout=20_000)
 
 
 def test_a_thumbnail_leads_to_the_large_picture(site, page):

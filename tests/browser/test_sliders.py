@@ -26,7 +26,7 @@ def test_moving_a_slider_changes_the_picture(tmp_path):
     root.mkdir()
     work.mkdir()
     notebook = nbformat.read(NOTEBOOK, 4)
-    last = next(i for i, cell in enumerate(notebook.cells) if "sliders(lambda" in cell.source)
+    last = next(i for i, cell in enumerate(notebook.cells) if "show_sliders(" in cell.source)
     notebook.cells = notebook.cells[: last + 1]
     nbformat.write(notebook, root / NOTEBOOK.name)
     with jupyter_lab(root, work) as address, browser(work) as page:

@@ -12,12 +12,12 @@ from typing import Any
 
 import cv2
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from numpy.typing import NDArray
 
 from bdgan_lib.core.image_codecs import encode_png
 from bdgan_lib.core.io import write_atomic
+from bdgan_lib.core.templates import page_template
 from bdgan_lib.core.types import UNLABELLED, BdganError
 from bdgan_lib.downstream.benchmark.gallery import Example, Gallery
 from bdgan_lib.downstream.benchmark.result import Result
@@ -26,12 +26,7 @@ from bdgan_lib.visualization.colors import colour_mask, palette
 _SIDE = 192  # pixels of a picture at most
 _COLOURED = 24  # labels of a picture that have colours
 _CSS, _JS = (Path(__file__).with_name(f"page.{kind}").read_text("utf-8") for kind in ("css", "js"))
-_PAGE = Environment(
-    loader=FileSystemLoader(Path(__file__).parent),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-).get_template("page.html.j2")
+_PAGE = page_template(Path(__file__).with_name("page.html.j2"))
 _COLUMNS = (("Name", "text"), ("mIoU", "number"), ("95% interval", "number"), ("Date", "text"))
 
 
