@@ -36,7 +36,7 @@ mkdir "$WORK/elsewhere"
 cd "$WORK/elsewhere"
 export PATH="$WORK/env/bin:$PATH" OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" XDG_DATA_HOME="$WORK/data" HOME="$WORK/home"
 export JUPYTER_PREFER_ENV_PATH=1
-unset BDGAN_ASSETS BDGAN_HOME PYTHONPATH VIRTUAL_ENV
+unset BDGAN_ASSETS BDGAN_HOME PYTHONPATH VIRTUAL_ENV JUPYTER_PATH IPYTHONDIR # ci/test.sh points the last two here
 mkdir "$HOME"
 python - <<'PY'
 import sys
