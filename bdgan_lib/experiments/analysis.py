@@ -1,7 +1,6 @@
 """Table 1: the masks of each set, and how close its images come to real ones (paper section 4)."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -23,10 +22,9 @@ from bdgan_lib.experiments.context import (
     rendered,
     scenes_of,
     sim,
-    workers,
 )
 from bdgan_lib.experiments.pools import make_pool
-from bdgan_lib.experiments.runner import Row, run_cells
+from bdgan_lib.experiments.runner import Cells, Row
 from bdgan_lib.metrics.fidelity import coverage, frechet_distance, kernel_distance, thumbnails
 from bdgan_lib.metrics.mask_geometry import mask_statistics
 from bdgan_lib.metrics.shape_diversity import chamfer_diversity
@@ -47,8 +45,8 @@ def run(profile: Profile, folder: Path, seeds: int = 3) -> Row:
 
     The annotated samples are few and stay whole: too few for distances of features.
     """
-    cells = {
-        f"{name} / {part}": {"source": source, "images": IMAGES // seeds, "part": part}
+    cells: Cells = {
+        (name, part): {"source": source, "images": IMAGES // seeds, "part": part}
         for name, source in SETS.items()
         for part in range(1 if source is ANNOTATED else seeds)
     }
@@ -56,7 +54,7 @@ def run(profile: Profile, folder: Path, seeds: int = 3) -> Row:
     for source in SETS.values():
         if source["kind"] == "pool":
             make_pool(pool_of(source), folder)
-    return run_cells("analysis", cells, partial(measure, context), folder, context.about, workers())
+    return context.run("analysis", ("set", "part"), cells, measure)
 
 
 def measure(context: ExperimentContext, settings: Mapping[str, Any]) -> Row:

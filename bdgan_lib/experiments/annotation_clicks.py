@@ -14,7 +14,7 @@ from bdgan_lib.annotation.simulate import Move, clicks, draw_grabcut, draw_polyg
 from bdgan_lib.core.image_tensors import to_uint8
 from bdgan_lib.core.seeds import GENERATOR
 from bdgan_lib.datasets.annotation_store import Annotation
-from bdgan_lib.experiments.runner import Row, run_cells
+from bdgan_lib.experiments.runner import Cells, Row, run_cells
 from bdgan_lib.heads.training_data import samples_of
 from bdgan_lib.profiles import Profile
 from bdgan_lib.profiles.annotated import test_annotations
@@ -98,17 +98,11 @@ def run(
     """
     experiment = ClickExperiment(profile, images)
     every = {"wanted": 0.9, "images": images}
-    cells: dict[str, dict[str, Any]] = {
-        "polygon": {"tool": "polygon", **every},
-        "grabcut": {"tool": "grabcut", **every, "cap": cap},
+    cells: Cells = {
+        ("polygon",): {"tool": "polygon", **every},
+        ("grabcut",): {"tool": "grabcut", **every, "cap": cap},
     }
     for seed in range(seeds):
-        cells[f"proposal / {seed}"] = {
-            "tool": "proposal",
-            **every,
-            "cap": cap,
-            "labels": labels,
-            "seed": seed,
-        }
+        cells["proposal", seed] = {"tool": "proposal", **every, "cap": cap, "labels": labels, "seed": seed}
     about = {"profile": profile.name, "generator_sha256": experiment.generator.sha256}
-    return run_cells("annotation-clicks", cells, experiment.measure, folder, about)
+    return run_cells("annotation-clicks", ("tool", "seed"), cells, experiment.measure, folder, about)

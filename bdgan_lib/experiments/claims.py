@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from bdgan_lib.experiments.runner import Scores, averaged, scores
+from bdgan_lib.experiments.runner import Scores, averaged, rows, scores
 from bdgan_lib.metrics.statistics import Difference, crossing, difference
 
 Result = Mapping[str, Any]
@@ -17,6 +17,7 @@ WORLDS = {  # world -> (metric, what it stands in for)
     "street": ("miou", "mIoU, street"),
     **{f"chest {share}%": ("miou", f"mIoU, chest, {share}% of labels") for share in (1, 5, 10, 100)},
 }
+PLACES = {"scenes, instances": "scenes"}  # the pictures, where a world is named after what is scored
 BRANCHED = ("simclr", "moco-v2", "densecl")  # self-supervised learners with and without a branch
 
 
@@ -32,8 +33,8 @@ def gains(table2: Result, added: str) -> dict[str, Difference]:
 
 def size_curve(set_size: Result) -> tuple[list[int], Scores]:
     """The sizes of synthetic sets, and mean mIoU over the tasks of these and of what they stand beside."""
-    by_set = averaged(scores(set_size))
-    return sorted(int(name) for (name,) in by_set if name.isdigit()), by_set
+    sources = [source for row in rows(set_size) for source in row["train"]]
+    return sorted({s["images"] for s in sources if s["kind"] == "pool"}), averaged(scores(set_size))
 
 
 def branch_gains(transfer: Result, init: str | None = None) -> dict[str, Difference]:
@@ -42,9 +43,9 @@ def branch_gains(transfer: Result, init: str | None = None) -> dict[str, Differe
     for world, (metric, _) in WORLDS.items():
         runs = scores(transfer, metric)
         inits = (init,) if init else BRANCHED
-        place = world.split(",")[0]
         more, less = (
-            np.mean([runs[name + suffix, place] for name in inits], 0) for suffix in (" + branch", "")
+            np.mean([runs[name + suffix, PLACES.get(world, world)] for name in inits], 0)
+            for suffix in (" + branch", "")
         )
         differences[world] = difference(more, less)
     return differences
@@ -97,8 +98,7 @@ def _sizes(set_size: Result) -> list[Row]:
 
 def _online(online: Result) -> list[Row]:
     by_set = averaged(scores(online))
-    stored = [name for (name,) in by_set if name.startswith("offline")]
-    apart = {name: difference(by_set["online",], by_set[name,]) for name in stored}
+    apart = {name: difference(by_set["online",], by_set[name,]) for (name,) in by_set if name != "online"}
     here = "; ".join(f"against {name} {d}" for name, d in apart.items())
     return [_row("fresh images in every step beat stored ones", here, _all(list(apart.values())))]
 

@@ -1,7 +1,7 @@
 """One trained and scored segmentation network: the cell of every downstream experiment (paper section 4)."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from bdgan_lib.downstream.pretraining.training import PretrainConfig, pretrain
 from bdgan_lib.downstream.segmentation import segmenter
 from bdgan_lib.downstream.tasks import Task
 from bdgan_lib.experiments.pools import PoolConfig, annotated, make_pool, read_pool, sampling_of
-from bdgan_lib.experiments.runner import Row, run_cells
+from bdgan_lib.experiments.runner import Cells, Row, run_cells
 from bdgan_lib.heads.files import load_head
 from bdgan_lib.metrics.segmentation import confusion, iou
 from bdgan_lib.profiles import Profile, load_profile
@@ -101,16 +101,22 @@ class ExperimentContext:
         starts = [start for start in initialisations if not start.untrained]
         if any(start.branch for start in starts):
             make_pool(PoolConfig(), self.folder)
-        cells = {start.file: {**asdict(start), "steps": PretrainConfig().steps} for start in starts}
+        cells: Cells = {(s.file,): {**asdict(s), "steps": PretrainConfig().steps} for s in starts}
         for start in starts:
             if start.branch:
-                cells[start.file]["labelled"] = sim(PoolConfig.images)
-        return run_cells("pretraining", cells, partial(_pretrain, self), self.folder, self.about, workers())
+                cells[start.file,]["labelled"] = sim(PoolConfig.images)
+        return self.run("pretraining", ("file",), cells, _pretrain)
 
-    def run(self, name: str, cells: Mapping[str, Mapping[str, Any]]) -> Row:
-        """Measure cells of one experiment, on all cores; see `run_cells`."""
-        self.prepare(cells.values())
-        return run_cells(name, cells, partial(measure, self), self.folder, self.about, workers())
+    def run(
+        self,
+        name: str,
+        factors: Sequence[str],
+        cells: Cells,
+        measure: Callable[["ExperimentContext", Row], Row],
+    ) -> Row:
+        """Measure the cells of an experiment, one on each core; see `run_cells`."""
+        workers = os.cpu_count() or 1
+        return run_cells(name, factors, cells, partial(measure, self), self.folder, self.about, workers)
 
 
 def cell(task: str, train: list[dict[str, Any]], seed: int, **settings: Any) -> dict[str, Any]:
@@ -252,8 +258,3 @@ def _pretrain(context: ExperimentContext, settings: Mapping[str, Any]) -> Row:
         "rank": learnt.record["rank"],
         "images_per_second": learnt.record["images_per_second"],
     }
-
-
-def workers() -> int:
-    """Cells measured side by side: one per core."""
-    return os.cpu_count() or 1

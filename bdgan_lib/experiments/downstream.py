@@ -1,11 +1,13 @@
 """The paper's tables and ablations of segmentation, in miniature: which cells each one has."""
 
+from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from bdgan_lib.downstream.pretraining.training import METHODS
-from bdgan_lib.experiments.context import ANNOTATED, ExperimentContext, cell, rendered, sim
-from bdgan_lib.experiments.runner import Row
+from bdgan_lib.experiments.context import ANNOTATED, ExperimentContext, cell, measure, rendered, sim
+from bdgan_lib.experiments.runner import Cells, Row
 from bdgan_lib.profiles import Profile
 
 IMAGES = 6_000  # of a synthetic set; paper: 100_000
@@ -22,39 +24,26 @@ SIZES = (60, 120, 250, 500, 1_000, 2_000, 4_000, 7_500)
 
 def table2(profile: Profile, folder: Path, seeds: int = 3) -> Row:
     """Every initialisation on every task, without and with a synthetic set (Table 2)."""
-    cells = {
-        f"{init} / {name} / {task} / {seed}": cell(task, train, seed, init=init, steps=steps)
-        for init in INITS
-        for name, train in SETS.items()
-        for task, steps in STEPS.items()
-        for seed in range(seeds)
-    }
-    return ExperimentContext(profile.name, folder).run("table2", cells)
+    return _run(profile, folder, "table2", SETS, seeds, tuple(STEPS), init=INITS)
 
 
 def set_size(profile: Profile, folder: Path, seeds: int = 3) -> Row:
     """Mean IoU against the number of synthetic images, beside their source labels (Figure: set size)."""
     sets = {"Synthetic-annotated": [ANNOTATED]} | {f"{n}": [sim(n)] for n in SIZES}
     sets |= {f"rendered {n}": [rendered(n)] for n in (SIZES[0], SIZES[-1])}
-    return _each(profile, folder, "set-size", sets, seeds)
+    return _run(profile, folder, "set-size", sets, seeds)
 
 
 def backbone(profile: Profile, folder: Path, seeds: int = 3) -> Row:
     """What a synthetic set adds to networks of three sizes (Figure: backbone size)."""
-    cells = {
-        f"{size} / {name} / {task} / {seed}": cell(task, SETS[name], seed, backbone=size, steps=STEPS[task])
-        for size in ("pocket-10", "pocket-18", "pocket-34")
-        for name in ("Synthetic-annotated", "+ BigGAN-sim")
-        for task in BOTH
-        for seed in range(seeds)
-    }
-    return ExperimentContext(profile.name, folder).run("backbone", cells)
+    sets = {name: SETS[name] for name in ("Synthetic-annotated", "+ BigGAN-sim")}
+    return _run(profile, folder, "backbone", sets, seeds, backbone=("pocket-10", "pocket-18", "pocket-34"))
 
 
 def labels_per_class(profile: Profile, folder: Path, seeds: int = 3) -> Row:
     """Mean IoU against the labels per class that the label heads learned from."""
     sets = {f"{k}": [sim(2_000, labels_per_class=k, drawn=3_000)] for k in (1, 2, 5, 10)}
-    return _each(profile, folder, "labels-per-class", sets, seeds)
+    return _run(profile, folder, "labels-per-class", sets, seeds)
 
 
 def filtering(profile: Profile, folder: Path, seeds: int = 3) -> Row:
@@ -69,24 +58,35 @@ def filtering(profile: Profile, folder: Path, seeds: int = 3) -> Row:
         f"truncation {t}": [sim(2_000, truncation=t, drawn=3_000, confident=1.0, agreed=1.0)]
         for t in (0.5, 0.75, 1.0)
     }
-    return _each(profile, folder, "filter", sets, seeds)
+    return _run(profile, folder, "filter", sets, seeds)
 
 
 def online(profile: Profile, folder: Path, seeds: int = 5) -> Row:
     """Stored images, used again and again, against fresh ones in every step (Table: offline and online)."""
     sets = {f"offline {n}": [sim(n, confident=1.0, agreed=1.0)] for n in (400, 2_000)}
     sets |= {"online": [{"kind": "online"}]}
-    return _each(profile, folder, "online", sets, seeds)
+    return _run(profile, folder, "online", sets, seeds)
 
 
-def _each(
-    profile: Profile, folder: Path, name: str, sets: dict[str, list[dict[str, Any]]], seeds: int
+def _run(
+    profile: Profile,
+    folder: Path,
+    name: str,
+    sets: dict[str, list[dict[str, Any]]],
+    seeds: int,
+    tasks: Sequence[str] = BOTH,
+    **varied: Sequence[str],
 ) -> Row:
-    """Every set on both tasks."""
-    cells = {
-        f"{what} / {task} / {seed}": cell(task, train, seed, steps=STEPS[task])
+    """Every set on every task, with each value of a setting that is varied beside."""
+    cells: Cells = {
+        (*values, what, task, seed): cell(
+            task, train, seed, steps=STEPS[task], **dict(zip(varied, values, strict=True))
+        )
+        for values in product(*varied.values())
         for what, train in sets.items()
-        for task in BOTH
+        for task in tasks
         for seed in range(seeds)
     }
-    return ExperimentContext(profile.name, folder).run(name, cells)
+    context = ExperimentContext(profile.name, folder)
+    context.prepare(cells.values())
+    return context.run(name, (*varied, "set", "task", "seed"), cells, measure)

@@ -11,12 +11,12 @@ import numpy as np
 import torch
 
 from bdgan_lib.core.seeds import GENERATOR
-from bdgan_lib.experiments.runner import Row, run_cells
+from bdgan_lib.experiments.runner import Cells, Row, run_cells
 from bdgan_lib.heads.base import Architecture, HeadConfig
 from bdgan_lib.heads.cost import head_cost
 from bdgan_lib.heads.ensemble import image_divergence
 from bdgan_lib.heads.label_head import build_head
-from bdgan_lib.heads.training import HeadTraining, fit_head, launch_fabric
+from bdgan_lib.heads.training import HeadTraining, fit_head
 from bdgan_lib.heads.training_data import TrainingData, collect_training_data
 from bdgan_lib.metrics.segmentation import iou
 from bdgan_lib.metrics.uncertainty import drop_gain, error_rates, image_counts, kept_miou, rank_correlation
@@ -26,7 +26,7 @@ from bdgan_lib.profiles.annotated import annotate, test_annotations
 FIRST_SEED = GENERATOR["label-head test"].first  # nothing was chosen on these samples
 DROPPED = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
 
-# name -> what differs from the standard head: architecture, training, labels per class, precision
+# name -> what differs from the standard head: architecture, training, labels per class
 TRIALS: dict[str, dict[str, Any]] = {
     "fast": {},
     "paper": {"architecture": {"variant": "paper"}},
@@ -98,7 +98,7 @@ class LabelHeadExperiment:
         torch.manual_seed(training.seed)
         head = build_head(config)
         start = time.monotonic()
-        fit_head(head, training_data, training, launch_fabric(precision=settings.get("precision", "32-true")))
+        fit_head(head, training_data, training)
         trained = time.monotonic() - start
         batches = zip(self.test.batches(50, self.test_samples), self.test.class_ids.split(50), strict=True)
         labels, divergence = zip(*(head.label(features, ids) for features, ids in batches), strict=True)
@@ -129,11 +129,11 @@ def run(
 ) -> Row:
     """All trials with every seed; `training` changes HeadTraining for all. See `run_cells` for the result."""
     experiment = LabelHeadExperiment(profile, test_samples)
-    cells: dict[str, dict[str, Any]] = {}
+    cells: Cells = {}
     for name in trials:
         trial = TRIALS[name]
         steps = {"steps": HeadTraining.steps, **training}  # named, so that a new default is measured anew
         settings = {**trial, "training": {**steps, **trial.get("training", {})}, "fresh": test_samples}
-        cells |= {f"{name} / {seed}": {"trial": name, **settings, "seed": seed} for seed in range(seeds)}
+        cells |= {(name, seed): {"trial": name, **settings, "seed": seed} for seed in range(seeds)}
     about = {"profile": profile.name, "generator_sha256": experiment.generator.sha256}
-    return run_cells("label-head", cells, experiment.measure, folder, about)
+    return run_cells("label-head", ("trial", "seed"), cells, experiment.measure, folder, about)

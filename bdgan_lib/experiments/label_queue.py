@@ -13,7 +13,7 @@ from bdgan_lib.annotation.active_learning import balanced_random_order, next_ids
 from bdgan_lib.annotation.proposals import Proposer
 from bdgan_lib.core.seeds import GENERATOR
 from bdgan_lib.datasets.annotation_store import Annotation
-from bdgan_lib.experiments.runner import Row, run_cells
+from bdgan_lib.experiments.runner import Cells, Row, run_cells
 from bdgan_lib.heads.base import HeadConfig
 from bdgan_lib.heads.label_head import build_head
 from bdgan_lib.heads.training import HeadTraining, fit_head
@@ -127,11 +127,11 @@ def run(
     """Every arm with every seed, for parts and for foreground; see `run_cells` for the result."""
     experiment = QueueExperiment(profile, candidates, test_samples)
     settings = {"labels": list(points), "steps": steps, "candidates": candidates, "fresh": test_samples}
-    cells = {
-        f"{target} / {arm} / {s}": {"target": target, "arm": arm, "seed": s, **settings}
+    cells: Cells = {
+        (target, arm, s): {"target": target, "arm": arm, "seed": s, **settings}
         for target in targets
         for s in range(seeds)
         for arm in ARMS
     }
     about = {"profile": profile.name, "generator_sha256": experiment.generator.sha256}
-    return run_cells("label-queue", cells, experiment.measure, folder, about)
+    return run_cells("label-queue", ("target", "arm", "seed"), cells, experiment.measure, folder, about)

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -20,22 +20,43 @@ from bdgan_lib.core.types import BdganError
 from bdgan_lib.profiles import Profile
 
 Row = dict[str, Any]
+Cells = dict[tuple[object, ...], Row]  # values of the factors -> settings
+_NAME = " / "  # between the factors in a cell's name
+_SEGMENTATION = ("set", "task", "seed")
+OLD_FACTORS = {  # of results that do not list them, in the order of their cells' names
+    "analysis": ("set", "part"),
+    "annotation-clicks": ("tool", "seed"),
+    "label-head": ("trial", "seed"),
+    "label-queue": ("target", "arm", "seed"),
+    "table2": ("init", *_SEGMENTATION),
+    "backbone": ("backbone", *_SEGMENTATION),
+    **dict.fromkeys(("set-size", "labels-per-class", "filter", "online"), _SEGMENTATION),
+    "pretraining": ("file",),
+    "transfer": ("init", "world", "seed"),
+}
 
 
 def run_cells(
     name: str,
-    cells: Mapping[str, Mapping[str, Any]],
+    factors: Sequence[str],
+    cells: Cells,
     measure: Callable[[Mapping[str, Any]], Row],
     folder: Path,
     about: Mapping[str, Any],
     workers: int = 0,
 ) -> Row:
-    """Measure every cell that is not on disk yet, and gather all: {"experiment", "cells": {key: row}, ...}.
+    """Measure every cell that is not on disk yet, and gather all as one result, see `rows`.
 
-    cells: key -> settings that JSON can hold. `about` (profile, fingerprints) and the settings name a cell's
-    file, so a cell of other weights is measured anew. Each row has `seconds` and `commit` added.
-    workers: processes of one thread each that measure side by side, which `measure` must reach pickled; 0:
-    this process, one cell after the other.
+    Args:
+        name: of the experiment.
+        factors: what is varied, the last of them the repetition; fields of each row.
+        cells: values of the factors (the last is missing where nothing repeats) -> settings JSON can hold.
+        measure: settings -> what is measured. The row has `seconds` and `commit` added.
+        folder: of the result and the cells' files. `about` and the settings name a cell's file, so a cell of
+            other weights is measured anew.
+        about: profile and fingerprints.
+        workers: processes of one thread each that measure side by side, which `measure` must reach pickled;
+            0: this process, one cell after the other.
     """
     paths = {}
     for key, settings in cells.items():
@@ -45,7 +66,7 @@ def run_cells(
     missing = [key for key, path in paths.items() if not path.exists()]
     with tqdm(total=len(cells), initial=len(cells) - len(missing), desc=name, unit="cell") as bar:
 
-        def keep(key: str, row: Row) -> None:
+        def keep(key: tuple[object, ...], row: Row) -> None:
             write_atomic(paths[key], json.dumps(row | {"commit": commit()}).encode())
             bar.update()
 
@@ -56,14 +77,19 @@ def run_cells(
             jobs = [cells[key] for key in missing]
             for i, row in run_in_processes(partial(_measured, measure), jobs, workers):
                 keep(missing[i], row)
-    rows = {key: {**cells[key], **json.loads(paths[key].read_text("utf-8"))} for key in cells}
+    measured = {
+        _NAME.join(map(str, key)): {**dict(zip(factors, key, strict=False)), **settings}
+        | json.loads(paths[key].read_text("utf-8"))
+        for key, settings in cells.items()
+    }
     result = {
         "experiment": name,
         **about,
         "bdgan_lib": __version__,
         "commit": commit(),
-        "seconds": round(sum(row["seconds"] for row in rows.values()), 1),
-        "cells": rows,
+        "seconds": round(sum(row["seconds"] for row in measured.values()), 1),
+        "factors": list(factors),
+        "cells": measured,
     }
     write_atomic(folder / f"{name}.json", (json.dumps(result, indent=1) + "\n").encode())
     return result
@@ -97,25 +123,43 @@ def shipped_result(profile: Profile, name: str) -> Row:
             f"experiment {name} was measured on generator {result['generator_sha256'][:12]}, not on "
             f"the one that ships; run `bdgan experiment {name}`"
         )
-    return result
+    return with_factors(result)
 
 
-Scores = dict[tuple[str, ...], NDArray[np.float64]]  # what was varied -> one score per seed
+def with_factors(result: Row) -> Row:
+    """A result as read from its file; in older files only the names of cells told some of the factors."""
+    factors = OLD_FACTORS.get(result.get("experiment", ""))
+    if "factors" in result or not factors:
+        return result
+    cells = {
+        name: dict(zip(factors, name.split(_NAME), strict=False)) | row
+        for name, row in result["cells"].items()
+    }
+    return {**result, "factors": list(factors), "cells": cells}
+
+
+def rows(result: Mapping[str, Any], **fields: object) -> list[Row]:
+    """The cells of a result whose fields have these values: factors, settings and measurements of each."""
+    return [row for row in result["cells"].values() if fields.items() <= row.items()]
+
+
+Scores = dict[tuple[str, ...], NDArray[np.float64]]  # what was varied but the seed -> one score per seed
 
 
 def scores(result: Mapping[str, Any], metric: str = "miou") -> Scores:
-    """One metric of an experiment's cells, "init / set / task / seed" gathered as (init, set, task): seeds.
+    """One metric of an experiment's cells by their factors, such as {(init, set, task): one score per seed}.
 
     Cells that lack the metric are left out; BdganError if all do.
     """
+    *varied, seed = result["factors"]
     runs_by_factors: dict[tuple[str, ...], dict[int, float]] = {}
-    for key, row in result["cells"].items():
-        *varied, seed = key.split(" / ")
+    for row in rows(result):
         if metric in row:
-            runs_by_factors.setdefault(tuple(varied), {})[int(seed)] = row[metric]
+            factors = tuple(row[factor] for factor in varied)
+            runs_by_factors.setdefault(factors, {})[row.get(seed, 0)] = row[metric]
     if not runs_by_factors:
         raise BdganError(f"no cell of {result['experiment']} has {metric}")
-    return {varied: np.array([runs[s] for s in sorted(runs)]) for varied, runs in runs_by_factors.items()}
+    return {key: np.array([runs[s] for s in sorted(runs)]) for key, runs in runs_by_factors.items()}
 
 
 def averaged(by_factors: Scores, over: int = -1) -> Scores:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,8 @@ from bdgan_lib.core.seeds import TRANSFER, SeedRange
 from bdgan_lib.downstream.backbones import Backbone
 from bdgan_lib.downstream.pretraining.training import METHODS
 from bdgan_lib.downstream.transfer import chest, detect, segment
-from bdgan_lib.experiments.context import ExperimentContext, Initialisation, backbone_of, workers
-from bdgan_lib.experiments.runner import Row, run_cells
+from bdgan_lib.experiments.context import ExperimentContext, Initialisation, backbone_of
+from bdgan_lib.experiments.runner import Cells, Row
 from bdgan_lib.profiles import Profile
 from bdgan_lib.worlds import chest as chest_world
 from bdgan_lib.worlds import scenes, street
@@ -24,6 +24,7 @@ WORLDS: dict[str, tuple[Any, SeedRange]] = {  # -> how it is drawn, and the pict
     "street": (street.street, TRANSFER["street"]["train"]),
     "chest": (chest_world.chest, TRANSFER["chest"]["train"]),
 }
+CHESTS = {f"chest {share:.0%}": share for share in chest.SHARES}  # with this share of the labels
 EVALUATION_STEPS = (25, 50, 100, 200)  # steps after which detectors are scored on the way
 TEST = TRANSFER["scenes"]["test"].count  # pictures of each world, on which nothing was chosen
 TEST_OFFSET = TRANSFER["scenes"]["test"].first - TRANSFER["scenes"]["train"].first  # in every world
@@ -39,19 +40,19 @@ def run(profile: Profile, folder: Path, seeds: int = 3) -> Row:
 
     A chest takes seconds to learn, and which two pictures are labelled matters more than the start.
     """
-    worlds = ["scenes", "street", *(f"chest {share:.0%}" for share in chest.SHARES)]
-    cells = {
-        f"{start.name} / {world} / {seed}": {
+    worlds = ("scenes", "street", *CHESTS)
+    cells: Cells = {
+        (start.name, world, seed): {
             "method": start.method, "branch": start.branch, "world": world, "seed": seed,
             **({"marks": EVALUATION_STEPS} if world == "scenes" else {}),
         }
         for start in STARTS
         for world in worlds
-        for seed in range(3 * seeds if world.startswith("chest") else seeds)
+        for seed in range(3 * seeds if world in CHESTS else seeds)
     }  # fmt: skip
     context = ExperimentContext(profile.name, folder)
     context.pretrained(STARTS)
-    return run_cells("transfer", cells, partial(measure, context), folder, context.about, workers())
+    return context.run("transfer", ("init", "world", "seed"), cells, measure)
 
 
 def pretraining(profile: Profile, folder: Path, seeds: int = 1) -> Row:
@@ -68,7 +69,7 @@ def measure(context: ExperimentContext, settings: Mapping[str, Any]) -> Row:
     backbone: Backbone = backbone_of(
         context, Initialisation(settings["method"], settings["branch"]), settings["seed"]
     )
-    world, _, share = settings["world"].partition(" ")
+    world = "chest" if settings["world"] in CHESTS else settings["world"]
     train, test = pictures(world, WORLDS[world][1].count, 0), pictures(world, TEST, TEST_OFFSET)
     seed: int = settings["seed"]
     if world == "scenes":
@@ -79,7 +80,7 @@ def measure(context: ExperimentContext, settings: Mapping[str, Any]) -> Row:
         recipe = replace(recipe, fit=replace(recipe.fit, seed=seed))
         scores = segment.train_and_score(backbone, train, test, recipe)
     else:
-        few = replace(chest.with_seed(chest.ChestConfig(), seed), share=float(share.rstrip("%")) / 100)
+        few = replace(chest.with_seed(chest.ChestConfig(), seed), share=CHESTS[settings["world"]])
         scores = chest.train_and_score(backbone, train, test, few)
     return {key: round(float(value), 5) for key, value in scores.items() if np.isfinite(value)}
 

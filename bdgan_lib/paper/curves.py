@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from bdgan_lib.downstream.transfer.detect import DetectConfig
 from bdgan_lib.experiments.claims import gains, size_curve
-from bdgan_lib.experiments.runner import averaged, scores
+from bdgan_lib.experiments.runner import averaged, rows, scores
 from bdgan_lib.experiments.transfer import EVALUATION_STEPS
 from bdgan_lib.metrics.statistics import crossing
 from bdgan_lib.visualization.plots import ORANGE, dots, lines
@@ -86,6 +86,6 @@ def filters(result: Result) -> Figure:
 
 def labels_per_class(result: Result) -> Figure:
     """Plots mIoU against the number of labels per class that the label head is trained on."""
-    by_labels = averaged(scores(result))
-    counts = [int(name) for (name,) in by_labels]
-    return lines({"BigGAN-sim": np.array(list(by_labels.values())).T}, counts, "labels per class", METRIC)
+    runs = np.array(list(averaged(scores(result)).values())).T
+    counts = dict.fromkeys(row["train"][0]["labels_per_class"] for row in rows(result))
+    return lines({"BigGAN-sim": runs}, list(counts), "labels per class", METRIC)

@@ -16,7 +16,7 @@ from bdgan_lib.datasets.shards import ShardedSet
 from bdgan_lib.downstream.segmentation import segmenter
 from bdgan_lib.experiments.context import test_set
 from bdgan_lib.experiments.pools import annotated
-from bdgan_lib.experiments.runner import shipped_result
+from bdgan_lib.experiments.runner import shipped_result, with_factors
 from bdgan_lib.profiles import Profile, load_profile
 from bdgan_lib.profiles.annotated import all_classes_task
 from bdgan_lib.training.supervised import FitConfig, fit, predict, seeded
@@ -73,8 +73,7 @@ class FigureData:
         """An experiment's result: from `results` if it is there, else the shipped one of the pocket world."""
         path = self.results / f"{name}.json" if self.results else None
         if path and path.exists():
-            record: dict[str, Any] = json.loads(path.read_text("utf-8"))
-            return record
+            return with_factors(json.loads(path.read_text("utf-8")))
         return shipped_result(self.profile if self.profile.shipped else load_profile("pocket"), name)
 
     @cached_property

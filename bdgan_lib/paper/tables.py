@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from bdgan_lib.experiments.analysis import SETS
-from bdgan_lib.experiments.claims import WORLDS, gains, size_curve
-from bdgan_lib.experiments.runner import averaged, scores
+from bdgan_lib.experiments.claims import PLACES, WORLDS, gains, size_curve
+from bdgan_lib.experiments.runner import averaged, rows, scores
 from bdgan_lib.metrics.statistics import crossing, difference, spread
 
 Result = Mapping[str, Any]
@@ -36,17 +36,17 @@ DIGITS = {  # after the point
 
 def statistics(result: Result) -> list[Row]:
     """Table 1: statistics of each set's masks, and its distance to real images in classifier features."""
-    rows: list[Row] = []
+    table: list[Row] = []
     for name in SETS:
         row: Row = {"set": name}
         for column, digits in DIGITS.items():
-            runs = [c[column] for key, c in result["cells"].items() if key.startswith(name) and column in c]
+            runs = [cell[column] for cell in rows(result, set=name) if column in cell]
             published = PAPER_STATISTICS.get(name, {}).get(column)
             row[column] = f"{np.mean(runs):.{digits}f}" if runs else "–"
             if published:
                 row[column] = f"{row[column]}\n(paper {published})"
-        rows.append(row)
-    return rows
+        table.append(row)
+    return table
 
 
 def table2(result: Result) -> list[Row]:
@@ -127,7 +127,7 @@ def transfer(result: Result, worlds: list[str]) -> list[Row]:
     for world in worlds:
         metric, what = WORLDS[world]
         for init, row in rows.items():
-            row[what] = spread(metrics[metric][init, world.split(",")[0]])
+            row[what] = spread(metrics[metric][init, PLACES.get(world, world)])
     return list(rows.values())
 
 

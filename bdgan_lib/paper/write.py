@@ -3,8 +3,9 @@
 import io
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -15,7 +16,7 @@ from bdgan_lib import __version__
 from bdgan_lib.core.io import write_atomic
 from bdgan_lib.core.templates import page_template
 from bdgan_lib.core.types import BdganError
-from bdgan_lib.experiments.runner import commit
+from bdgan_lib.experiments.runner import commit, rows
 from bdgan_lib.paper.catalogue import CATALOGUE, Entry
 from bdgan_lib.paper.figure_data import FigureData
 
@@ -96,8 +97,7 @@ def caption(entry: Entry, data: FigureData) -> str:
     if stored:
         profile, generator = stored[0]["profile"], stored[0]["generator_sha256"]
         about = "; ".join(
-            f"`bdgan experiment {r['experiment']}`, {_seeds(r['cells'])} seeds, commit {r['commit']}"
-            for r in stored
+            f"`bdgan experiment {r['experiment']}`, {_seeds(r)} seeds, commit {r['commit']}" for r in stored
         )
     else:
         profile, generator = data.profile.name, data.workspace.generator.sha256
@@ -109,9 +109,9 @@ def _described(entry: Entry, data: FigureData) -> str:
     return entry.caption.format(tested_on=data.tested_on)
 
 
-def _seeds(keys: Iterable[str]) -> str:
-    """Number of seeds of each setting, "init / set / task / seed": "3", or "3 to 9"."""
-    counts = Counter(key.rsplit(" / ", 1)[0] for key in keys).values()
+def _seeds(result: Mapping[str, Any]) -> str:
+    """Number of seeds of each setting: "3", or "3 to 9"."""
+    counts = Counter(tuple(row[f] for f in result["factors"][:-1]) for row in rows(result)).values()
     return " to ".join(map(str, sorted({min(counts), max(counts)})))
 
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bdgan_lib.core.io import write_atomic
+from bdgan_lib.core.io import atomic_file, write_atomic
 from bdgan_lib.core.model_files import write_tensors
 from bdgan_lib.training.supervised import FitConfig, fit, seeded
 from bdgan_lib.worlds.networks import Classifier
@@ -25,9 +25,8 @@ def cached_scenes(path: Path, count: int, first_seed: int) -> SceneSet:
     if path.exists():
         return SceneSet(**np.load(path))
     scenes = render_set(count, first_seed, workers=os.cpu_count() or 1, progress=True)
-    temporary = path.with_suffix(".tmp.npz")
-    np.savez(temporary, **vars(scenes))
-    temporary.replace(path)
+    with atomic_file(path) as file:
+        np.savez(file, **vars(scenes))
     return scenes
 
 
@@ -39,7 +38,8 @@ def feature_network(path: Path, images: NDArray[np.uint8], class_ids: NDArray[np
     else:
         config = FitConfig(steps=700, batch_size=48, seed=1)
         fit(classifier, images, class_ids, config, progress="feature loss")
-        torch.save(classifier.state_dict(), path)
+        with atomic_file(path) as file:
+            torch.save(classifier.state_dict(), file)
     return classifier.to(memory_format=torch.channels_last).eval().requires_grad_(False)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bdgan_lib.experiments.claims import WORLDS, check_claims
-from bdgan_lib.experiments.runner import averaged, scores
+from bdgan_lib.experiments.runner import averaged, scores, with_factors
 from bdgan_lib.metrics.statistics import spread
 from bdgan_lib.paper import tables
 from bdgan_lib.visualization.tables import markdown
@@ -89,7 +89,7 @@ SPEED = {  # benchmark -> its figure -> what it is
 def experiment(name: str) -> Result | None:
     """The shipped result of `bdgan experiment NAME`; None where none ships."""
     path = ROOT / "assets/pocket/experiments" / f"{name}.json"
-    return json.loads(path.read_text("utf-8")) if path.exists() else None
+    return with_factors(json.loads(path.read_text("utf-8"))) if path.exists() else None
 
 
 def benchmark(name: str) -> Result:

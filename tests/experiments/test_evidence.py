@@ -9,15 +9,18 @@ from bdgan_lib.experiments.runner import averaged, scores
 from bdgan_lib.metrics.statistics import crossing, difference, spread
 
 
-def result(cells: dict) -> dict:
-    return {"experiment": "trial", "cells": cells}
+def result(*cells: dict) -> dict:
+    factors = [name for name in cells[0] if name not in ("miou", "ap")]
+    return {"experiment": "trial", "factors": factors, "cells": dict(enumerate(cells))}
 
 
 def test_cells_are_gathered_by_what_was_varied_with_seeds_in_order():
-    cells = {
-        f"a / {task} / {seed}": {"miou": 10 * k + seed} for k, task in enumerate("xy") for seed in (10, 2, 0)
-    }
-    found = scores(result(cells))
+    cells = [
+        {"set": "a", "task": task, "seed": seed, "miou": 10 * k + seed}
+        for k, task in enumerate("xy")
+        for seed in (10, 2, 0)
+    ]
+    found = scores(result(*cells))
     assert list(found) == [("a", "x"), ("a", "y")]
     assert found["a", "y"].tolist() == [10, 12, 20], "seed 2 before seed 10"
     assert averaged(found)["a",].tolist() == [5, 7, 15]
@@ -25,10 +28,10 @@ def test_cells_are_gathered_by_what_was_varied_with_seeds_in_order():
 
 
 def test_cells_without_a_metric_are_left_out_and_none_at_all_is_an_error():
-    cells = {"a / 0": {"ap": 1.0}, "b / 0": {"miou": 0.5}}
-    assert list(scores(result(cells))) == [("b",)]
+    found = result({"set": "a", "seed": 0, "ap": 1.0}, {"set": "b", "seed": 0, "miou": 0.5})
+    assert list(scores(found)) == [("b",)]
     with pytest.raises(BdganError, match="no cell of trial has nothing"):
-        scores(result(cells), "nothing")
+        scores(found, "nothing")
 
 
 def test_the_interval_is_that_of_a_paired_t_test():

@@ -5,13 +5,17 @@ from functools import partial
 
 import pytest
 
-from bdgan_lib.experiments.runner import run_cells
+from bdgan_lib.experiments import annotation_clicks, context, label_head, label_queue
+from bdgan_lib.experiments.catalogue import EXPERIMENTS
+from bdgan_lib.experiments.runner import rows, run_cells, scores, shipped_result, with_factors
+from bdgan_lib.profiles import load_profile
 
-CELLS = {f"trial / {seed}": {"seed": seed} for seed in range(4)}
+FACTORS = ("name", "seed")
+CELLS = {("trial", seed): {"seed": seed} for seed in range(4)}
 
 
 def run(folder, measure, about=None, cells=CELLS):
-    return run_cells("test", cells, measure, folder, about or {"generator_sha256": "a"})
+    return run_cells("test", FACTORS, cells, measure, folder, about or {"generator_sha256": "a"})
 
 
 def test_an_interrupted_experiment_goes_on_and_gathers_everything(tmp_path):
@@ -29,10 +33,10 @@ def test_an_interrupted_experiment_goes_on_and_gathers_everything(tmp_path):
     later = []
     result = run(tmp_path, lambda s: later.append(s["seed"]) or {"score": s["seed"] / 10})
     assert seen == [0, 1] and later == [2, 3]
-    assert [result["cells"][key]["score"] for key in CELLS] == [0.0, 0.1, 0.2, 0.3]
+    assert [row["score"] for row in rows(result, name="trial")] == [0.0, 0.1, 0.2, 0.3]
     assert json.loads((tmp_path / "test.json").read_text()) == result
     assert {"experiment", "generator_sha256", "bdgan_lib", "commit", "seconds"} <= result.keys()
-    assert all({"seconds", "commit", "seed"} <= cell.keys() for cell in result["cells"].values())
+    assert all({"seconds", "commit", *FACTORS} <= cell.keys() for cell in result["cells"].values())
 
 
 def test_other_weights_or_settings_are_measured_anew(tmp_path):
@@ -47,5 +51,37 @@ def test_other_weights_or_settings_are_measured_anew(tmp_path):
 
 def test_processes_measure_the_same_cells(tmp_path):
     measure = partial(dict, score=0.5)  # the settings and a score; it can be pickled
-    found = run_cells("test", CELLS, measure, tmp_path, {}, workers=2)
+    found = run_cells("test", FACTORS, CELLS, measure, tmp_path, {}, workers=2)
     assert [(row["seed"], row["score"]) for row in found["cells"].values()] == [(n, 0.5) for n in range(4)]
+
+
+def test_rows_are_selected_by_their_fields_and_a_factor_enters_no_file_name(tmp_path):
+    cells = {(name, seed): {"seed": seed} for name in "ab" for seed in (0, 1)}
+    result = run_cells("test", FACTORS, cells, lambda settings: {"miou": settings["seed"]}, tmp_path, {})
+    assert [row["seed"] for row in rows(result, name="b")] == [0, 1] == scores(result)["b",].tolist()
+    assert len(rows(result, seed=1)) == 2 and not rows(result, name="a", seed=2) and len(rows(result)) == 4
+    assert len(list((tmp_path / "test").iterdir())) == 2, "a cell is its settings"
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_a_result_written_before_rows_held_all_factors_reads_like_one_written_now(
+    name, tmp_path, monkeypatch
+):
+    """The shipped results are such files: each has the cells, factors and settings its experiment has now."""
+    written = {}
+    take = lambda name, factors, cells, *_: written.update({name: (list(factors), cells)})
+    for module in (annotation_clicks, context, label_head, label_queue):
+        monkeypatch.setattr(module, "run_cells", take)
+    monkeypatch.setattr(context, "make_pool", lambda pool, folder: None)
+    monkeypatch.setattr("bdgan_lib.experiments.analysis.make_pool", lambda pool, folder: None)
+    profile = load_profile("pocket")
+    EXPERIMENTS[name](profile, tmp_path)
+    (factors, cells), result = written[name], shipped_result(profile, name)
+    assert result["factors"] == factors and len(rows(result)) == len(cells)
+    for key, settings in cells.items():
+        fields = dict(zip(factors, key, strict=False))
+        (row,) = rows(result, **fields) if len(key) == len(factors) else rows(result, **fields)[:1]
+        measured = {"images"}  # of a set, which may hold fewer
+        wanted = {k: v for k, v in json.loads(json.dumps(settings)).items() if k not in measured}
+        assert wanted.items() <= row.items(), key
+    assert with_factors(result) == result
