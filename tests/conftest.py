@@ -1,5 +1,6 @@
 """Generators and data sets small enough to be made anew for every test run."""
 
+import hypothesis
 import numpy as np
 import pytest
 import torch
@@ -14,6 +15,8 @@ from bdgan_lib.generators.vqgan import VQGAN
 from bdgan_lib.generators.vqgan_network import VQGANConfig, VQGANNetwork
 
 keep_freed_memory()  # as commands and notebooks do
+hypothesis.settings.register_profile("any machine", deadline=None)  # a busy one is no failure
+hypothesis.settings.load_profile("any machine")
 
 SETTINGS = {
     "output_dim": 32,

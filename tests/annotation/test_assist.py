@@ -77,7 +77,7 @@ def test_misuse_of_grabcut_is_named(how, line):
 sides = st.integers(1, 7)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_grabcut_takes_any_picture_and_any_box(data):
     height, width = data.draw(sides), data.draw(sides)
@@ -105,7 +105,7 @@ def test_misuse_of_superpixels_is_named():
         superpixel_at(IMAGE, 48, 3)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(arrays(bool, st.tuples(st.integers(1, 16), st.integers(1, 16))), st.floats(0.5, 1))
 def test_an_editable_mask_keeps_its_overlap_and_its_rings(mask, bound):
     found = editable_rings(mask, bound=bound)

@@ -36,7 +36,7 @@ def drawn(moves, shape):
     return mask
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(MASKS, st.floats(0.5, 1))
 def test_a_polygon_reaches_the_overlap(truth, target):
     moves = draw_polygon(truth, target)
@@ -53,7 +53,7 @@ def test_a_polygon_costs_its_vertices_and_a_click_for_each_ring():
     assert draw_polygon(np.zeros((4, 4), bool)) == []
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.data(), st.sampled_from([0.7, 0.9, 1.0]), st.integers(0, 4))
 def test_a_corrected_proposal_reaches_the_overlap(data, target, cap):
     truth = data.draw(MASKS)

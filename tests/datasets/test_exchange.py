@@ -58,7 +58,7 @@ def same(one, other):
 
 
 @pytest.mark.parametrize("format", FORMATS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(item=labelled(), other=labelled("mug_2"))
 def test_every_pixel_and_object_comes_back(format, item, other):
     losses = []
@@ -76,7 +76,7 @@ def test_every_pixel_and_object_comes_back(format, item, other):
 
 
 @pytest.mark.parametrize("format", FORMATS)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(item=labelled(), extra=st.dictionaries(st.text(), st.none() | st.integers() | st.text(), max_size=3))
 def test_annotations_come_back_in_every_field(format, item, extra):
     plain = LabelledImage("mug_2", np.zeros((4, 5), np.uint8), ("background", "foreground"))

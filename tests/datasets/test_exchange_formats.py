@@ -37,7 +37,7 @@ def of_coco(file):
     }
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(mask=MASKS)
 def test_pycocotools_reads_the_pixels_areas_and_boxes_we_wrote(tmp_path_factory, mask):
     folder = tmp_path_factory.mktemp("coco")
@@ -98,7 +98,7 @@ def test_the_real_file_is_read_as_pycocotools_does_and_goes_out_whole(tmp_path):
     assert sum(polygons) > 0.9 * len(polygons)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(mask=MASKS)
 def test_labelmes_rule_fills_the_pixels_we_wrote(tmp_path_factory, mask):
     folder = tmp_path_factory.mktemp("labelme")
@@ -129,7 +129,7 @@ def test_a_blob_goes_to_labelme_as_one_polygon_to_drag(tmp_path):
     assert all(s["group_id"] == 7 for s in shapes)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(mask=MASKS)
 def test_cvats_rule_fills_the_pixels_we_wrote(tmp_path_factory, mask):
     folder = tmp_path_factory.mktemp("cvat")

@@ -268,7 +268,7 @@ def test_labels_of_which_none_is_labelled_are_refused(task, tmp_path):
 WHOLE = encode_png(np.random.default_rng(0).integers(0, 3, (12, 10), np.uint8))
 
 
-@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(at=st.integers(0, len(WHOLE) - 1), flip=st.integers(1, 255), cut=st.booleans())
 def test_a_file_with_any_byte_changed_or_cut_off_is_refused_or_has_the_same_labels(
     task, tmp_path, at, flip, cut

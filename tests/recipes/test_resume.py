@@ -1,0 +1,83 @@
+"""A recipe that is cut off and started again ends with the weights of a run that nothing stopped."""
+
+from dataclasses import replace
+from functools import partial
+
+import pytest
+import torch
+from pytorch_pretrained_biggan import BigGANConfig
+
+from bdgan_lib.generators.vqgan_network import VQGANConfig
+from bdgan_lib.recipes import common, pocket_biggan, pocket_classifier, pocket_vqgan
+from bdgan_lib.training.supervised import FitConfig, seeded
+from bdgan_lib.worlds.networks import Classifier
+
+
+@pytest.fixture
+def biggan(monkeypatch):
+    narrow = BigGANConfig.from_dict({**pocket_biggan.CONFIG.to_dict(), "channel_width": 4, "n_stats": 2})
+    for name, value in {"CONFIG": narrow, "PAIRS": 48, "HELD_OUT": 24, "SAVE_EVERY": 2}.items():
+        monkeypatch.setattr(pocket_biggan, name, value)
+    recipe = pocket_biggan.Recipe(warm_steps=3, adversarial_steps=4, batch_size=4)
+    parts = ("generator", "average", "discriminator", "optimizer", "discriminator_optimizer")
+    return partial(pocket_biggan.Trainer, recipe, device="cpu"), "perceptual.pt", parts
+
+
+@pytest.fixture
+def vqgan(monkeypatch):
+    small = VQGANConfig(codes=40, ch_mult=(1, 1, 1, 1), layers=1, width=16)
+    values = {"VQGANConfig": lambda: small, "SCENES": 60, "HELD_OUT": 48, "SAVE_EVERY": 2}
+    for name, value in values.items():
+        monkeypatch.setattr(pocket_vqgan, name, value)
+    recipe = pocket_vqgan.Recipe(
+        image_steps=5, image_batch=4, plain_steps=1, revive_every=2, code_steps=4, code_batch=4
+    )
+    return partial(pocket_vqgan.Trainer, recipe), "features.pt", ("network",)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["biggan", "vqgan"])
+def test_a_run_cut_off_in_every_stage_ends_with_the_same_weights(name, request, tmp_path, monkeypatch):
+    (trainer, features, parts), add, taken = request.getfixturevalue(name), common.StepLog.add, []
+    monkeypatch.setattr(common, "LOG_EVERY", 2)
+
+    def counted(log, step, figures):
+        taken.append((*log.stage, step))
+        if taken[-1] in stops:
+            stops.remove(taken[-1])
+            raise KeyboardInterrupt
+        add(log, step, figures)
+
+    monkeypatch.setattr(common.StepLog, "add", counted)
+    ends = []
+    for stops in ([], {"biggan": [(3,), (6,)], "vqgan": [("images", 4), ("codes", 3)]}[name]):
+        run = tmp_path / str(len(ends))
+        run.mkdir()
+        torch.save(seeded(Classifier, 1).state_dict(), run / features)
+        for _ in range(len(stops)):
+            with pytest.raises(KeyboardInterrupt):
+                trainer(run=run).train()
+        torch.manual_seed(len(ends))  # what the process drew before is nothing to a recipe
+        whole = trainer(run=run)
+        whole.train()
+        ends.append({part: getattr(whole, part).state_dict() for part in parts})
+    assert taken[-1][-1] == (7 if name == "biggan" else 4)
+    torch.testing.assert_close(ends[1], ends[0], rtol=0, atol=0, equal_nan=True)
+
+
+def test_a_classifier_cut_off_before_the_oracle_starts_anew_and_ends_the_same(tmp_path, monkeypatch):
+    for name in ("TRAIN", "TEST"):
+        monkeypatch.setattr(pocket_classifier, name, replace(getattr(pocket_classifier, name), count=24))
+    for name in ("CLASSIFIER", "ORACLE"):
+        monkeypatch.setattr(pocket_classifier, name, FitConfig(steps=2, batch_size=4))
+    monkeypatch.setattr("sys.argv", ["recipe", "--out", str(tmp_path / "whole"), "--workers", "1"])
+    pocket_classifier.main()
+    monkeypatch.setattr("sys.argv", ["recipe", "--out", str(tmp_path / "cut"), "--workers", "1"])
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(pocket_classifier, "joint_labels", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        pocket_classifier.main()
+    torch.manual_seed(9)
+    pocket_classifier.main()
+    for name in ("classifier", "oracle"):
+        whole, cut = (tmp_path / run / name / "model.safetensors" for run in ("whole", "cut"))
+        assert whole.read_bytes() == cut.read_bytes()
