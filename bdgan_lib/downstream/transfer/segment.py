@@ -69,10 +69,8 @@ def train_and_score(
         plain = segmenter(copy.deepcopy(backbone), len(config.labels), config.head)
         network = Frozen(plain) if config.frozen else plain
         loss = fit_batches(network, _batches(train, config), config.fit, device, progress)
-    counts = sum(
-        confusion(predictions, item.labels, len(config.labels))
-        for item, predictions in _labelled(network, test, device)
-    )
+    pairs = _labelled(network, test, device)
+    counts = sum(confusion(labels, item.labels, len(config.labels)) for item, labels in pairs)
     scores = iou(np.asarray(counts))
     by_label = {f"iou {name}": float(score) for name, score in zip(config.labels, scores, strict=True)}
     return {"miou": float(np.nanmean(scores)), **by_label, "loss": loss}
