@@ -160,7 +160,7 @@ TABLES: tuple[tuple[Any, ...], ...] = (
 
 
 def _numbered(prefix: str, rows: tuple[tuple[Any, ...], ...]) -> list[Entry]:
-    return [Entry(f"{prefix}{k}", *row[:4], row[4:]) for k, row in enumerate(rows, 1)]
+    return [Entry(f"{prefix}{k}", row[0], row[1], row[2], row[3], row[4:]) for k, row in enumerate(rows, 1)]
 
 
 CATALOGUE = (*_numbered("fig", FIGURES), *_numbered("table", TABLES))
