@@ -81,10 +81,8 @@ def make_vqgan(path: Path) -> None:
     with torch.no_grad():
         network.quantize.embedding.weight.normal_(0, 0.3)
         network.decoder.conv_out.weight.mul_(3)
-    state = network.state_dict()
-    save_file(
-        {k if k.startswith("transformer.") else f"first_stage_model.{k}": x for k, x in state.items()}, path
-    )
+    place = lambda key: key if key.startswith("transformer.") else f"first_stage_model.{key}"
+    save_file({place(key): x for key, x in network.state_dict().items()}, path)
 
 
 def make_labels() -> None:

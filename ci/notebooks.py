@@ -130,12 +130,9 @@ def _one(run: RunFolder, entry: Entry, source: Path, label: str) -> int:
     entry.status, entry.seconds, entry.error = "pending", 0.0, None
     run.save()
     began = time.monotonic()
-    executed, failure = run_notebook(
-        source,
-        {"PROFILE": run.profile, "RUN_DIR": str(run.data)},
-        {"BDGAN_RUN": str(run.path), "BDGAN_NOTEBOOK": entry.name},
-        label,
-    )
+    settings = {"PROFILE": run.profile, "RUN_DIR": str(run.data)}
+    variables = {"BDGAN_RUN": str(run.path), "BDGAN_NOTEBOOK": entry.name}
+    executed, failure = run_notebook(source, settings, variables, label)
     entry.seconds = round(time.monotonic() - began, 2)
     write_html(executed, run.notebook(entry.name))
     entry.status = "failed" if failure else "done"

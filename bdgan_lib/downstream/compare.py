@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from itertools import product
 from statistics import mean, stdev
 from typing import Any
 
@@ -64,11 +65,8 @@ def compare_training_sets(
         progress: whether to show a progress bar.
         device: where to train.
     """
-    jobs = [
-        (training_set, test, network, num_labels, replace(config, seed=seed), device)
-        for training_set in sets.values()
-        for seed in seeds
-    ]
+    configs = [replace(config, seed=seed) for seed in seeds]
+    jobs = [(s, test, network, num_labels, c, device) for s, c in product(sets.values(), configs)]
     workers = workers or (os.cpu_count() or 1 if device == "cpu" else 1)
     scores: list[Any] = [None] * len(jobs)
     with tqdm(total=len(jobs), desc="trainings", disable=not progress) as bar:

@@ -186,12 +186,10 @@ def _on_disk(
     if not record.exists() or json.loads(record.read_text("utf-8")) != expected:
         record.unlink(missing_ok=True)
         folder.mkdir(parents=True, exist_ok=True)
-        files = {
-            block: np.lib.format.open_memmap(
-                folder / f"{block}.npy", "w+", np.float32, (len(samples), channels, side, side)
-            )
-            for block, (channels, side) in generator.blocks.items()
-        }
+        files = {}
+        for block, (channels, side) in generator.blocks.items():
+            shape = len(samples), channels, side, side
+            files[block] = np.lib.format.open_memmap(folder / f"{block}.npy", "w+", np.float32, shape)
         for indices in torch.arange(len(samples)).split(batch_size):
             for block, x in recompute(indices).items():
                 files[block][indices.numpy()] = x.numpy()

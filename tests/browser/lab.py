@@ -31,15 +31,14 @@ def jupyter_lab(root: Path, work: Path) -> Iterator[str]:
         port = free.getsockname()[1]
     token = secrets.token_hex(16)
     homes = {
-        f"{name}": str(work / name.lower())
+        name: str(work / name.lower())
         for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR",
                      "JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR")
     }  # fmt: skip
     quiet = Path(homes["JUPYTERLAB_SETTINGS_DIR"]) / "@jupyterlab/apputils-extension"
     quiet.mkdir(parents=True)
-    (quiet / "notification.jupyterlab-settings").write_text(
-        '{"fetchNews": "false", "checkForUpdates": false}'
-    )
+    settings = '{"fetchNews": "false", "checkForUpdates": false}'
+    (quiet / "notification.jupyterlab-settings").write_text(settings)
     with (work / "server.log").open("wb") as log:
         server = subprocess.Popen(
             [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1",

@@ -74,9 +74,8 @@ def main() -> None:
                 if k < BY_HAND:
                     _by_hand(hand, truth[item.id])
                 else:
-                    _with_the_model(
-                        hand, AnnotationStore(root / "labels"), truth[item.id], first=k == BY_HAND
-                    )
+                    store = AnnotationStore(root / "labels")
+                    _with_the_model(hand, store, truth[item.id], first=k == BY_HAND)
                 if k == BY_HAND + 2:
                     shot = page.screenshot(clip=hand.root.bounding_box())
         store = AnnotationStore(root / "labels")

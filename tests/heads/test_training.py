@@ -53,17 +53,8 @@ def generator():
 
 def annotation(generator, seed, class_id=0, **changes):
     name = generator.classes[class_id]
-    made = Annotation(
-        sample_id(name, seed),
-        name,
-        class_id,
-        seed,
-        Sampling(),
-        generator.sha256,
-        generator.mask(seed),
-        "test",
-    )
-    return replace(made, **changes)
+    ids, mask = (sample_id(name, seed), name, class_id, seed), generator.mask(seed)
+    return replace(Annotation(*ids, Sampling(), generator.sha256, mask, "test"), **changes)
 
 
 def some(generator, count=6):
@@ -151,14 +142,13 @@ def test_bad_annotations_are_refused_by_name(generator):
     good = annotation(generator, 0)
     with pytest.raises(BdganError, match="expected one or more annotations, got none"):
         collect_training_data(generator, [])
-    with pytest.raises(BdganError, match=r"robin_00000001.*bbbb.*aaaa"):
-        collect_training_data(generator, [good, annotation(generator, 1, generator_sha256="b" * 64)])
-    with pytest.raises(BdganError, match=r"robin_00000002.*\[16, 16\].*32 x 32"):
-        collect_training_data(generator, [good, annotation(generator, 2, mask=np.zeros((16, 16), np.uint8))])
-    with pytest.raises(BdganError, match=r"robin_00000003.*no labelled pixel"):
-        collect_training_data(
-            generator, [good, annotation(generator, 3, mask=np.full((32, 32), 255, np.uint8))]
-        )
+    for seed, change, says in (
+        (1, {"generator_sha256": "b" * 64}, r"robin_00000001.*bbbb.*aaaa"),
+        (2, {"mask": np.zeros((16, 16), np.uint8)}, r"robin_00000002.*\[16, 16\].*32 x 32"),
+        (3, {"mask": np.full((32, 32), 255, np.uint8)}, r"robin_00000003.*no labelled pixel"),
+    ):
+        with pytest.raises(BdganError, match=says):
+            collect_training_data(generator, [good, annotation(generator, seed, **change)])
     assert generator.calls == [], "refused before any work"
 
 
@@ -246,18 +236,14 @@ def test_a_loss_that_turns_nan_keeps_the_last_good_checkpoint(generator, tmp_pat
 
 
 def test_where_the_features_are_kept_changes_nothing(generator, tmp_path):
-    heads = {
-        cache: train(generator, some(generator), FEW, feature_cache=cache, folder=tmp_path / cache)[0]
-        for cache in ("memory", "disk", "recompute")
-    }
-    assert len({head.sha256 for head in heads.values()}) == 1
+    kept_in = lambda cache: {"feature_cache": cache, "folder": tmp_path / cache}
+    heads = [train(generator, some(generator), FEW, **kept_in(c))[0] for c in ("memory", "disk", "recompute")]
+    assert len({head.sha256 for head in heads}) == 1
     calls = len(generator.calls)
-    train(generator, some(generator), FEW, feature_cache="disk", folder=tmp_path / "disk")
+    train(generator, some(generator), FEW, **kept_in("disk"))
     assert len(generator.calls) == calls, "what is on the disk is not sampled again"
-    other = some(generator, 5)
-    data = collect_training_data(
-        generator, other, feature_cache="disk", folder=tmp_path / "disk" / "features"
-    )
+    other, folder = some(generator, 5), tmp_path / "disk" / "features"
+    data = collect_training_data(generator, other, feature_cache="disk", folder=folder)
     assert len(data.batch(torch.arange(5))["b1"]) == 5, "of other samples it is"
     assert len(generator.calls) > calls
 
@@ -314,9 +300,8 @@ def test_a_memory_estimate_and_the_cost_come_before_the_work(generator, capsys):
 
 
 def test_bfloat16_trains_float32_weights(generator):
-    head, losses = train(
-        generator, some(generator), replace(QUICK, steps=40), fabric=launch_fabric(precision="bf16-mixed")
-    )
+    fabric = launch_fabric(precision="bf16-mixed")
+    head, losses = train(generator, some(generator), replace(QUICK, steps=40), fabric=fabric)
     assert np.mean(losses[-5:]) < 0.8 * losses[0]
     assert {p.dtype for p in head.parameters()} == {torch.float32}
     sample = generator.sample(torch.tensor([0, 1]), torch.tensor([100, 101]))

@@ -68,17 +68,8 @@ LAYOUTS: dict[str, tuple[Layout, ...]] = {
         Layout("backbone.", ("neck.", "head.")),
         Layout(""),
     ),
-    "dino": (
-        Layout("module.backbone.", ("module.head.",)),
-        Layout("backbone.", ("head.",)),
-        _PLAIN,
-    ),
-    "resim": (
-        Layout(
-            "module.encoder_q.",
-            ("module.encoder_q.fc.", "module.encoder_q.fpn", *_MOCO),
-        ),
-    ),
+    "dino": (Layout("module.backbone.", ("module.head.",)), Layout("backbone.", ("head.",)), _PLAIN),
+    "resim": (Layout("module.encoder_q.", ("module.encoder_q.fc.", "module.encoder_q.fpn", *_MOCO)),),
 }
 
 

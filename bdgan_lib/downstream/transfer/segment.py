@@ -120,10 +120,8 @@ def _cropped(
     y, x = (int(noise.integers(max(0, n - side) + 1)) for n in labels.shape)
     image, labels = image[y : y + side, x : x + side], labels[y : y + side, x : x + side]
     below, beside = side - labels.shape[0], side - labels.shape[1]
-    return Segmented(
-        np.pad(image, ((0, below), (0, beside), (0, 0))),
-        np.pad(labels, ((0, below), (0, beside)), constant_values=UNLABELLED),
-    )
+    labels = np.pad(labels, ((0, below), (0, beside)), constant_values=UNLABELLED)
+    return Segmented(np.pad(image, ((0, below), (0, beside), (0, 0))), labels)
 
 
 def _labelled(

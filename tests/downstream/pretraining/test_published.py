@@ -16,10 +16,8 @@ def own(name="resnet50"):
     """A full-size state dict of nearly no memory: each tensor repeats one number of its own."""
     with torch.device("meta"):
         shapes = build_backbone(name).state_dict()
-    return {
-        key: torch.tensor(i if x.dtype == torch.int64 else i + 0.5, dtype=x.dtype).expand(x.shape)
-        for i, (key, x) in enumerate(shapes.items())
-    }
+    number = lambda i, x: torch.tensor(i if x.dtype == torch.int64 else i + 0.5, dtype=x.dtype)
+    return {key: number(i, x).expand(x.shape) for i, (key, x) in enumerate(shapes.items())}
 
 
 def with_prefix(prefix, state):
