@@ -152,8 +152,7 @@ def test_shared_points_show_the_same_place_in_both_views():
     here, there, shared = found
     assert 0.2 < shared.float().mean() < 0.95
     inside = shared & (here.abs() < 0.95).all(-1) & (there.abs() < 0.95).all(-1)
-    read = lambda v, at: F.grid_sample(v.flatten(0, 1), at[:, :, None], align_corners=False)[..., 0].mT[
-        inside
-    ]
-    torch.testing.assert_close(read(images, here), read(images.flip(0), there), atol=0.01, rtol=0)
+    read = lambda x, at: F.grid_sample(x, at[:, :, None], align_corners=False)[..., 0].mT[inside]
+    seen, other = read(images.flatten(0, 1), here), read(images.flip(0).flatten(0, 1), there)
+    torch.testing.assert_close(seen, other, atol=0.01, rtol=0)
     assert inside.sum() > 200

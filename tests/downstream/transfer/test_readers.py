@@ -172,9 +172,7 @@ def test_a_cityscapes_that_lacks_something_is_named(city_root):
         cityscapes.segmentation(city_root, "test")
     mask = city_root / "gtFine/val/ulm/ulm_000000_000019_gtFine_labelIds.png"
     save(mask, labels([7, 40]))
-    with pytest.raises(
-        BdganError, match="ulm/ulm_0{6}_000019: expected mask labels 0 to 18, or 255, got 254"
-    ):
+    with pytest.raises(BdganError, match=r"ulm/ulm_0+_0+19: expected mask labels 0 to 18, or 255, got 254"):
         cityscapes.segmentation(city_root, "val")[0]
     mask.unlink()
     with pytest.raises(BdganError, match=r"labelIds\.png is missing"):
