@@ -4,7 +4,6 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
-from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from bdgan_lib.core.labelled_arrays import LabelledSet
 from bdgan_lib.core.parallel import run_in_processes
 from bdgan_lib.core.types import UNLABELLED
 from bdgan_lib.metrics.segmentation import mean_iou
+from bdgan_lib.metrics.statistics import spread
 from bdgan_lib.training.supervised import FitConfig, fit, predict, seeded
 
 
@@ -35,8 +35,8 @@ class TrainingSetScore:
         return {
             "training set": self.name,
             "images": self.images,
-            "all-class mIoU": f"{mean(self.all_class):.3f} ± {_spread(self.all_class):.3f}",
-            "FG/BG mIoU": f"{mean(self.fgbg):.3f} ± {_spread(self.fgbg):.3f}",
+            "all-class mIoU": spread(np.array(self.all_class)),
+            "FG/BG mIoU": spread(np.array(self.fgbg)),
         }
 
 
@@ -95,7 +95,3 @@ def _train_and_score(
     fgbg = mean_iou((predictions > 0).astype(np.uint8), foreground, 2)
     state = {key: value.cpu().numpy() for key, value in model.state_dict().items()}  # arrays travel by value
     return all_class, fgbg, state
-
-
-def _spread(scores: tuple[float, ...]) -> float:
-    return stdev(scores) if len(scores) > 1 else 0.0

@@ -32,8 +32,8 @@ def candidates(
         keep: samples per class.
         classes: class names; all classes if none is given.
     """
-    named = [profile.class_id(name) for name in classes]
-    ids = tqdm(named or range(len(profile.classes)), "samples to label")
+    asked = [profile.class_id(name) for name in classes]
+    ids = tqdm(asked or range(len(profile.classes)), "samples to label")
     chosen = choose_candidates(generator, ids, profile.scorer, profile.sampling, keep=keep)
     kept = [samples for samples, _ in chosen]
     return [annotation for turn in zip(*kept, strict=True) for annotation in turn]

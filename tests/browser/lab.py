@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import numpy as np
 from playwright.sync_api import Page, sync_playwright
 
@@ -86,6 +87,12 @@ def _wait_for(address: str, seconds: float = 60) -> None:
             if time.monotonic() > until:
                 raise
             time.sleep(0.2)
+
+
+def write_notebook(path: Path, cells: list) -> None:
+    """A notebook of these cells for this interpreter's kernel."""
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), path)
 
 
 def run_all(page: Page, address: str, path: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from bdgan_lib.datasets.annotation_store import AnnotationStore
 
-from .lab import Hand, browser, jupyter_lab, run_all
+from .lab import Hand, browser, jupyter_lab, run_all, write_notebook
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
@@ -24,9 +24,7 @@ def page_of(tmp_path_factory):
     with jupyter_lab(root, work) as address, browser(work) as page:
 
         def opened(name: str, cells: list) -> Hand:
-            kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-            notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
-            nbformat.write(notebook, root / name)
+            write_notebook(root / name, cells)
             run_all(page, address, name)
             return Hand(page, SIDE)
 

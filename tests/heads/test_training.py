@@ -165,27 +165,29 @@ KINDS = [
 ]
 
 
+def from_step_4(data, then):
+    """The data with what `then` makes of its features from the fourth step on; they are read once before."""
+    read = []
+
+    def features(chosen):
+        read.append(chosen)
+        batch = data.batch(chosen)
+        return then(batch) if len(read) > 4 else batch
+
+    return replace(data, features=features)
+
+
+def interrupt(_batch):
+    raise KeyboardInterrupt
+
+
 @pytest.mark.parametrize("kind", KINDS, ids=["fast", "ensemble", "paper", "mlp"])
 def test_an_interrupted_training_goes_on_to_the_very_same_head(generator, tmp_path, kind):
     config = replace(QUICK, steps=7, save_every=3, pixel_share=0.5)
     whole, losses = train(generator, some(generator), config, kind)
-
-    class Cut(Exception):
-        pass
-
-    taken = []
-
-    def stop(step):  # at the 6th batch: step 3 is saved, 4 and 5 are lost
-        taken.append(step)
-        if len(taken) == 6:
-            raise Cut
-
-    data = collect_training_data(generator, some(generator))
-    cut = replace(data, features=lambda chosen: (stop(chosen), data.batch(chosen))[1])
-    path = tmp_path / "checkpoint.pt"
-    taken.append("standardisation")  # reads the features once
-    with pytest.raises(Cut):
-        fit_head(make_head(generator, kind), cut, config, checkpoint=path)
+    data, path = collect_training_data(generator, some(generator)), tmp_path / "checkpoint.pt"
+    with pytest.raises(KeyboardInterrupt):  # in step 4, after step 3 was saved
+        fit_head(make_head(generator, kind), from_step_4(data, interrupt), config, checkpoint=path)
     assert path.exists()
     head = make_head(generator, kind)
     assert fit_head(head, data, config, checkpoint=path) == losses
@@ -196,20 +198,8 @@ def test_an_interrupted_training_goes_on_to_the_very_same_head(generator, tmp_pa
 def test_a_checkpoint_of_another_training_or_a_damaged_one_is_refused(generator, tmp_path):
     path, data = tmp_path / "checkpoint.pt", collect_training_data(generator, some(generator))
     config = replace(QUICK, steps=4, save_every=2)
-
-    def broken_at(limit):
-        calls = []
-
-        def features(chosen):
-            calls.append(chosen)
-            if len(calls) > limit:
-                raise KeyboardInterrupt
-            return data.batch(chosen)
-
-        return replace(data, features=features)
-
     with pytest.raises(KeyboardInterrupt):
-        fit_head(make_head(generator), broken_at(4), config, checkpoint=path)
+        fit_head(make_head(generator), from_step_4(data, interrupt), config, checkpoint=path)
     for other in (replace(config, seed=1), replace(config, learning_rate=1e-3)):
         with pytest.raises(BdganError, match=r"checkpoint.*another training"):
             fit_head(make_head(generator), data, other, checkpoint=path)
@@ -220,16 +210,10 @@ def test_a_checkpoint_of_another_training_or_a_damaged_one_is_refused(generator,
 
 def test_a_loss_that_turns_nan_keeps_the_last_good_checkpoint(generator, tmp_path):
     data, path = collect_training_data(generator, some(generator)), tmp_path / "checkpoint.pt"
-    calls = []
-
-    def features(chosen):
-        calls.append(chosen)
-        batch = data.batch(chosen)
-        return batch if len(calls) < 5 else {k: x * float("nan") for k, x in batch.items()}
-
+    spoilt = from_step_4(data, lambda batch: {k: x * float("nan") for k, x in batch.items()})
     config = replace(QUICK, steps=9, save_every=2)
     with pytest.raises(BdganError, match=r"nan at step 3.*checkpoint\.pt is kept"):
-        fit_head(make_head(generator), replace(data, features=features), config, checkpoint=path)
+        fit_head(make_head(generator), spoilt, config, checkpoint=path)
     state = torch.load(path, weights_only=True)
     assert len(state["losses"]) == 2
     assert all(torch.isfinite(x).all() for x in state["head"].values())
