@@ -149,13 +149,9 @@ def main() -> int:
             print("making", name, flush=True)
             make(cache / name)
     make_labels()
-    settings = {
-        **(SMALL if options.device == "cpu" else {}),
-        "PROFILE": PROFILE,
-        "DEVICE": options.device,
-        "RUN_DIR": str(folder / "run"),
-        "REAL": options.real and str(options.real.resolve()),
-    }
+    settings = {"PROFILE": PROFILE, "DEVICE": options.device, "RUN_DIR": str(folder / "run")}
+    settings |= {"REAL": options.real and str(options.real.resolve())}
+    settings |= SMALL if options.device == "cpu" else {}
     logging.getLogger("papermill").setLevel(logging.ERROR)
     (folder / "notebooks").mkdir(exist_ok=True)
     failed, costs = 0, {}

@@ -32,12 +32,9 @@ class TrainingSetScore:
 
     def row(self) -> dict[str, str | int]:
         """A table row with mean ± standard deviation over the seeds."""
-        return {
-            "training set": self.name,
-            "images": self.images,
-            "all-class mIoU": spread(np.array(self.all_class)),
-            "FG/BG mIoU": spread(np.array(self.fgbg)),
-        }
+        all_class, fgbg = spread(np.array(self.all_class)), spread(np.array(self.fgbg))
+        scores = {"all-class mIoU": all_class, "FG/BG mIoU": fgbg}
+        return {"training set": self.name, "images": self.images, **scores}
 
 
 def compare_training_sets(

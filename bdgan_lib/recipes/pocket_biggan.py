@@ -45,25 +45,11 @@ FIGURES = ("l1", "perceptual", "discriminator", "generator")
 SAVE_EVERY = 500  # steps
 PAIRS = POCKET["BigGAN training"].count  # from seed 0; the last 192 are held out
 HELD_OUT = 192
+_LAYERS = [(False, 16, 16), (True, 16, 8), (False, 8, 8), (True, 8, 4)]
+_LAYERS += [(False, 4, 4), (True, 4, 4), (True, 4, 2), (False, 2, 1)]
+_SIZES = {"output_dim": 64, "z_dim": LATENT_DIM, "class_embed_dim": LATENT_DIM, "channel_width": 32}
 CONFIG = BigGANConfig(
-    output_dim=64,
-    z_dim=LATENT_DIM,
-    class_embed_dim=LATENT_DIM,
-    channel_width=32,
-    num_classes=len(CLASSES),
-    layers=[
-        (False, 16, 16),
-        (True, 16, 8),
-        (False, 8, 8),
-        (True, 8, 4),
-        (False, 4, 4),
-        (True, 4, 4),
-        (True, 4, 2),
-        (False, 2, 1),
-    ],
-    attention_layer_position=5,
-    eps=1e-4,
-    n_stats=51,
+    **_SIZES, num_classes=len(CLASSES), layers=_LAYERS, attention_layer_position=5, eps=1e-4, n_stats=51
 )
 
 

@@ -30,8 +30,9 @@ class Diagram:
         """A rounded box with a text in its middle."""
         left, bottom, width, height = place
         style = "round,pad=0,rounding_size=0.08"
-        look = {"facecolor": color, "edgecolor": INK, "linewidth": 0.8}
-        self.axes.add_patch(FancyBboxPatch((left, bottom), width, height, style, **look))
+        box = FancyBboxPatch((left, bottom), width, height, style)
+        box.set(facecolor=color, edgecolor=INK, linewidth=0.8)
+        self.axes.add_patch(box)
         self.text(left + width / 2, bottom + height / 2, text)
         return place
 

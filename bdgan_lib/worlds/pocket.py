@@ -35,7 +35,6 @@ _WORLD: dict[str, tuple[Callable[[Canvas, Draws], None], tuple[str, ...]]] = {
 CLASSES = tuple(_WORLD)
 DRAWN_BY = {name: draw for name, (draw, _) in _WORLD.items()}
 PARTS = {name: parts for name, (_, parts) in _WORLD.items()}  # part k of a class has label k + 1
-MAX_PARTS = max(map(len, PARTS.values()))
 
 
 @dataclass(frozen=True)

@@ -71,10 +71,8 @@ def street(seed: int, size: int = 96) -> Segmented:
     canvas.image += (grey - canvas.image) * (haze * (canvas.labels != SKY)).astype(np.float32)[..., None]
     _traffic(canvas, camera, draws, centre, road, walk)
     tint = np.array([1.0, draws.span(0.94, 1.0), draws.span(0.85, 1.05)], np.float32)
-    return Segmented(
-        downscale(canvas.image * np.float32(dusk) * tint, size, 2.5, draws.noise),
-        canvas.labels[over // 2 :: over, over // 2 :: over].copy(),
-    )
+    picture = downscale(canvas.image * np.float32(dusk) * tint, size, 2.5, draws.noise)
+    return Segmented(picture, canvas.labels[over // 2 :: over, over // 2 :: over].copy())
 
 
 def _far(canvas: Canvas, camera: _Camera, draws: Draws) -> None:
