@@ -50,14 +50,8 @@ class Workspace:
         head = head or self.head()
         models, profile = Models(self.generator, head), self.profile
         size = batch_that_fits(self.generator.blocks, SynthesisSpec.batch_size)
-        spec = SynthesisSpec.for_models(
-            models,
-            labelled_classes(profile),
-            images_per_class,
-            profile.sampling,
-            batch_size=size,
-            licence=profile.licence,
-        )
+        settings = labelled_classes(profile), images_per_class, profile.sampling
+        spec = SynthesisSpec.for_models(models, *settings, batch_size=size, licence=profile.licence)
         folder = self.folder / f"synthetic_{spec.hash()[:8]}"
         workers = min(os.cpu_count() or 1, spec.num_shards) if self.device == "cpu" else 1
         return synthesize(spec, models, folder, workers)

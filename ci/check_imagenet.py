@@ -81,10 +81,8 @@ def make_vqgan(path: Path) -> None:
     with torch.no_grad():
         network.quantize.embedding.weight.normal_(0, 0.3)
         network.decoder.conv_out.weight.mul_(3)
-    state = network.state_dict()
-    save_file(
-        {k if k.startswith("transformer.") else f"first_stage_model.{k}": x for k, x in state.items()}, path
-    )
+    place = lambda key: key if key.startswith("transformer.") else f"first_stage_model.{key}"
+    save_file({place(key): x for key, x in network.state_dict().items()}, path)
 
 
 def make_labels() -> None:
@@ -151,13 +149,9 @@ def main() -> int:
             print("making", name, flush=True)
             make(cache / name)
     make_labels()
-    settings = {
-        **(SMALL if options.device == "cpu" else {}),
-        "PROFILE": PROFILE,
-        "DEVICE": options.device,
-        "RUN_DIR": str(folder / "run"),
-        "REAL": options.real and str(options.real.resolve()),
-    }
+    settings = {"PROFILE": PROFILE, "DEVICE": options.device, "RUN_DIR": str(folder / "run")}
+    settings |= {"REAL": options.real and str(options.real.resolve())}
+    settings |= SMALL if options.device == "cpu" else {}
     logging.getLogger("papermill").setLevel(logging.ERROR)
     (folder / "notebooks").mkdir(exist_ok=True)
     failed, costs = 0, {}

@@ -84,12 +84,8 @@ def write_address(root: Path, repository: str) -> None:
     The README gets a badge, and each notebook a link to Colab, if the address is on GitHub.
     """
     old = repository_address(root)
-    for path in (
-        root / "pyproject.toml",
-        root / "CITATION.cff",
-        *root.glob("*.md"),
-        *root.glob("docs/**/*.md"),
-    ):
+    pages = [*root.glob("*.md"), *root.glob("docs/**/*.md")]
+    for path in (root / "pyproject.toml", root / "CITATION.cff", *pages):
         path.write_text(path.read_text("utf-8").replace(old, repository), "utf-8")
     on_github = re.fullmatch(r"https://github\.com/([\w.-]+/[\w.-]+?)(\.git)?/?", repository)
     readme = root / "README.md"
@@ -116,8 +112,7 @@ if __name__ == "__main__":
     if "google.colab" in sys.modules:
         prepare(ROOT)
     else:
-        parser = argparse.ArgumentParser(
-            description="Write the repository's address into all files that name it."
-        )
+        about = "Write the repository's address into all files that name it."
+        parser = argparse.ArgumentParser(description=about)
         parser.add_argument("--repository", default=repository_address(), help="a new address")
         write_address(ROOT, parser.parse_args().repository)

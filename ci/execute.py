@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import nbformat
 from nbformat import NotebookNode
@@ -84,11 +85,8 @@ def parameters_of(notebook: NotebookNode) -> set[str]:
     """The names set in the cell tagged "parameters" (also in `A, B = 1, 2`)."""
     for cell in notebook.cells:
         if cell.cell_type == "code" and "parameters" in cell.metadata.get("tags", []):
-            return {
-                node.id
-                for node in ast.walk(ast.parse(cell.source))
-                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
-            }
+            names = [node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Name)]
+            return {node.id for node in names if isinstance(node.ctx, ast.Store)}
     return set()
 
 
@@ -154,9 +152,7 @@ def _failure(error: BaseException, executed: NotebookNode, progress: Progress) -
 
 def _end_kernel(client: PapermillNotebookClient | None) -> None:
     """End the kernel and what it started; it leads a process group of its own."""
-    provisioner = getattr(getattr(client, "km", None), "provisioner", None)
-    pid = getattr(provisioner, "pid", None)
-    if pid:
+    if pid := getattr(getattr(getattr(client, "km", None), "provisioner", None), "pid", None):
         with contextlib.suppress(OSError):
             os.killpg(pid, signal.SIGKILL)
 
@@ -175,13 +171,5 @@ def _kernel_surroundings(variables: dict[str, str]) -> Iterator[None]:
             "PYDEVD_DISABLE_FILE_VALIDATION": "1",
             **variables,
         }
-        before = {name: os.environ.get(name) for name in changed}
-        os.environ.update(changed)
-        try:
+        with patch.dict(os.environ, changed):
             yield
-        finally:
-            for name, value in before.items():
-                if value is None:
-                    os.environ.pop(name, None)
-                else:
-                    os.environ[name] = value

@@ -7,9 +7,9 @@ Exit code: 0 all done, 1 a notebook failed, 2 a mistake in the call or no space 
 """
 
 import argparse
-import ast
 import errno
 import logging
+import re
 import signal
 import sys
 from pathlib import Path
@@ -43,15 +43,8 @@ def arguments(argv: list[str]) -> argparse.Namespace:
 def profiles() -> list[str]:
     """The names in bdgan_lib.profiles.PROFILES, read without importing it: nothing is installed yet."""
     path = ROOT / "bdgan_lib" / "profiles" / "__init__.py"
-    for node in ast.parse(path.read_text("utf-8")).body if path.exists() else []:
-        target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
-        if isinstance(target, ast.Name) and target.id == "PROFILES":
-            value = node.value
-            names = value.keys if isinstance(value, ast.Dict) else getattr(value, "elts", [])
-            found = [name.value for name in names if isinstance(name, ast.Constant)]
-            if found:
-                return found
-    return ["pocket"]
+    _, _, table = (path.read_text("utf-8") if path.exists() else "").partition("\nPROFILES: ")
+    return re.findall(r'^    "([\w-]+)":', table, re.MULTILINE) or ["pocket"]
 
 
 def chosen(options: argparse.Namespace) -> tuple[dict[str, Path], list[str]]:
@@ -130,12 +123,9 @@ def _one(run: RunFolder, entry: Entry, source: Path, label: str) -> int:
     entry.status, entry.seconds, entry.error = "pending", 0.0, None
     run.save()
     began = time.monotonic()
-    executed, failure = run_notebook(
-        source,
-        {"PROFILE": run.profile, "RUN_DIR": str(run.data)},
-        {"BDGAN_RUN": str(run.path), "BDGAN_NOTEBOOK": entry.name},
-        label,
-    )
+    settings = {"PROFILE": run.profile, "RUN_DIR": str(run.data)}
+    variables = {"BDGAN_RUN": str(run.path), "BDGAN_NOTEBOOK": entry.name}
+    executed, failure = run_notebook(source, settings, variables, label)
     entry.seconds = round(time.monotonic() - began, 2)
     write_html(executed, run.notebook(entry.name))
     entry.status = "failed" if failure else "done"

@@ -69,14 +69,8 @@ def write_index(run: RunFolder, summary: dict, sources: Path) -> None:
         facts.append(f"commit {sha[:10]}{' with changes' if changes else ''}")
     folder = FileSystemLoader(Path(__file__).parent)
     pages = Environment(loader=folder, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    page = pages.get_template("index.html.j2").render(
-        facts=facts,
-        cards=cards,
-        rows=_rows(summary),
-        cached=summary["cached"],
-        status=STATUS,
-        duration=_duration,
-    )
+    shown = {"facts": facts, "cards": cards, "rows": _rows(summary), "cached": summary["cached"]}
+    page = pages.get_template("index.html.j2").render(shown, status=STATUS, duration=_duration)
     write(run.path / "index.html", page)
 
 

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from statistics import mean, stdev
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from bdgan_lib.core.labelled_arrays import LabelledSet
 from bdgan_lib.core.parallel import run_in_processes
 from bdgan_lib.core.types import UNLABELLED
 from bdgan_lib.metrics.segmentation import mean_iou
+from bdgan_lib.metrics.statistics import spread
 from bdgan_lib.training.supervised import FitConfig, fit, predict, seeded
 
 
@@ -31,12 +32,9 @@ class TrainingSetScore:
 
     def row(self) -> dict[str, str | int]:
         """A table row with mean ± standard deviation over the seeds."""
-        return {
-            "training set": self.name,
-            "images": self.images,
-            "all-class mIoU": f"{mean(self.all_class):.3f} ± {_spread(self.all_class):.3f}",
-            "FG/BG mIoU": f"{mean(self.fgbg):.3f} ± {_spread(self.fgbg):.3f}",
-        }
+        all_class, fgbg = spread(np.array(self.all_class)), spread(np.array(self.fgbg))
+        scores = {"all-class mIoU": all_class, "FG/BG mIoU": fgbg}
+        return {"training set": self.name, "images": self.images, **scores}
 
 
 def compare_training_sets(
@@ -64,11 +62,8 @@ def compare_training_sets(
         progress: whether to show a progress bar.
         device: where to train.
     """
-    jobs = [
-        (training_set, test, network, num_labels, replace(config, seed=seed), device)
-        for training_set in sets.values()
-        for seed in seeds
-    ]
+    configs = [replace(config, seed=seed) for seed in seeds]
+    jobs = [(s, test, network, num_labels, c, device) for s, c in product(sets.values(), configs)]
     workers = workers or (os.cpu_count() or 1 if device == "cpu" else 1)
     scores: list[Any] = [None] * len(jobs)
     with tqdm(total=len(jobs), desc="trainings", disable=not progress) as bar:
@@ -97,7 +92,3 @@ def _train_and_score(
     fgbg = mean_iou((predictions > 0).astype(np.uint8), foreground, 2)
     state = {key: value.cpu().numpy() for key, value in model.state_dict().items()}  # arrays travel by value
     return all_class, fgbg, state
-
-
-def _spread(scores: tuple[float, ...]) -> float:
-    return stdev(scores) if len(scores) > 1 else 0.0

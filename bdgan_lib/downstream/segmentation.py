@@ -54,11 +54,8 @@ def segmenter(backbone: Backbone | str, num_labels: int, head: str = "unet") -> 
     backbone.dilate(8)
     if head == "fcn":
         return Segmenter(backbone, _OnCoarsest(FCNHead(deepest, num_labels)))
-    small = backbone.name.startswith("pocket")
-    return Segmenter(
-        backbone,
-        _OnCoarsest(_small_deeplab(deepest, num_labels) if small else DeepLabHead(deepest, num_labels)),
-    )
+    deeplab = _small_deeplab if backbone.name.startswith("pocket") else DeepLabHead
+    return Segmenter(backbone, _OnCoarsest(deeplab(deepest, num_labels)))
 
 
 class UNetDecoder(nn.Module):

@@ -44,8 +44,6 @@ def head_cost(config: HeadConfig, batch_size: int = 1) -> Cost:
 
     with saved_tensors_hooks(keep, lambda x: x):
         head.train()(features, class_ids)
-    return Cost(
-        flops=counter.get_total_flops(),
-        parameters=sum(parameter.numel() for parameter in head.parameters()),
-        step_bytes=sum(x.untyped_storage().nbytes() for x in kept.values()),
-    )
+    parameters = sum(parameter.numel() for parameter in head.parameters())
+    step_bytes = sum(x.untyped_storage().nbytes() for x in kept.values())
+    return Cost(counter.get_total_flops(), parameters, step_bytes)

@@ -20,13 +20,8 @@ class Members(nn.Module):
         super().__init__()
         self.members, self.scale = members, scale
         self.read = nn.Conv2d(inputs, members * width, 1) if members > 1 else nn.Identity()
-        self.write = nn.Conv2d(
-            members * width if members > 1 else inputs,
-            members * labels * scale**2,
-            3,
-            padding=1,
-            groups=members,
-        )
+        wide, outputs = members * width if members > 1 else inputs, members * labels * scale**2
+        self.write = nn.Conv2d(wide, outputs, 3, padding=1, groups=members)
 
     def forward(self, x: Tensor) -> Tensor:
         """The trunk's output [B, C, H, W] -> logits [B, M, K, sH, sW]."""
@@ -73,9 +68,8 @@ def mean_and_divergence(odds: Tensor) -> tuple[Tensor, Tensor]:
         # H(p) of log-odds x is |x| - |x| sigmoid(|x|) - log sigmoid(|x|). The sum of logarithms is taken as
         # one logarithm of the product: each factor is in [0.5, 1], so that of a hundred does not underflow.
         confidence = size.sigmoid()
-        entropy = (
-            torch.addcmul(size, size, confidence, value=-1).sum(1) - confidence.prod(1).log()
-        ) / members
+        linear = torch.addcmul(size, size, confidence, value=-1).sum(1)
+        entropy = (linear - confidence.prod(1).log()) / members
     else:
         log_p = torch.cat([torch.zeros_like(odds[:, :, :1]), odds], 2).log_softmax(2)
         p = log_p.exp()

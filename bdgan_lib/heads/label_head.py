@@ -28,14 +28,10 @@ class PaperHead(Head):
             self.add_projections(group, width, self.group_sides[group])
         low, mid, high = architecture.widths
         classes = config.num_classes if architecture.conditional else 1
-        self.mixes = nn.ModuleDict(
-            {
-                "mid": MixConv(low + mid, low + mid, classes),
-                "high": MixConv(low + mid + high, low + mid + high, classes),
-            }
-        )
-        self.norm = nn.BatchNorm2d(low + mid + high)
-        self.out = nn.Conv2d(low + mid + high, architecture.members * len(config.labels), 3, padding=1)
+        fused = {"mid": low + mid, "high": low + mid + high}
+        self.mixes = nn.ModuleDict({group: MixConv(n, n, classes) for group, n in fused.items()})
+        self.norm = nn.BatchNorm2d(fused["high"])
+        self.out = nn.Conv2d(fused["high"], architecture.members * len(config.labels), 3, padding=1)
 
     def logits(self, features: Mapping[str, Tensor], class_ids: Tensor) -> Tensor:
         """As `Head.logits`."""

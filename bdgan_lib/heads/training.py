@@ -166,12 +166,7 @@ def train_head(
 
 
 def _loss(
-    model: torch.nn.Module,
-    data: TrainingData,
-    config: HeadTraining,
-    step: int,
-    fabric: Fabric,
-    members: int,
+    model: torch.nn.Module, data: TrainingData, config: HeadTraining, step: int, fabric: Fabric, members: int
 ) -> Tensor:
     """Mean cross-entropy of this device's share of the batch of a step."""
     noise = np.random.default_rng([config.seed, step])

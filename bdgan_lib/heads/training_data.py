@@ -135,24 +135,19 @@ def in_sampling_order(annotations: Iterable[Annotation]) -> list[Annotation]:
 
 def _check(annotations: list[Annotation], generator: Generator) -> None:
     side = max(side for _, side in generator.blocks.values())
-    for annotation in annotations:
-        if annotation.generator_sha256 != generator.sha256:
-            raise BdganError(
-                f"annotation {annotation.id} was made with generator {annotation.generator_sha256[:12]}, "
-                f"this one is {generator.sha256[:12]}; use that generator or annotate again"
-            )
-        if annotation.class_id >= len(generator.classes):
-            raise BdganError(
-                f"annotation {annotation.id} is of class {annotation.class_id}; "
-                f"the generator has 0 to {len(generator.classes) - 1}"
-            )
-        if annotation.mask.shape != (side, side):
-            raise BdganError(
-                f"annotation {annotation.id}: its mask is {list(annotation.mask.shape)}, "
-                f"the generator makes {side} x {side}; annotate again"
-            )
-        if (annotation.mask == UNLABELLED).all():
-            raise BdganError(f"annotation {annotation.id} has no labelled pixel; label it or remove it")
+    for a in annotations:
+        if a.generator_sha256 != generator.sha256:
+            fault = f" was made with generator {a.generator_sha256[:12]}, this one is {generator.sha256[:12]}"
+            fault += "; use that generator or annotate again"
+        elif a.class_id >= len(generator.classes):
+            fault = f" is of class {a.class_id}; the generator has 0 to {len(generator.classes) - 1}"
+        elif a.mask.shape != (side, side):
+            fault = f": its mask is {list(a.mask.shape)}, the generator makes {side} x {side}; annotate again"
+        elif (a.mask == UNLABELLED).all():
+            fault = " has no labelled pixel; label it or remove it"
+        else:
+            continue
+        raise BdganError(f"annotation {a.id}{fault}")
 
 
 def samples_of(
@@ -186,12 +181,10 @@ def _on_disk(
     if not record.exists() or json.loads(record.read_text("utf-8")) != expected:
         record.unlink(missing_ok=True)
         folder.mkdir(parents=True, exist_ok=True)
-        files = {
-            block: np.lib.format.open_memmap(
-                folder / f"{block}.npy", "w+", np.float32, (len(samples), channels, side, side)
-            )
-            for block, (channels, side) in generator.blocks.items()
-        }
+        files = {}
+        for block, (channels, side) in generator.blocks.items():
+            shape = len(samples), channels, side, side
+            files[block] = np.lib.format.open_memmap(folder / f"{block}.npy", "w+", np.float32, shape)
         for indices in torch.arange(len(samples)).split(batch_size):
             for block, x in recompute(indices).items():
                 files[block][indices.numpy()] = x.numpy()

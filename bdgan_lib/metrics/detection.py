@@ -80,6 +80,8 @@ class AveragePrecision:
         return scores
 
     def _annotations(self, image_id: int, objects: Detected | Detections) -> list[dict[str, Any]]:
+        from pycocotools.mask import encode
+
         boxes, class_ids, masks = objects.boxes, objects.class_ids, objects.masks
         strangers = class_ids[(class_ids < 0) | (class_ids >= self.num_classes)]
         if len(strangers):
@@ -92,7 +94,8 @@ class AveragePrecision:
             annotation: dict[str, Any] = {"image_id": image_id, "category_id": int(class_ids[i]), "bbox": box}
             annotation["area"] = box[2] * box[3]
             if self.masks and masks is not None:
-                annotation |= {"segmentation": _packed(masks[i]), "area": int(masks[i].sum())}
+                packed = encode(np.asfortranarray(masks[i], np.uint8))
+                annotation |= {"segmentation": packed, "area": int(masks[i].sum())}
             annotations.append(annotation)
         return annotations
 
@@ -105,9 +108,3 @@ class AveragePrecision:
         coco.dataset = {"images": self._images, "annotations": numbered, "categories": categories}
         coco.createIndex()
         return coco
-
-
-def _packed(mask: NDArray[np.bool_]) -> dict[str, Any]:
-    from pycocotools import mask as coco_mask
-
-    return dict(coco_mask.encode(np.asfortranarray(mask, np.uint8)))

@@ -47,9 +47,8 @@ def aligned(masks: Labels) -> NDArray[np.bool_]:
             height, width = (max(1, round(CANVAS * n / max(cut.shape))) for n in cut.shape)
             canvas = np.zeros((CANVAS, CANVAS), bool)
             y, x = (CANVAS - height) // 2, (CANVAS - width) // 2
-            canvas[y : y + height, x : x + width] = cv2.resize(
-                cut, (width, height), interpolation=cv2.INTER_NEAREST
-            )
+            scaled = cv2.resize(cut, (width, height), interpolation=cv2.INTER_NEAREST)
+            canvas[y : y + height, x : x + width] = scaled
             canvases.append(canvas)
     return np.array(canvases, bool).reshape(-1, CANVAS, CANVAS)
 

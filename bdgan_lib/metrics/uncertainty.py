@@ -33,10 +33,8 @@ def kept_miou(
 ) -> list[float]:
     """Mean IoU of the images kept after dropping each share of the most uncertain ones."""
     order = np.argsort(uncertainty, kind="stable")
-    return [
-        float(np.nanmean(iou(counts[order[: max(1, round(len(order) * (1 - share)))]].sum(0))))
-        for share in dropped
-    ]
+    kept = [order[: max(1, round(len(order) * (1 - share)))] for share in dropped]
+    return [float(np.nanmean(iou(counts[images].sum(0)))) for images in kept]
 
 
 def drop_gain(

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,12 +28,8 @@ def show_sliders(draw: Callable[..., NDArray[np.uint8]], **choices: Sequence[Any
     if not _live():
         return None
     picture = ipywidgets.Image(format="png", layout={"max_width": "100%", "object_fit": "contain"})
-    moved = {
-        name: ipywidgets.SelectionSlider(
-            options=list(values), description=name.replace("_", " "), layout={"width": "480px"}
-        )
-        for name, values in choices.items()
-    }
+    slider = partial(ipywidgets.SelectionSlider, layout={"width": "480px"})
+    moved = {k: slider(options=list(v), description=k.replace("_", " ")) for k, v in choices.items()}
 
     def show(_change: object = None) -> None:
         picture.value = encode_png(draw(**{name: slider.value for name, slider in moved.items()}))

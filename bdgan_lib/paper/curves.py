@@ -70,17 +70,11 @@ def chest(result: Result) -> Figure:
 def filters(result: Result) -> Figure:
     """Plots mIoU against the share that a filter drops, at the same number of images."""
     by_filter, shares = averaged(scores(result)), (0.1, 0.3, 0.5)
-    curves = {
-        "disagreement, one threshold": "divergence",
-        "disagreement, one per class": "divergence by class",
-        "confidence, one threshold": "confidence",
-        "confidence, one per class": "confidence by class",
-    }
-    start = by_filter["divergence 0.0",]
-    runs = {
-        what: np.array([start, *(by_filter[f"{name} {s}",] for s in shares)]).T
-        for what, name in curves.items()
-    }
+    start, runs = by_filter["divergence 0.0",], dict[str, Any]()
+    for score, name in (("disagreement", "divergence"), ("confidence", "confidence")):
+        for how, suffix in (("one threshold", ""), ("one per class", " by class")):
+            points = [start, *(by_filter[f"{name}{suffix} {s}",] for s in shares)]
+            runs[f"{score}, {how}"] = np.array(points).T
     return lines(runs, (0.0, *shares), "share dropped", METRIC)
 
 

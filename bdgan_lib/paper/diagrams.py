@@ -26,9 +26,8 @@ def overview(data: FigureData) -> Figure:
     every = ids[np.linspace(0, len(ids) - 1, SHOWN).astype(int)]
     labelled = [few.of(k, 1) for k in every]
     synthetic = [many.of(k, 1) for k in every]
-    sample = data.workspace.generator.sample(
-        torch.from_numpy(few.class_ids[:1]), torch.tensor([0]), profile.sampling
-    )
+    class_id, seed = torch.from_numpy(few.class_ids[:1]), torch.tensor([0])
+    sample = data.workspace.generator.sample(class_id, seed, profile.sampling)
     sheet = Diagram(10.5, 2.9)
     generator = sheet.box((0.1, 1.6, 1.4, 0.9), "class-conditional\ngenerator\n(frozen)", FROZEN)
     blocks = [_enlarged(pca_colours(b)[0], profile.image_size) for b in list(sample.features.values())[-4:]]
@@ -82,9 +81,8 @@ def branch(data: FigureData) -> Figure:
     made = data.biggan_sim.of(ids[:2][-1], 2)
     stream = torch.Generator().manual_seed(0)
     config = ViewConfig(data.profile.image_size)
-    views = [
-        to_uint8(draw_views(from_uint8(annotated.images[:1]), config, stream).images)[0] for _ in range(2)
-    ]
+    image = from_uint8(annotated.images[:1])
+    views = [to_uint8(draw_views(image, config, stream).images)[0] for _ in range(2)]
     sheet = Diagram(10.0, 3.6)
     unlabelled = sheet.pictures((0.2, 2.3, 2.0, 1.0), views, 2, "two views of an unlabelled image")
     labelled = [made.images[0], overlay(made.images[0], made.masks[0])]
@@ -92,17 +90,9 @@ def branch(data: FigureData) -> Figure:
     backbone = sheet.box((3.4, 1.4, 1.5, 0.9), "backbone\n(learnt, shared)", LEARNT)
     contrast = sheet.box((5.9, 2.4, 1.5, 0.7), "projection", LEARNT)
     branched = sheet.box((5.9, 0.6, 1.5, 0.7), "segmentation\nbranch", LEARNT)
-    losses = (
-        sheet.box((8.1, 2.4, 1.7, 0.7), "contrastive loss"),
-        sheet.box((8.1, 0.6, 1.7, 0.7), "λ · cross-entropy\nper pixel"),
-    )
-    for start, end in (
-        (unlabelled, backbone),
-        (synthetic, backbone),
-        (backbone, contrast),
-        (backbone, branched),
-    ):
-        sheet.arrow(start, end)
-    for start, end in zip((contrast, branched), losses, strict=True):
+    loss = sheet.box((8.1, 2.4, 1.7, 0.7), "contrastive loss")
+    branch_loss = sheet.box((8.1, 0.6, 1.7, 0.7), "λ · cross-entropy\nper pixel")
+    arrows = [(unlabelled, backbone), (synthetic, backbone), (backbone, contrast), (backbone, branched)]
+    for start, end in [*arrows, (contrast, loss), (branched, branch_loss)]:
         sheet.arrow(start, end)
     return sheet.figure

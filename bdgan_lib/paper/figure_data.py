@@ -55,9 +55,8 @@ class FigureData:
     @cached_property
     def second(self) -> Workspace:
         """Workspace of the second generator; its head is that of notebook 04, if it has run."""
-        return Workspace(
-            self.profile.require("second"), self.workspace.folder / "vqgan", self.workspace.device
-        )
+        folder = self.workspace.folder / "vqgan"
+        return Workspace(self.profile.require("second"), folder, self.workspace.device)
 
     @property
     def has_second(self) -> bool:

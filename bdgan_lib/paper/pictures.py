@@ -30,9 +30,8 @@ def layout(data: FigureData) -> Figure:
         rows["VQGAN-sim"] = data.vqgan_sim
     if data.profile.renderer:
         rows["Real-\nannotated"] = data.real
-    return mean_layout(
-        {name: (p.masks, p.class_ids) for name, p in rows.items()}, shown_classes(data.profile)
-    )
+    masks = {name: (p.masks, p.class_ids) for name, p in rows.items()}
+    return mean_layout(masks, shown_classes(data.profile))
 
 
 def shapes(data: FigureData, clusters: int = 5) -> Figure:
@@ -61,13 +60,9 @@ def predictions(data: FigureData) -> Figure:
 def qualitative(data: FigureData) -> Figure:
     """A test image of every class with predicted and true labels, in one colour per class."""
     predicted, test = data.predictions, data.test
-    image_labels = np.where(test.masks == UNLABELLED, 0, test.masks).max(
-        (1, 2)
-    )  # the label of an image's class
-    chosen = [
-        np.flatnonzero(image_labels == label)[:4][-1]
-        for label in evenly_spaced(np.unique(image_labels[image_labels > 0]).tolist())
-    ]
+    class_labels = np.where(test.masks == UNLABELLED, 0, test.masks).max((1, 2))  # one for each image
+    shown = evenly_spaced(np.unique(class_labels[class_labels > 0]).tolist())
+    chosen = [np.flatnonzero(class_labels == label)[:4][-1] for label in shown]
     pictures = list(test.images[chosen])
     for masks in (predicted, test.masks):
         pictures += [overlay(test.images[i], masks[i].astype(np.uint8), 0.7) for i in chosen]

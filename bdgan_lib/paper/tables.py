@@ -19,19 +19,8 @@ PAPER_STATISTICS = {
     "BigGAN-sim": {"IN": "1.33", "FID": "19.45", "KID": "3.47"},
     "VQGAN-sim": {"IN": "1.52", "FID": "21.21", "KID": "11.10"},
 }
-DIGITS = {  # after the point
-    "IN": 2,
-    "MI": 3,
-    "BI": 3,
-    "MB": 3,
-    "PL": 2,
-    "SC": 1,
-    "SD": 4,
-    "FID": 2,
-    "KID": 3,
-    "mask FID": 3,
-    "coverage": 3,
-}
+DIGITS = {"IN": 2, "MI": 3, "BI": 3, "MB": 3, "PL": 2, "SC": 1, "SD": 4}  # after the point
+DIGITS |= {"FID": 2, "KID": 3, "mask FID": 3, "coverage": 3}
 
 
 def statistics(result: Result) -> list[Row]:
@@ -73,11 +62,8 @@ def by_task(result: Result) -> list[Row]:
     rows: dict[str, Row] = {init: {"initialisation": init} for init, *_ in by_task_and_set}
     for init, name, task in by_task_and_set:
         if name == "+ BigGAN-sim":
-            alone, more = (
-                by_task_and_set[init, "Synthetic-annotated", task],
-                by_task_and_set[init, name, task],
-            )
-            rows[init][task] = f"{alone.mean():.3f} → {more.mean():.3f}"
+            both = (by_task_and_set[init, s, task].mean() for s in ("Synthetic-annotated", name))
+            rows[init][task] = " → ".join(f"{mean:.3f}" for mean in both)
     return list(rows.values())
 
 

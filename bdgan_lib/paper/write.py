@@ -32,10 +32,9 @@ def chosen(only: Iterable[str] = ()) -> list[Entry]:
     """
     keys = list(only)
     known = {key: entry for entry in CATALOGUE for key in (entry.number, entry.name)}
-    for key in keys:
-        if key not in known:
-            names = ", ".join(f"{entry.number} {entry.name}" for entry in CATALOGUE)
-            raise BdganError(f"unknown figure {key!r}; choose from {names}")
+    if unknown := [key for key in keys if key not in known]:
+        names = ", ".join(f"{entry.number} {entry.name}" for entry in CATALOGUE)
+        raise BdganError(f"unknown figure {unknown[0]!r}; choose from {names}")
     return [entry for entry in CATALOGUE if not keys or {entry.number, entry.name} & set(keys)]
 
 

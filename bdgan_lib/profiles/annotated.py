@@ -32,13 +32,10 @@ def candidates(
         keep: samples per class.
         classes: class names; all classes if none is given.
     """
-    ids = tqdm(
-        [profile.class_id(name) for name in classes] or range(len(profile.classes)), "samples to label"
-    )
-    kept = [
-        samples
-        for samples, _ in choose_candidates(generator, ids, profile.scorer, profile.sampling, keep=keep)
-    ]
+    asked = [profile.class_id(name) for name in classes]
+    ids = tqdm(asked or range(len(profile.classes)), "samples to label")
+    chosen = choose_candidates(generator, ids, profile.scorer, profile.sampling, keep=keep)
+    kept = [samples for samples, _ in chosen]
     return [annotation for turn in zip(*kept, strict=True) for annotation in turn]
 
 
@@ -141,13 +138,6 @@ def _new_samples(
         class_ids, seeds = numbers % len(profile.classes), first_seed + numbers
         images = to_uint8(generator.sample(class_ids, seeds, profile.sampling, features=False).images)
         names = [profile.classes[k] for k in class_ids.tolist()]
-        blank = np.zeros(images.shape[1:3], np.uint8)
-        yield (
-            [
-                Annotation(
-                    sample_id(name, seed), name, k, seed, profile.sampling, generator.sha256, blank, ""
-                )
-                for name, k, seed in zip(names, class_ids.tolist(), seeds.tolist(), strict=True)
-            ],
-            images,
-        )
+        more = profile.sampling, generator.sha256, np.zeros(images.shape[1:3], np.uint8), ""
+        samples = zip(names, class_ids.tolist(), seeds.tolist(), strict=True)
+        yield [Annotation(sample_id(name, seed), name, k, seed, *more) for name, k, seed in samples], images

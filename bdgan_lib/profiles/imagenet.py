@@ -1,9 +1,12 @@
 """The thousand classes of ImageNet: published weights, fetched at first use, and people's labels."""
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +26,6 @@ from bdgan_lib.downstream.tasks import imagenet_tasks
 from bdgan_lib.generators.biggan import BigGAN, BigGANConfig, BigGANNetwork, load_biggan
 from bdgan_lib.generators.biggan_deep import BigGANDeep, deep_config, read_biggan_deep
 from bdgan_lib.generators.class_scorer import NetworkScorer
-from bdgan_lib.generators.feature_generator import FeatureGenerator
 from bdgan_lib.generators.taming_checkpoint import IMAGENET, read_vqgan
 from bdgan_lib.generators.vqgan import VQGAN
 from bdgan_lib.generators.vqgan_network import VQGANNetwork
@@ -46,6 +48,15 @@ def imagenet_profile(name: str, image_size: int, entry: str) -> Profile:
     deep = entry.startswith("biggan-deep")
     listed = json.loads(require_asset(assets_folder() / "imagenet" / "classes.json").read_text("utf-8"))
     classes, weights = tuple(listed["names"]), _weights(entry)
+    generator: Callable[..., Any] = partial(
+        _load,
+        BigGAN,
+        lambda: BigGANNetwork(BigGANConfig(image_size)),
+        lambda path, _, names, device, bf16: load_biggan(path, names, image_size, device, bf16=bf16),
+    )
+    if deep:
+        read = lambda path, *more: read_biggan_deep(path, deep_config(image_size), *more)
+        generator = partial(_load, BigGANDeep, partial(PackageBigGAN, deep_config(image_size)), read)
     return Profile(
         name=name,
         image_size=image_size,
@@ -53,7 +64,7 @@ def imagenet_profile(name: str, image_size: int, entry: str) -> Profile:
         sampling=Sampling(0.9) if deep else Sampling(z_std=0.9),  # paper: truncation 0.9
         folder=download.cache_folder(),
         tasks=imagenet_tasks(assets_folder() / "imagenet" / "tasks.json", classes),
-        generator=partial(_load_deep if deep else _load_biggan, weights[0], image_size, classes),
+        generator=partial(generator, weights[0], classes),
         annotations=partial(AnnotationStore, user_folder("annotations") / name),
         load_scorer=partial(_resnet50, weights[1]),
         licence=_licence(weights[0]),
@@ -72,23 +83,20 @@ def imagenet_vqgan_profile(source: Profile | None = None) -> Profile:
     """
     source = source or imagenet_profile("release-512", 512, "biggan-512")
     weights = _weights("vqgan-cin")
-    vqgan = partial(_load_vqgan, weights[0], source.classes)
-    return Profile(
+    read = lambda path, *more: read_vqgan(path, IMAGENET, *more)
+    vqgan = partial(_load, VQGAN, partial(VQGANNetwork, IMAGENET), read, weights[0], source.classes)
+    return replace(
+        source,
         name="imagenet-vqgan",
         image_size=IMAGENET.resolution,
-        classes=source.classes,
         sampling=Sampling(top_k=600, top_p=0.92),
-        folder=download.cache_folder(),
-        tasks=source.tasks,
         generator=vqgan,
-        annotations=source.annotations,
-        load_scorer=partial(_resnet50, weights[1]),
         licence=_licence(weights[0]),
-        synsets=source.synsets,
         weights=weights,
+        official_annotations=False,
         encoder=vqgan,
         source=source,
-        quality_features=inception_features,
+        make_second=None,
     )
 
 
@@ -114,43 +122,21 @@ def _inception(path: Path) -> torch.nn.Module:
     return network
 
 
-def _load_deep(
+def _load(
+    kind: Callable[..., Any],
+    network: Callable[[], torch.nn.Module],
+    read: Callable[..., Any],
     weights: download.Weights,
-    image_size: int,
     classes: tuple[str, ...],
     device: str = "cpu",
     bf16: bool = False,
-) -> FeatureGenerator:
-    config = deep_config(image_size)
+) -> Any:
+    """The generator in these weights; on "meta" one of this kind around a network without weights."""
     if device == "meta":
         with torch.device("meta"):
-            return BigGANDeep(PackageBigGAN(config), weights.name, classes, "", "meta")
+            return kind(network(), weights.name, classes, "", "meta")
     path = download.fetch_safetensors(weights, download.cache_folder())
-    return read_biggan_deep(path, config, weights.name, classes, device, bf16)
-
-
-def _load_biggan(
-    weights: download.Weights,
-    image_size: int,
-    classes: tuple[str, ...],
-    device: str = "cpu",
-    bf16: bool = False,
-) -> FeatureGenerator:
-    if device == "meta":
-        with torch.device("meta"):
-            return BigGAN(BigGANNetwork(BigGANConfig(image_size)), weights.name, classes, "", "meta")
-    path = download.fetch_safetensors(weights, download.cache_folder())
-    return load_biggan(path, classes, image_size, device, bf16=bf16)
-
-
-def _load_vqgan(
-    weights: download.Weights, classes: tuple[str, ...], device: str = "cpu", bf16: bool = False
-) -> VQGAN:
-    if device == "meta":
-        with torch.device("meta"):
-            return VQGAN(VQGANNetwork(IMAGENET), weights.name, classes, "", "meta")
-    path = download.fetch_safetensors(weights, download.cache_folder())
-    return read_vqgan(path, IMAGENET, weights.name, classes, device, bf16)
+    return read(path, weights.name, classes, device, bf16)
 
 
 def _resnet50(weights: download.Weights) -> NetworkScorer:

@@ -32,18 +32,12 @@ _INSTEAD = {  # part that a world may lack -> what it is, and what to do without
         "real images with exact masks",
         "the paper's were never published: give your own with --labels DIR",
     ),
-    "encoder": (
-        "image encoder",
-        "its generator cannot encode pictures; use pocket-vqgan or imagenet-vqgan",
-    ),
+    "encoder": ("image encoder", "its generator cannot encode pictures; use pocket-vqgan or imagenet-vqgan"),
     "source": ("source of annotations", "it has its own"),
     "second": ("second generator", "it is one; its annotations are those of `source`"),
     "classifier": ("classifier with feature maps", "`scorer` scores images"),
     "oracle": ("oracle annotator", "label by hand (notebook 02), or `bdgan import-release`"),
-    "quality_features": (
-        "features for Fréchet distances",
-        "this measurement is made on the pocket profile",
-    ),
+    "quality_features": ("features for Fréchet distances", "this measurement is made on the pocket profile"),
 }
 
 
@@ -89,15 +83,11 @@ class Profile:
     load_scorer: Callable[[], NetworkScorer]
     licence: str = "Apache-2.0"  # of the images it makes and their labels, as far as the project knows
     synsets: tuple[str, ...] = ()  # WordNet ids, in the order of `classes`
-    weights: tuple[
-        download.Weights, ...
-    ] = ()  # files it reads of the weights catalogue, the generator's first
+    weights: tuple[download.Weights, ...] = ()  # files of the weights catalogue, the generator's first
     official_annotations: bool = False  # whether its generator is the one of the paper's published latents
     parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # class name -> names of its parts
     # what a world may lack
-    shipped: ShippedFiles | None = (
-        None  # with experiment results; its annotations ship too and stay as they are
-    )
+    shipped: ShippedFiles | None = None  # with results; its annotations ship too and stay as they are
     renderer: Renderer | None = None
     encoder: Callable[..., VQGAN] | None = None  # loads the generator where it can also read images
     source: "Profile | None" = None  # whose annotated samples a VQGAN sees again

@@ -60,9 +60,5 @@ class ShippedFiles:
 
 def record_assets(folder: Path) -> None:
     """Write the manifest of a folder of shipped files: the last step after a recipe has made new ones."""
-    files = sorted(
-        p
-        for p in folder.rglob("*")
-        if p.is_file() and p.name != "manifest.json" and not p.name.startswith(".")
-    )
+    files = sorted(p for p in folder.rglob("[!.]*") if p.is_file() and p.name != "manifest.json")
     write_json(folder / "manifest.json", {p.relative_to(folder).as_posix(): sha256_of(p) for p in files})

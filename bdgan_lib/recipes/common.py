@@ -1,5 +1,6 @@
 """What the recipes share: scenes and a feature network kept in the run's folder, a log, float16 weights."""
 
+import argparse
 import csv
 import os
 import time
@@ -18,6 +19,18 @@ from bdgan_lib.worlds.networks import Classifier
 from bdgan_lib.worlds.pocket import SceneSet, render_set
 
 LOG_EVERY = 100  # steps
+
+
+def options_of(doc: str | None, network: str, **numbers: int) -> argparse.Namespace:
+    """The options of a recipe: folders of its run, which is made, and of its results, and numbers."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", type=Path, default=Path(f"runs/pocket_{network}"))
+    parser.add_argument("--out", type=Path, default=Path(f"assets/pocket/{network}"))
+    for name, number in numbers.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=number)
+    options = parser.parse_args()
+    options.run.mkdir(parents=True, exist_ok=True)
+    return options
 
 
 def cached_scenes(path: Path, count: int, first_seed: int) -> SceneSet:

@@ -56,13 +56,9 @@ class TrainingForm(nn.Module):
             x = generator.gen_z(condition).view(-1, 4, 4, 16 * config.channel_width).permute(0, 3, 1, 2)
             for layer in generator.layers:
                 small = isinstance(layer, GenBlock) and x.shape[-1] <= 4 and not layer.up_sample
-                with torch.autocast(
-                    z.device.type, torch.bfloat16, enabled=not small
-                ):  # bf16 is slow at 4 x 4
-                    x = layer(
-                        x.float() if small else x.bfloat16(),
-                        *((condition, 1.0) if isinstance(layer, GenBlock) else ()),
-                    )
+                more = (condition, 1.0) if isinstance(layer, GenBlock) else ()
+                with torch.autocast(z.device.type, torch.bfloat16, enabled=not small):  # slow at 4 x 4
+                    x = layer(x.float() if small else x.bfloat16(), *more)
             x = F.relu(generator.bn(x.bfloat16(), 1.0))
             rgb = generator.conv_to_rgb
             for hook in rgb._forward_pre_hooks.values():  # spectral norm: computes `weight`

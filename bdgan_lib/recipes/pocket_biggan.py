@@ -13,7 +13,6 @@ varied ones.
 Checkpoints are resumed: the same command goes on where it was. CPU or GPU.
 """
 
-import argparse
 import json
 import math
 from copy import deepcopy
@@ -35,7 +34,7 @@ from bdgan_lib.core.model_files import write_json
 from bdgan_lib.core.sampling import Sampling
 from bdgan_lib.core.seeds import GENERATOR, POCKET
 from bdgan_lib.generators.latents import latents_from_seeds
-from bdgan_lib.recipes.common import StepLog, cached_scenes, feature_network, write_half
+from bdgan_lib.recipes.common import StepLog, cached_scenes, feature_network, options_of, write_half
 from bdgan_lib.recipes.discriminator import Discriminator, TrainingForm
 from bdgan_lib.training.checkpoint import Checkpoint
 from bdgan_lib.training.loop import train
@@ -46,25 +45,11 @@ FIGURES = ("l1", "perceptual", "discriminator", "generator")
 SAVE_EVERY = 500  # steps
 PAIRS = POCKET["BigGAN training"].count  # from seed 0; the last 192 are held out
 HELD_OUT = 192
+_LAYERS = [(False, 16, 16), (True, 16, 8), (False, 8, 8), (True, 8, 4)]
+_LAYERS += [(False, 4, 4), (True, 4, 4), (True, 4, 2), (False, 2, 1)]
+_SIZES = {"output_dim": 64, "z_dim": LATENT_DIM, "class_embed_dim": LATENT_DIM, "channel_width": 32}
 CONFIG = BigGANConfig(
-    output_dim=64,
-    z_dim=LATENT_DIM,
-    class_embed_dim=LATENT_DIM,
-    channel_width=32,
-    num_classes=len(CLASSES),
-    layers=[
-        (False, 16, 16),
-        (True, 16, 8),
-        (False, 8, 8),
-        (True, 8, 4),
-        (False, 4, 4),
-        (True, 4, 4),
-        (True, 4, 2),
-        (False, 2, 1),
-    ],
-    attention_layer_position=5,
-    eps=1e-4,
-    n_stats=51,
+    **_SIZES, num_classes=len(CLASSES), layers=_LAYERS, attention_layer_position=5, eps=1e-4, n_stats=51
 )
 
 
@@ -107,11 +92,8 @@ class Trainer:
     def train(self) -> None:
         """Take all steps that are not taken yet."""
         parts = ("generator", "average", "discriminator", "optimizer", "discriminator_optimizer")
-        checkpoint = Checkpoint(
-            self.run / "checkpoint.pt",
-            json.dumps(asdict(self.recipe)),
-            {part: getattr(self, part) for part in parts},
-        )
+        state, training = {part: getattr(self, part) for part in parts}, json.dumps(asdict(self.recipe))
+        checkpoint = Checkpoint(self.run / "checkpoint.pt", training, state)
         self.log.drop_after(len(checkpoint.resume()))
         train(
             self._loss, self.optimizer, self.recipe.warm_steps + self.recipe.adversarial_steps,
@@ -221,15 +203,8 @@ class Trainer:
 
 def main() -> None:
     """Train and export."""
-    arguments = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    arguments.add_argument("--run", type=Path, default=Path("runs/pocket_biggan"))
-    arguments.add_argument("--out", type=Path, default=Path("assets/pocket/biggan"))
-    arguments.add_argument("--warm-steps", type=int, default=Recipe.warm_steps)
-    arguments.add_argument("--adversarial-steps", type=int, default=Recipe.adversarial_steps)
-    options = arguments.parse_args()
-    options.run.mkdir(parents=True, exist_ok=True)
+    steps = {"warm_steps": Recipe.warm_steps, "adversarial_steps": Recipe.adversarial_steps}
+    options = options_of(__doc__, "biggan", **steps)
     recipe = Recipe(warm_steps=options.warm_steps, adversarial_steps=options.adversarial_steps)
     trainer = Trainer(recipe, options.run, "cuda" if torch.cuda.is_available() else "cpu")
     trainer.train()

@@ -7,6 +7,7 @@ A few minutes on two CPU cores. The scenes' seeds (from 2,000,000) are used nowh
 
 import argparse
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -33,9 +34,8 @@ def main() -> None:
     arguments.add_argument("--workers", type=int, default=2)
     options = arguments.parse_args()
     start = time.time()
-    scenes, tests = (
-        render_set(s.count, s.first, workers=options.workers, progress=True) for s in (TRAIN, TEST)
-    )
+    render = partial(render_set, workers=options.workers, progress=True)
+    scenes, tests = render(TRAIN.count, TRAIN.first), render(TEST.count, TEST.first)
 
     classifier = seeded(Classifier, 0)
     fit(classifier, scenes.images, scenes.class_ids, CLASSIFIER, progress="classifier")
@@ -44,9 +44,8 @@ def main() -> None:
 
     torch.manual_seed(0)
     oracle = Oracle()
-    fit(
-        oracle.network, scenes.images, joint_labels(scenes.parts, scenes.class_ids), ORACLE, progress="oracle"
-    )
+    labels = joint_labels(scenes.parts, scenes.class_ids)
+    fit(oracle.network, scenes.images, labels, ORACLE, progress="oracle")
     parts = oracle.annotate(tests.images, tests.class_ids)
     miou = mean_iou((parts > 0).astype(np.uint8), (tests.parts > 0).astype(np.uint8), 2)
     figures = {"test_fgbg_miou": miou, "test_part_accuracy": float((parts == tests.parts).mean())}

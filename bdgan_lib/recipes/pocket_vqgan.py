@@ -6,7 +6,6 @@ First encoder, codebook and decoder, then the transformer on the codes; about th
 CPU cores. Interrupted, the same command goes on from the last checkpoint.
 """
 
-import argparse
 import json
 import math
 from collections.abc import Callable
@@ -25,7 +24,7 @@ from bdgan_lib.core.io import write_atomic
 from bdgan_lib.core.model_files import write_json
 from bdgan_lib.core.seeds import POCKET
 from bdgan_lib.generators.vqgan_network import VQGANConfig, VQGANNetwork
-from bdgan_lib.recipes.common import StepLog, cached_scenes, feature_network, write_half
+from bdgan_lib.recipes.common import StepLog, cached_scenes, feature_network, options_of, write_half
 from bdgan_lib.training.checkpoint import Checkpoint, Stateful
 from bdgan_lib.training.loop import train
 from bdgan_lib.training.supervised import seeded
@@ -171,11 +170,8 @@ class Trainer:
     def _code_loss(self, step: int) -> Tensor:
         chosen = self._chosen(step, self.recipe.code_batch)
         codes = self.codes[chosen]
-        noisy = torch.where(
-            torch.rand(codes.shape) < self.recipe.code_noise,
-            torch.randint_like(codes, self.network.config.codes),
-            codes,
-        )
+        replaced = torch.rand(codes.shape) < self.recipe.code_noise
+        noisy = torch.where(replaced, torch.randint_like(codes, self.network.config.codes), codes)
         with self._precision():
             logits = self.network.code_logits(noisy, self.class_ids[chosen])
         loss = F.cross_entropy(logits.float().flatten(0, 1), codes.flatten())
@@ -192,9 +188,8 @@ class Trainer:
         """Held-out scenes and what codes keep of them."""
         self.network.eval()
         images = self.images[-48:]
-        remade = self.network.decode(
-            self.network.look_up(self.network.nearest(self.network.embed(from_uint8(images))))
-        )
+        codes = self.network.nearest(self.network.embed(from_uint8(images)))
+        remade = self.network.decode(self.network.look_up(codes))
         self.network.train()
         return grid([*images[:24], *to_uint8(remade.clamp(-1, 1))[:24]], columns=12)
 
@@ -211,13 +206,7 @@ class Trainer:
 
 def main() -> None:
     """Train and export."""
-    arguments = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    arguments.add_argument("--run", type=Path, default=Path("runs/pocket_vqgan"))
-    arguments.add_argument("--out", type=Path, default=Path("assets/pocket/vqgan"))
-    options = arguments.parse_args()
-    options.run.mkdir(parents=True, exist_ok=True)
+    options = options_of(__doc__, "vqgan")
     trainer = Trainer(Recipe(), options.run)
     trainer.train()
     trainer.export(options.out)

@@ -59,10 +59,8 @@ def fit(
         progress: label of the progress bar; None for no bar.
         fabric: several devices that share each batch, and their precision, launched; replaces `device`.
     """
-    batches = (
-        (images[indices], targets[indices])
-        for indices in (epoch_batch(len(images), step, config) for step in range(config.steps))
-    )
+    chosen = (epoch_batch(len(images), step, config) for step in range(config.steps))
+    batches = ((images[indices], targets[indices]) for indices in chosen)
     return fit_batches(network, batches, config, device, progress, fabric)
 
 
@@ -84,12 +82,9 @@ def fit_batches(
     stream = torch.Generator().manual_seed(config.seed)
     target = fabric.device if fabric else torch.device(device)
     network.to(target).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-    optimizer = torch.optim.AdamW(
-        network.parameters(), config.learning_rate, weight_decay=config.weight_decay, fused=True
-    )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, config.learning_rate, config.steps, pct_start=0.15
-    )
+    rate, decay = config.learning_rate, config.weight_decay
+    optimizer = torch.optim.AdamW(network.parameters(), rate, weight_decay=decay, fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, config.steps, pct_start=0.15)
     model: nn.Module = network
     if fabric:
         model, optimizer = fabric.setup(network, optimizer)  # type: ignore[assignment]
@@ -134,10 +129,8 @@ def seeded(network: Callable[[], Network], seed: int) -> Network:
 def epoch_batch(count: int, step: int, config: FitConfig) -> NDArray[np.int64]:
     """Indices of a step's batch; each epoch has its own permutation, a function of the seed and the epoch."""
     positions = np.arange(step * config.batch_size, (step + 1) * config.batch_size)
-    order = {
-        epoch: np.random.default_rng([config.seed, epoch]).permutation(count)
-        for epoch in np.unique(positions // count).tolist()
-    }
+    shuffled = lambda epoch: np.random.default_rng([config.seed, epoch]).permutation(count)
+    order = {epoch: shuffled(epoch) for epoch in np.unique(positions // count).tolist()}
     return np.array([order[p // count][p % count] for p in positions.tolist()])
 
 

@@ -30,11 +30,9 @@ class Diagram:
         """A rounded box with a text in its middle."""
         left, bottom, width, height = place
         style = "round,pad=0,rounding_size=0.08"
-        self.axes.add_patch(
-            FancyBboxPatch(
-                (left, bottom), width, height, style, facecolor=color, edgecolor=INK, linewidth=0.8
-            )
-        )
+        box = FancyBboxPatch((left, bottom), width, height, style)
+        box.set(facecolor=color, edgecolor=INK, linewidth=0.8)
+        self.axes.add_patch(box)
         self.text(left + width / 2, bottom + height / 2, text)
         return place
 
@@ -47,9 +45,8 @@ class Diagram:
         step = min(width / columns, height / rows)
         for i, image in enumerate(images):
             x, y = left + i % columns * step, bottom + height - (i // columns + 1) * step
-            self.axes.imshow(
-                image, extent=(x, x + 0.94 * step, y, y + 0.94 * step), interpolation="nearest", zorder=2
-            )
+            extent = x, x + 0.94 * step, y, y + 0.94 * step
+            self.axes.imshow(image, extent=extent, interpolation="nearest", zorder=2)
         if text:
             self.text(left + columns * step / 2, bottom + height - rows * step - 0.1, text, "top")
         return left, bottom + height - rows * step, columns * step, rows * step
@@ -57,9 +54,8 @@ class Diagram:
     def arrow(self, start: Place, end: Place, text: str = "", way: str = "right") -> None:
         """An arrow from `start`, leaving it to the right, down or up (`way`), to the facing side of `end`."""
         a, b = _side(start, way), _side(end, {"right": "left", "down": "up", "up": "down"}[way])
-        self.axes.add_patch(
-            FancyArrowPatch(a, b, arrowstyle="-|>", mutation_scale=10, color=INK, linewidth=0.9)
-        )
+        arrow = FancyArrowPatch(a, b, arrowstyle="-|>", mutation_scale=10, color=INK, linewidth=0.9)
+        self.axes.add_patch(arrow)
         if text:
             self.text((a[0] + b[0]) / 2, (a[1] + b[1]) / 2 + 0.06, text, "bottom")
 

@@ -37,14 +37,8 @@ def bars(scores: Mapping[str, Sequence[float]], xlabel: str, title: str, start: 
     axes.barh(names, [mean(s) for s in scores.values()], xerr=spread, color=BLUE, alpha=0.75, height=0.6)
     for row, values in enumerate(scores.values()):
         axes.plot(values, [row] * len(values), "o", color=INK, markersize=3)
-        axes.annotate(
-            f"{mean(values):.3f}",
-            (max(values), row),
-            (7, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=9,
-        )
+        text, end = f"{mean(values):.3f}", (max(values), row)
+        axes.annotate(text, end, (7, 0), textcoords="offset points", va="center", fontsize=9)
     axes.invert_yaxis()
     axes.set_xlim(left=start)
     axes.set(xlabel=xlabel, title=title)

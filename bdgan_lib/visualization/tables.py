@@ -18,9 +18,8 @@ def markdown(rows: Sequence[Row]) -> str:
 def picture(rows: Sequence[Row], title: str = "") -> Figure:
     """Rows as a figure: the first column left-aligned, a rule below the header."""
     cells = [list(map(str, rows[0])), *([str(value) for value in row.values()] for row in rows)]
-    widths = [
-        max(max(map(len, line.split("\n"))) for line in column) + 2 for column in zip(*cells, strict=True)
-    ]
+    width_of = lambda cell: max(map(len, cell.split("\n"))) + 2
+    widths = [max(map(width_of, column)) for column in zip(*cells, strict=True)]
     heights = [max(cell.count("\n") + 1 for cell in line) for line in cells]
     figure, axes = plt.subplots(figsize=(max(3.0, 0.075 * sum(widths)), 0.24 * sum(heights) + 0.4))
     y, total = 0.0, sum(widths)

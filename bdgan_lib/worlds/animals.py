@@ -31,9 +31,8 @@ def robin(canvas: Canvas, draws: Draws) -> None:
     """A robin on its perch."""
     back = draws.hsv((22, 36), (0.3, 0.55), (0.28, 0.48))
     belly = draws.hsv((10, 26), (0.75, 0.95), (0.75, 0.98))
-    _bird(
-        canvas, draws, back, belly, back * 0.85, back * 0.8, rgb(42, 0.55, 0.6), tail_length=0.55, mark="bib"
-    )
+    wing, tail = back * 0.85, back * 0.8
+    _bird(canvas, draws, back, belly, wing, tail, rgb(42, 0.55, 0.6), tail_length=0.55, mark="bib")
 
 
 def blue_jay(canvas: Canvas, draws: Draws) -> None:
@@ -55,12 +54,8 @@ def goldfinch(canvas: Canvas, draws: Draws) -> None:
 def _bird(canvas, draws, back, belly, wing, tail, beak, tail_length, mark) -> None:  # type: ignore[no-untyped-def]
     body_part, head_part, wing_part, tail_part, beak_part, leg_part = range(1, 7)
     place(canvas, draws, (52, 68), 0.22)
-    fat, nod, tail_turn, wing_lift = (
-        draws.span(0.9, 1.1),
-        draws.span(-0.12, 0.12),
-        draws.span(-0.1, 0.35),
-        draws.span(-0.15, 0.2),
-    )
+    fat, nod = draws.span(0.9, 1.1), draws.span(-0.12, 0.12)
+    tail_turn, wing_lift = draws.span(-0.1, 0.35), draws.span(-0.15, 0.2)
     head_x, beak_length, perched = 0.48 + draws.span(-0.06, 0.06), draws.span(0.24, 0.32), draws.chance(0.75)
     foot = 0.78
     if perched:
@@ -69,43 +64,26 @@ def _bird(canvas, draws, back, belly, wing, tail, beak, tail_length, mark) -> No
     along = np.array([-np.cos(tail_turn), np.sin(tail_turn)])
     across, root = np.array([along[1], -along[0]]), np.array([-0.62, 0.18])
     tip = root + along * tail_length
-    fan = [
-        root + across * 0.15,
-        tip + across * 0.15,
-        tip - along * 0.07,
-        tip - across * 0.15,
-        root - across * 0.14,
-    ]
+    fan = [root + across * 0.15, tip + across * 0.15, tip - along * 0.07]
+    fan += [tip - across * 0.15, root - across * 0.14]
     canvas.part(np.array(fan, np.float32), tail, tail_part, puff=0.25, texture=0.04)
     leg = rgb(25, 0.45, 0.4) if mark != "crest" else rgb(0, 0, 0.2)
     for x in (-0.08, 0.14):
-        canvas.part(
-            ribbon(points(x, 0.45, x + 0.03, 0.62, x + 0.03, foot + 0.06), 0.07), leg, leg_part, puff=0
-        )
+        shin = ribbon(points(x, 0.45, x + 0.03, 0.62, x + 0.03, foot + 0.06), 0.07)
+        canvas.part(shin, leg, leg_part, puff=0)
 
     trunk: tuple[float, ...] = (-0.75, 0.12, -0.45, -0.22 * fat, 0, -0.38 * fat, 0.38, -0.42, 0.55, -0.1)
     trunk += (0.48, 0.28 * fat, 0.18, 0.56 * fat, -0.2, 0.52 * fat, -0.55, 0.34)
     canvas.part(smooth(points(*trunk)), back, body_part, puff=0.38, texture=0.03)
-    canvas.part(
-        ellipse(0.22, 0.26, 0.4, 0.34 * fat, -0.55),
-        belly,
-        body_part,
-        puff=0.2,
-        inside=body_part,
-        texture=0.02,
-    )
+    breast = ellipse(0.22, 0.26, 0.4, 0.34 * fat, -0.55)
+    canvas.part(breast, belly, body_part, puff=0.2, inside=body_part, texture=0.02)
 
     x, y, r = head_x, -0.5 + nod, 0.3
     if mark == "crest":
-        canvas.part(
-            points(x + 0.05, y - 0.25, x - 0.14, y - 0.65, x - 0.28, y - 0.1), back, head_part, puff=0.2
-        )
-    canvas.part(
-        points(x + 0.22, y - 0.1, x + 0.22 + beak_length, y + 0.03, x + 0.2, y + 0.12),
-        beak,
-        beak_part,
-        puff=0.25,
-    )
+        crest = points(x + 0.05, y - 0.25, x - 0.14, y - 0.65, x - 0.28, y - 0.1)
+        canvas.part(crest, back, head_part, puff=0.2)
+    bill = points(x + 0.22, y - 0.1, x + 0.22 + beak_length, y + 0.03, x + 0.2, y + 0.12)
+    canvas.part(bill, beak, beak_part, puff=0.25)
     canvas.part(ellipse(x, y, r, r * 0.95), back, head_part, puff=0.38)
     if mark == "bib":
         canvas.part(ellipse(x + 0.12, y + 0.16, 0.24, 0.22), belly, head_part, puff=0.15, inside=head_part)
@@ -118,9 +96,8 @@ def _bird(canvas, draws, back, belly, wing, tail, beak, tail_length, mark) -> No
     canvas.part(ellipse(x + 0.1, y - 0.03, 0.06, 0.06), BLACK, head_part, puff=0)
     canvas.part(ellipse(x + 0.12, y - 0.05, 0.022, 0.022), WHITE, head_part, puff=0)
 
-    feathers = points(
-        0.28, -0.2, 0.2, 0.18, -0.2, 0.32, -0.72, 0.36 + wing_lift / 2, -0.45, 0.06, -0.1, -0.22
-    )
+    wing_tip = -0.72, 0.36 + wing_lift / 2
+    feathers = points(0.28, -0.2, 0.2, 0.18, -0.2, 0.32, *wing_tip, -0.45, 0.06, -0.1, -0.22)
     canvas.part(smooth(feathers, 2), wing, wing_part, puff=0.35, texture=0.04)
     if mark == "cap":
         bar = ribbon(points(-0.4, 0.26, -0.1, 0.1, 0.15, 0.05), 0.07)
@@ -138,10 +115,8 @@ def clownfish(canvas: Canvas, draws: Draws) -> None:
     """A clownfish with its stripes."""
     place(canvas, draws, (50, 70), 0.3)
     orange, tall = draws.hsv((14, 30), (0.8, 1), (0.88, 1)), draws.span(0.93, 1.12)
-    bands = [
-        (x, width * draws.span(0.85, 1.15), bow)
-        for x, width, bow in ((0.36, 0.2, 0.1), (-0.1, 0.24, 0.12), (-0.58, 0.12, 0.05))
-    ]
+    stripes = (0.36, 0.2, 0.1), (-0.1, 0.24, 0.12), (-0.58, 0.12, 0.05)
+    bands = [(x, width * draws.span(0.85, 1.15), bow) for x, width, bow in stripes]
     fin = orange * 0.93
     canvas.part(smooth(points(-0.62, 0, -0.98, -0.32, -1.06, 0, -0.98, 0.32), 2), fin, TAIL)
     canvas.part(smooth(points(-0.35, -0.36, -0.05, -0.66, 0.3, -0.58, 0.42, -0.32), 2), fin, FIN, puff=0.25)
@@ -154,9 +129,8 @@ def clownfish(canvas: Canvas, draws: Draws) -> None:
         path = np.stack([x + bow * np.cos(2.6 * y), y], 1)
         canvas.part(ribbon(path, width + 0.09), BLACK, STRIPE, puff=0, inside=BODY)
         canvas.part(ribbon(path, width), WHITE, STRIPE, puff=0.1, inside=STRIPE)
-    canvas.part(
-        smooth(points(0.12, 0.08, -0.18, 0.02, -0.2, 0.26, 0.05, 0.28), 2), fin * 0.95, FIN, puff=0.25
-    )
+    side_fin = smooth(points(0.12, 0.08, -0.18, 0.02, -0.2, 0.26, 0.05, 0.28), 2)
+    canvas.part(side_fin, fin * 0.95, FIN, puff=0.25)
     _eye(canvas, 0.64, -0.08, 0.085)
 
 
@@ -169,33 +143,13 @@ def angelfish(canvas: Canvas, draws: Draws) -> None:
     bands = [(x, width * draws.span(0.8, 1.25)) for x, width in ((0.38, 0.1), (0.02, 0.15), (-0.36, 0.12))]
     fin = body * 0.85
     for side in (-1, 1):
-        sail = points(
-            -0.25, side * 0.3, -0.62, side * 0.98 * length, -0.5, side * 1.05 * length, 0.15, side * 0.5
-        )
-        canvas.part(smooth(sail, 2), fin, FIN, puff=0.2)
+        tip = -0.62, side * 0.98 * length, -0.5, side * 1.05 * length
+        canvas.part(smooth(points(-0.25, side * 0.3, *tip, 0.15, side * 0.5), 2), fin, FIN, puff=0.2)
     canvas.part(ribbon(points(0.2, 0.35, 0.12, 0.7, -0.02, 1.02), [0.08, 0.06, 0.04]), fin, FIN, puff=0)
     canvas.part(smooth(points(-0.5, 0, -0.86, -0.28, -0.92, 0, -0.86, 0.28), 2), fin, TAIL, puff=0.25)
-    trunk: tuple[float, ...] = (
-        -0.6,
-        -0.06,
-        -0.35,
-        -0.5,
-        0.08,
-        -0.64,
-        0.45,
-        -0.36,
-        0.74,
-        0.02,
-        0.45,
-        0.36,
-        0.08,
-        0.64,
-        -0.35,
-        0.5,
-        -0.6,
-        0.06,
-    )
-    canvas.part(smooth(points(*trunk)), body, BODY, puff=0.35, texture=0.02)
+    upper = points(-0.6, -0.06, -0.35, -0.5, 0.08, -0.64, 0.45, -0.36)
+    trunk = np.concatenate([upper, points(0.74, 0.02), upper[::-1] * points(1, -1)])
+    canvas.part(smooth(trunk), body, BODY, puff=0.35, texture=0.02)
     for x, width in bands:
         y = np.linspace(-1.1, 1.1, 7)
         path = ribbon(np.stack([x - 0.12 * np.abs(y) ** 1.5, y], 1), width)

@@ -7,9 +7,7 @@ from numpy.typing import NDArray
 from bdgan_lib.worlds.canvas import SIDE, WHITE, Canvas, Colour, Draws, points, rgb, ribbon
 
 Field = NDArray[np.floating]
-_WAVES = np.array(
-    [[1.3, 0.6], [-0.7, 1.5], [2.1, -1.2], [0.9, 2.6], [-2.9, 0.8], [1.8, 3.1]], np.float32
-)  # cycles per side
+_WAVES = points(1.3, 0.6, -0.7, 1.5, 2.1, -1.2, 0.9, 2.6, -2.9, 0.8, 1.8, 3.1)  # cycles per side
 
 
 def _axes(side: int) -> tuple[Field, Field]:
@@ -97,10 +95,8 @@ def foliage(side: int, draws: Draws) -> Field:
 def water(side: int, draws: Draws) -> Field:
     """Water that darkens with depth, often over a pale bed."""
     hue, bed, phase = draws.span(165, 225), draws.span(0.72, 1.2), draws.unit()
-    top, deep = (
-        draws.hsv((hue - 8, hue + 8), (0.3, 0.75), (0.6, 0.95)),
-        draws.hsv((hue, hue + 20), (0.5, 0.9), (0.2, 0.5)),
-    )
+    top = draws.hsv((hue - 8, hue + 8), (0.3, 0.75), (0.6, 0.95))
+    deep = draws.hsv((hue, hue + 20), (0.5, 0.9), (0.2, 0.5))
     stone = draws.hsv((30, 62), (0.2, 0.45), (0.45, 0.75))
     _, y = _axes(side)
     waves = 1 + 0.06 * _clouds(side, draws)
@@ -126,10 +122,8 @@ def room(side: int, draws: Draws) -> Field:
 def backdrop(side: int, draws: Draws) -> Field:
     """Two soft colours."""
     hue = draws.span(0, 360)
-    a, b = (
-        draws.hsv((hue - 25, hue + 25), (0.15, 0.6), (0.25, 0.6)),
-        draws.hsv((hue - 50, hue + 50), (0.1, 0.55), (0.5, 0.95)),
-    )
+    a = draws.hsv((hue - 25, hue + 25), (0.15, 0.6), (0.25, 0.6))
+    b = draws.hsv((hue - 50, hue + 50), (0.1, 0.55), (0.5, 0.95))
     return _two_tone(side, a, b, draws, sharp=1.4)
 
 
@@ -143,9 +137,8 @@ def blades(canvas: Canvas, draws: Draws, foot: float, hue: float, tall: bool) ->
         length = height * (26 + 16 * np.sin(2.4 * i + 6.28 * start) if tall else 16 + 6 * np.sin(2.4 * i))
         sway = 4 * np.sin(6 * t + i) if tall else 0
         path = np.stack([x + bend * t**2 + sway, foot - length * t], 1)
-        canvas.part(
-            ribbon(path, np.linspace(6, 1, 6)), rgb(hue + 5 * (i % 4), 0.6, 0.4 + 0.05 * (i % 3)), puff=0
-        )
+        green = rgb(hue + 5 * (i % 4), 0.6, 0.4 + 0.05 * (i % 3))
+        canvas.part(ribbon(path, np.linspace(6, 1, 6)), green, puff=0)
 
 
 def perch(canvas: Canvas, draws: Draws, foot: float) -> None:
@@ -153,22 +146,10 @@ def perch(canvas: Canvas, draws: Draws, foot: float) -> None:
     wave, slope, width = draws.span(0, 6.28), draws.span(-0.06, 0.06), draws.span(0.1, 0.18)
     bark, leaves, where = draws.hsv((18, 38), (0.25, 0.55), (0.25, 0.55)), draws.index(4), draws.unit()
     x = np.linspace(-2.6, 2.6, 8, dtype=np.float32)
-    canvas.part(
-        ribbon(np.stack([x, foot + 0.05 * np.sin(2 * x + wave) + slope * x], 1), width),
-        bark,
-        puff=0.4,
-        texture=0.05,
-    )
+    twig = np.stack([x, foot + 0.05 * np.sin(2 * x + wave) + slope * x], 1)
+    canvas.part(ribbon(twig, width), bark, puff=0.4, texture=0.05)
     for i in range(leaves):
         x_leaf = (-1) ** i * (1.05 + 0.5 * ((where + 0.37 * i) % 1))
-        tip = points(
-            x_leaf - 0.22,
-            foot - 0.02,
-            x_leaf,
-            foot - 0.22 + 0.1 * i,
-            x_leaf + 0.25,
-            foot - 0.05,
-            x_leaf,
-            foot + 0.05,
-        )
-        canvas.part(tip, rgb(80 + 40 * where, 0.6, 0.55))
+        left, right = (x_leaf - 0.22, foot - 0.02), (x_leaf + 0.25, foot - 0.05)
+        leaf = points(*left, x_leaf, foot - 0.22 + 0.1 * i, *right, x_leaf, foot + 0.05)
+        canvas.part(leaf, rgb(80 + 40 * where, 0.6, 0.55))

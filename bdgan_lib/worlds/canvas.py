@@ -55,14 +55,18 @@ class Draws:
 
 def rgb(hue: float, saturation: float, value: float) -> Colour:
     """Hue in degrees, saturation and value in [0, 1] -> RGB [3] in [0, 1]."""
-    return np.array(
-        colorsys.hsv_to_rgb(hue % 360 / 360, min(1, max(0, saturation)), min(1, max(0, value))), np.float32
-    )
+    saturation, value = min(1, max(0, saturation)), min(1, max(0, value))
+    return np.array(colorsys.hsv_to_rgb(hue % 360 / 360, saturation, value), np.float32)
 
 
 def points(*xy: float) -> Points:
     """A polygon from x, y, x, y, ..."""
     return np.array(xy, np.float32).reshape(-1, 2)
+
+
+def rectangle(left: float, top: float, right: float, bottom: float) -> Points:
+    """The corners of an upright rectangle, [4, 2]."""
+    return points(left, top, right, top, right, bottom, left, bottom)
 
 
 def smooth(polygon: Points, rounds: int = 3) -> Points:
@@ -127,11 +131,8 @@ class Canvas:
         """Draw in the object's frame: unit length `scale` design pixels, turned by `angle` radians."""
         c, s = np.cos(angle), np.sin(angle)
         matrix = np.array([[c, -s], [s, c]]) @ np.diag([(-1 if mirrored else 1) * scale * aspect, scale])
-        self._matrix, self.centre, self.scale = (
-            matrix.T.astype(np.float32),
-            np.array([cx, cy], np.float32),
-            scale,
-        )
+        self._matrix, self.centre = matrix.T.astype(np.float32), np.array([cx, cy], np.float32)
+        self.scale = scale
 
     def part(
         self,

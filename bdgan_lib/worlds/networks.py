@@ -6,9 +6,8 @@ from torch import Tensor, nn
 
 
 def _convolution(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
-    )
+    convolution = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
 
 
 class Classifier(nn.Module):
@@ -17,14 +16,13 @@ class Classifier(nn.Module):
     def __init__(self, num_classes: int = 12) -> None:
         super().__init__()
         half, pool = nn.PixelUnshuffle(2), nn.MaxPool2d(2)
-        self.stages = nn.ModuleList(
-            [
-                nn.Sequential(half, _convolution(12, 32)),  # [B, 32, 32, 32]
-                nn.Sequential(pool, _convolution(32, 64)),  # [B, 64, 16, 16]
-                nn.Sequential(pool, _convolution(64, 128)),  # [B, 128, 8, 8]
-                nn.Sequential(_convolution(128, 128), pool, _convolution(128, 128)),  # [B, 128, 4, 4]
-            ]
-        )
+        stages = [
+            nn.Sequential(half, _convolution(12, 32)),  # [B, 32, 32, 32]
+            nn.Sequential(pool, _convolution(32, 64)),  # [B, 64, 16, 16]
+            nn.Sequential(pool, _convolution(64, 128)),  # [B, 128, 8, 8]
+            nn.Sequential(_convolution(128, 128), pool, _convolution(128, 128)),  # [B, 128, 4, 4]
+        ]
+        self.stages = nn.ModuleList(stages)
         self.head = nn.Linear(128, num_classes)
 
     def maps(self, images: Tensor) -> list[Tensor]:

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
@@ -12,7 +11,7 @@ from scipy.special import ndtr, ndtri
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.worlds import animals, backgrounds, objects
 from bdgan_lib.worlds.canvas import SIDE, Canvas, Draws
-from bdgan_lib.worlds.rendering import render_many
+from bdgan_lib.worlds.rendering import downscale, render_many
 
 LATENT_DIM = 64
 _OBJECT_DIM = 36  # entries of the latent that decide the object; the others decide the background
@@ -36,7 +35,6 @@ _WORLD: dict[str, tuple[Callable[[Canvas, Draws], None], tuple[str, ...]]] = {
 CLASSES = tuple(_WORLD)
 DRAWN_BY = {name: draw for name, (draw, _) in _WORLD.items()}
 PARTS = {name: parts for name, (_, parts) in _WORLD.items()}  # part k of a class has label k + 1
-MAX_PARTS = max(map(len, PARTS.values()))
 
 
 @dataclass(frozen=True)
@@ -93,10 +91,8 @@ def render(class_id: int, seed: int, size: int = 64, latent: NDArray[np.float32]
     if not 0 <= class_id < len(CLASSES):
         raise BdganError(f"expected class 0 to {len(CLASSES) - 1} ({', '.join(CLASSES)}), got {class_id}")
     latent = latent_of(seed) if latent is None else latent
-    uniforms, noise = (
-        (ndtr(latent.astype(np.float64)) - _BELOW) / (1 - 2 * _BELOW),
-        np.random.default_rng([seed, 1]),
-    )
+    uniforms = (ndtr(latent.astype(np.float64)) - _BELOW) / (1 - 2 * _BELOW)
+    noise = np.random.default_rng([seed, 1])
     of_object, of_background = Draws(uniforms[:_OBJECT_DIM], noise), Draws(uniforms[_OBJECT_DIM:], noise)
     over = max(1, round(SIDE / size)) if size < SIDE else 2
     name = CLASSES[class_id]
@@ -106,25 +102,18 @@ def render(class_id: int, seed: int, size: int = 64, latent: NDArray[np.float32]
     canvas = Canvas(np.ascontiguousarray(background, np.float32) * np.float32(255), of_object)
     DRAWN_BY[name](canvas, of_object)
     if weeds:
-        backgrounds.blades(
-            canvas, of_background, SIDE, 110 if PARTS[name] is _FISH else 95, tall=PARTS[name] is _FISH
-        )
-
-    image = cv2.resize(np.clip(canvas.image, 0, 255), (size, size), interpolation=cv2.INTER_AREA)
-    image += 1.5 * noise.standard_normal(image.shape, dtype=np.float32)  # grain
-    centre = over // 2
-    return Scene(
-        np.clip(image + 0.5, 0, 255).astype(np.uint8), canvas.labels[centre::over, centre::over].copy()
-    )
+        under_water = PARTS[name] is _FISH
+        backgrounds.blades(canvas, of_background, SIDE, 110 if under_water else 95, tall=under_water)
+    image = downscale(canvas.image, size, 1.5, noise)
+    return Scene(image, canvas.labels[over // 2 :: over, over // 2 :: over].copy())
 
 
 def render_set(
     count: int, first_seed: int, size: int = 64, workers: int = 1, progress: bool = False
 ) -> SceneSet:
     """Render seeds first_seed, first_seed + 1, ...; scene i shows class i % 12, whatever the workers."""
-    drawn = render_many(
-        partial(_scene, first_seed, size), count, first_seed, workers, "rendering" if progress else None
-    )
+    draw, label = partial(_scene, first_seed, size), "rendering" if progress else None
+    drawn = render_many(draw, count, first_seed, workers, label)
     images, parts, latents = (np.stack(arrays) for arrays in zip(*drawn, strict=True))
     return SceneSet(images, parts, np.arange(count) % len(CLASSES), latents)
 
@@ -138,36 +127,29 @@ def _scene(first_seed: int, size: int, seed: int) -> tuple[NDArray[np.generic], 
 _WEEDY = ("clownfish", "angelfish", "trout", "mushroom", "house", "flower")
 _foliage, _sky, _land = backgrounds.foliage, backgrounds.sky, backgrounds.land
 _water, _room, _backdrop = backgrounds.water, backgrounds.room, backgrounds.backdrop
+_SHARES: dict[tuple[str, ...], dict[Callable[..., NDArray[np.floating]], float]] = {
+    ("robin", "blue jay", "goldfinch"): {_foliage: 0.5, _sky: 0.2, _land: 0.2, _backdrop: 0.1},
+    ("clownfish", "angelfish", "trout"): {_water: 0.8, _backdrop: 0.2},
+    ("mushroom",): {_land: 0.4, _foliage: 0.5, _backdrop: 0.1},
+    ("apple", "mug"): {_room: 0.7, _backdrop: 0.15, _land: 0.15},
+    ("car", "house"): {_land: 1.0},
+    ("flower",): {_foliage: 0.55, _sky: 0.15, _land: 0.15, _backdrop: 0.15},
+}
+_BACKGROUNDS = {name: shares for names, shares in _SHARES.items() for name in names}
+_LAND = {  # soils, and the horizon's range
+    "mushroom": ("grass earth", 0.4, 0.7),
+    "car": ("road road sand grass earth", 0.5, 0.66),
+    "house": ("grass grass earth sand", 0.6, 0.78),
+}
 
 
 def _background(name: str, side: int, draws: Draws) -> NDArray[np.float32]:
     """A background that suits the class: one of a few kinds, by share."""
-    kinds: dict[Callable[..., NDArray[np.floating]], float]
-    if PARTS[name] is _BIRD:
-        kinds = {_foliage: 0.5, _sky: 0.2, _land: 0.2, _backdrop: 0.1}
-    elif PARTS[name] is _FISH:
-        kinds = {_water: 0.8, _backdrop: 0.2}
-    else:
-        by_class: dict[str, dict[Callable[..., NDArray[np.floating]], float]] = {
-            "mushroom": {_land: 0.4, _foliage: 0.5, _backdrop: 0.1},
-            "apple": {_room: 0.7, _backdrop: 0.15, _land: 0.15},
-            "mug": {_room: 0.7, _backdrop: 0.15, _land: 0.15},
-            "car": {_land: 1.0},
-            "house": {_land: 1.0},
-            "flower": {_foliage: 0.55, _sky: 0.15, _land: 0.15, _backdrop: 0.15},
-        }
-        kinds = by_class[name]
-    soils = {
-        "mushroom": "grass earth",
-        "car": "road road sand grass earth",
-        "house": "grass grass earth sand",
-    }
-    levels = {"mushroom": (0.4, 0.7), "car": (0.5, 0.66), "house": (0.6, 0.78)}
     pick = draws.unit()
-    for kind, share in kinds.items():  # noqa: B007 (the kind it stops at is the answer)
+    for kind, share in _BACKGROUNDS[name].items():  # noqa: B007 (the kind it stops at is the answer)
         pick -= share
         if pick < 0:
             break
-    if kind is _land:
-        return _land(side, draws, soils.get(name, "grass sand earth road"), *levels.get(name, (0.5, 0.75)))
+    if kind is backgrounds.land:
+        return backgrounds.land(side, draws, *_LAND.get(name, ("grass sand earth road", 0.5, 0.75)))
     return kind(side, draws)

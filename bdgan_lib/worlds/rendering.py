@@ -1,6 +1,6 @@
 """Shared by the drawn worlds: a picture is a function of its seed, whichever process renders it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TypeVar
 
@@ -46,11 +46,9 @@ def render_many(
     """
     seeds, chunk = range(first_seed, first_seed + count), partial(_render_chunk, render)
     jobs = [seeds[i : i + 64] for i in range(0, count, 64)]
-    results = (
-        enumerate(map(chunk, jobs))
-        if workers == 1
-        else run_in_processes(chunk, jobs, workers, cv2.setNumThreads, (0,), torch_threads=False)
-    )
+    results: Iterable[tuple[int, list[Item]]] = enumerate(map(chunk, jobs))
+    if workers != 1:
+        results = run_in_processes(chunk, jobs, workers, cv2.setNumThreads, (0,), torch_threads=False)
     chunks: dict[int, list[Item]] = {}
     with tqdm(desc=progress, total=count, unit="image", disable=progress is None, leave=False) as bar:
         for i, items in results:

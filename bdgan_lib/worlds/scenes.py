@@ -53,13 +53,10 @@ def scene(seed: int, size: int = 96) -> Detected:
     seen = instances[centre::over, centre::over]
     visible = [k for k in range(1, len(class_ids) + 1) if np.any(seen == k)]
     masks = np.stack([seen == k for k in visible])
-    return Detected(
-        downscale(canvas.image, size, 1.5, draws.noise),
-        np.stack([tight_box(mask) for mask in masks]),
-        np.array([class_ids[k - 1] for k in visible], np.int64),
-        masks,
-        masks.sum((1, 2)) < SLIVER * (size / 96) ** 2,
-    )
+    boxes = np.stack([tight_box(mask) for mask in masks])
+    ids = np.array([class_ids[k - 1] for k in visible], np.int64)
+    slivers = masks.sum((1, 2)) < SLIVER * (size / 96) ** 2
+    return Detected(downscale(canvas.image, size, 1.5, draws.noise), boxes, ids, masks, slivers)
 
 
 def tight_box(mask: NDArray[np.bool_]) -> NDArray[np.float32]:

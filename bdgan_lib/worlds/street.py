@@ -18,6 +18,7 @@ from bdgan_lib.worlds.canvas import (
     Points,
     ellipse,
     points,
+    rectangle,
     rgb,
     ribbon,
     smooth,
@@ -70,10 +71,8 @@ def street(seed: int, size: int = 96) -> Segmented:
     canvas.image += (grey - canvas.image) * (haze * (canvas.labels != SKY)).astype(np.float32)[..., None]
     _traffic(canvas, camera, draws, centre, road, walk)
     tint = np.array([1.0, draws.span(0.94, 1.0), draws.span(0.85, 1.05)], np.float32)
-    return Segmented(
-        downscale(canvas.image * np.float32(dusk) * tint, size, 2.5, draws.noise),
-        canvas.labels[over // 2 :: over, over // 2 :: over].copy(),
-    )
+    picture = downscale(canvas.image * np.float32(dusk) * tint, size, 2.5, draws.noise)
+    return Segmented(picture, canvas.labels[over // 2 :: over, over // 2 :: over].copy())
 
 
 def _far(canvas: Canvas, camera: _Camera, draws: Draws) -> None:
@@ -84,8 +83,7 @@ def _far(canvas: Canvas, camera: _Camera, draws: Draws) -> None:
         built, shade = draws.chance(0.6), draws.span(0.8, 1.15)
         y = camera.horizon + 2
         if built:
-            canvas.part(points(x, y - high, x + wide, y - high, x + wide, y, x, y), tone * shade, BUILDING,
-                        puff=0)  # fmt: skip
+            canvas.part(rectangle(x, y - high, x + wide, y), tone * shade, BUILDING, puff=0)
         else:
             crown = ellipse(x + wide / 2, y, 0.7 * wide, 0.5 * high + 4)
             canvas.part(crown, rgb(100, 0.35, 0.45) * shade, VEGETATION, puff=0.1, texture=0.08)
@@ -95,21 +93,17 @@ def _road(camera: _Camera, draws: Draws, centre: float, road: float, walk: float
     asphalt, stone = draws.span(0.22, 0.5), draws.span(0.4, 0.7)
     tarmac, slabs = rgb(220, 0.05, asphalt), rgb(draws.span(20, 60), draws.span(0.03, 0.18), stone)
     green = draws.hsv((70, 120), (0.3, 0.65), (0.3, 0.55))
-    bed = green if verge > 0 else slabs
-    camera.canvas.part(
-        points(-9, camera.horizon, SIDE + 9, camera.horizon, SIDE + 9, SIDE + 9, -9, SIDE + 9), bed,
-        VEGETATION if verge > 0 else PAVEMENT, puff=0, texture=0.05,
-    )  # fmt: skip
+    bed, label = (green, VEGETATION) if verge > 0 else (slabs, PAVEMENT)
+    floor = rectangle(-9, camera.horizon, SIDE + 9, SIDE + 9)
+    camera.canvas.part(floor, bed, label, puff=0, texture=0.05)
     camera.strip(centre - road - walk, centre + road + walk, slabs, PAVEMENT, 0.5, _NEAR)
     camera.strip(centre - road, centre + road, tarmac, ROAD, 0.5, _NEAR)
     paint, phase, worn = WHITE * draws.span(0.7, 0.95), draws.unit(), draws.span(0.3, 0.9)
     for i in range(9):  # dashes of equal length on the ground: their scale goes with 1 / distance
         far, near = (_NEAR / (1 + 1.5 * (i + phase + length)) for length in (0.5, 0))
-        line = [
-            camera.on_ground(centre + w, k)
-            for w, k in ((-0.05, far), (0.05, far), (0.05, near), (-0.05, near))
-        ]
-        camera.canvas.part(np.array(line, np.float32), paint, ROAD, puff=0, alpha=worn)
+        ends = (-0.05, far), (0.05, far), (0.05, near), (-0.05, near)
+        line = np.array([camera.on_ground(centre + w, k) for w, k in ends], np.float32)
+        camera.canvas.part(line, paint, ROAD, puff=0, alpha=worn)
 
 
 def _row(canvas: Canvas, camera: _Camera, draws: Draws, x: float, direction: int) -> None:
@@ -174,24 +168,21 @@ def _vehicle(canvas: Canvas, draws: Draws) -> None:
     tall, wide, rear = draws.chance(0.3), draws.span(0.6, 0.72), draws.chance(0.6)
     coat = np.array([grey, grey, grey], np.float32) if plain else paint
     top, glass = (-1.65 if tall else -1.08), rgb(210, 0.25, draws.span(0.2, 0.6))
-    canvas.part(points(-wide, 0.02, wide, 0.02, wide, -0.2, -wide, -0.2), BLACK * 1.5, VEHICLE, puff=0)
+    canvas.part(rectangle(-wide, 0.02, wide, -0.2), BLACK * 1.5, VEHICLE, puff=0)
     for x in (-wide + 0.12, wide - 0.12):
-        canvas.part(
-            points(x - 0.1, 0.04, x + 0.1, 0.04, x + 0.1, -0.3, x - 0.1, -0.3), BLACK, VEHICLE, puff=0
-        )
+        canvas.part(rectangle(x - 0.1, 0.04, x + 0.1, -0.3), BLACK, VEHICLE, puff=0)
     lean = 0.03 if tall else 0.16
     cabin = points(-wide, -0.5, -wide + lean, top, wide - lean, top, wide, -0.5)
     canvas.part(smooth(cabin, 1), coat * 0.95, VEHICLE, puff=0.2)
-    canvas.part(
-        smooth(points(-wide, -0.12, -wide, -0.72, wide, -0.72, wide, -0.12), 2), coat, VEHICLE, puff=0.3
-    )
+    boot = smooth(points(-wide, -0.12, -wide, -0.72, wide, -0.72, wide, -0.12), 2)
+    canvas.part(boot, coat, VEHICLE, puff=0.3)
     inset = lean + 0.08
     window = points(-wide + 0.1, -0.68, -wide + inset, top + 0.1, wide - inset, top + 0.1, wide - 0.1, -0.68)
     canvas.part(window, glass, VEHICLE, puff=0.1, gradient=0.1)
     lamp = rgb(0, 0.9, 0.8) if rear else rgb(50, 0.2, 1)
     for x in (-wide + 0.11, wide - 0.11):
         canvas.part(ellipse(x, -0.5, 0.09, 0.07), lamp, VEHICLE, puff=0)
-    canvas.part(points(-0.16, -0.3, 0.16, -0.3, 0.16, -0.22, -0.16, -0.22), WHITE, VEHICLE, puff=0)
+    canvas.part(rectangle(-0.16, -0.3, 0.16, -0.22), WHITE, VEHICLE, puff=0)
 
 
 def _person(canvas: Canvas, draws: Draws) -> None:
@@ -218,9 +209,7 @@ def _pole(canvas: Canvas, draws: Draws) -> None:
         canvas.part(ellipse(0, -high, 0.32, 0.32), face, POLE, puff=0)
         canvas.part(ellipse(0, -high, 0.18, 0.18), WHITE, POLE, puff=0)
     else:
-        box = points(-0.16, -high - 0.5, 0.16, -high - 0.5, 0.16, -high + 0.2, -0.16, -high + 0.2)
-        canvas.part(box, BLACK * 1.5, POLE, puff=0)
+        canvas.part(rectangle(-0.16, -high - 0.5, 0.16, -high + 0.2), BLACK * 1.5, POLE, puff=0)
         lit = int(3 * hue)
-        canvas.part(
-            ellipse(0, -high - 0.36 + 0.23 * lit, 0.1, 0.1), rgb((0, 45, 130)[lit], 0.8, 1), POLE, puff=0
-        )
+        lamp = ellipse(0, -high - 0.36 + 0.23 * lit, 0.1, 0.1)
+        canvas.part(lamp, rgb((0, 45, 130)[lit], 0.8, 1), POLE, puff=0)

@@ -74,9 +74,8 @@ def gather(source: Path, figures: Path) -> None:
 
     for page in docs.glob("*.md"):  # a line "% table: NAME" stands for what is made
         text = page.read_text("utf-8")
-        page.write_text(
-            re.sub(r"(?m)^% (table|notebook): (.+)$", lambda line: makers[line[1]](line[2]), text), "utf-8"
-        )
+        made = re.sub(r"(?m)^% (table|notebook): (.+)$", lambda line: makers[line[1]](line[2]), text)
+        page.write_text(made, "utf-8")
 
 
 if __name__ == "__main__":

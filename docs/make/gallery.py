@@ -27,15 +27,12 @@ def write_gallery(figures: Path, docs: Path) -> None:
             width, height = picture.size
             picture.thumbnail(THUMBNAIL)
             picture.save(place / "small" / png)
-        title, alt = (
-            f"{_number(figure['number'])} · {figure['title']}",
-            escape(" ".join(figure["alt"].split())),
-        )
+        title = f"{_number(figure['number'])} · {figure['title']}"
+        alt = escape(" ".join(figure["alt"].split()))
         anchor = make_id(f"figure-{figure['name']}")
         small = f'<img src="_static/figures/small/{png}" alt="{alt}">'
-        large = (
-            f'<img src="_static/figures/{png}" alt="{alt}" width="{width}" height="{height}" loading="lazy">'
-        )
+        size = f'width="{width}" height="{height}"'
+        large = f'<img src="_static/figures/{png}" alt="{alt}" {size} loading="lazy">'
         tiles.append(f'<a href="#{anchor}">{small}<span>{escape(title)}</span></a>')
         sections.append(
             f'({anchor})=\n## {plain(title)}\n\n<p><a href="_static/figures/{svg}">{large}</a></p>\n\n'

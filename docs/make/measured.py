@@ -134,15 +134,8 @@ def _tutorial_source(result: Result) -> str:
 
 def _speed() -> tuple[Rows, str]:
     results = {name: benchmark(name) for name in SPEED}
-    rows = [
-        {
-            "measured by": f"`benchmarks.{name}`",
-            "what it is": description,
-            "value": _number(results[name][key]),
-        }
-        for name, figures in SPEED.items()
-        for key, description in figures.items()
-    ]
+    row = lambda name, key: {"what it is": SPEED[name][key], "value": _number(results[name][key])}
+    rows = [{"measured by": f"`benchmarks.{name}`"} | row(name, key) for name in SPEED for key in SPEED[name]]
     machines = sorted({result["machine"] for result in results.values()})
     return rows, f"`python -m benchmarks.NAME`, on {'; '.join(machines)}"
 
@@ -178,11 +171,8 @@ def _label_head(result: Result) -> Rows:
 
 
 def _clicks(result: Result) -> Rows:
-    columns = {
-        "clicks, mean": "mean_clicks",
-        "clicks, median": "median_clicks",
-        "share that get there": "reached",
-    }
+    columns = {"clicks, mean": "mean_clicks", "clicks, median": "median_clicks"}
+    columns |= {"share that get there": "reached"}
     return [
         {"tool": tool}
         | {title: f"{np.mean([run[key] for run in runs]):.3g}" for title, key in columns.items()}
@@ -228,12 +218,8 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.4g}"
 
 
-OTHERS: dict[str, Callable[[], tuple[Rows, str]]] = {
-    "tutorial": _tutorial,
-    "times": _times,
-    "speed": _speed,
-    "claims": _claims,
-}
+_others = (_tutorial, _times, _speed, _claims)
+OTHERS: dict[str, Callable[[], tuple[Rows, str]]] = {f.__name__.strip("_"): f for f in _others}
 EXPERIMENTS: dict[str, Callable[[Result], Rows]] = {
     "label-head": _label_head,
     "annotation-clicks": _clicks,

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import numpy as np
 from playwright.sync_api import Page, sync_playwright
 
@@ -31,15 +32,14 @@ def jupyter_lab(root: Path, work: Path) -> Iterator[str]:
         port = free.getsockname()[1]
     token = secrets.token_hex(16)
     homes = {
-        f"{name}": str(work / name.lower())
+        name: str(work / name.lower())
         for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR",
                      "JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR")
     }  # fmt: skip
     quiet = Path(homes["JUPYTERLAB_SETTINGS_DIR"]) / "@jupyterlab/apputils-extension"
     quiet.mkdir(parents=True)
-    (quiet / "notification.jupyterlab-settings").write_text(
-        '{"fetchNews": "false", "checkForUpdates": false}'
-    )
+    settings = '{"fetchNews": "false", "checkForUpdates": false}'
+    (quiet / "notification.jupyterlab-settings").write_text(settings)
     with (work / "server.log").open("wb") as log:
         server = subprocess.Popen(
             [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1",
@@ -87,6 +87,12 @@ def _wait_for(address: str, seconds: float = 60) -> None:
             if time.monotonic() > until:
                 raise
             time.sleep(0.2)
+
+
+def write_notebook(path: Path, cells: list) -> None:
+    """A notebook of these cells for this interpreter's kernel."""
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), path)
 
 
 def run_all(page: Page, address: str, path: str) -> None:

@@ -20,7 +20,7 @@ from PIL import Image
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
-from lab import Hand, browser, jupyter_lab, run_all  # noqa: E402
+from lab import Hand, browser, jupyter_lab, run_all, write_notebook  # noqa: E402
 
 from bdgan_lib.annotation.candidates import image_source  # noqa: E402
 from bdgan_lib.annotation.simulate import draw_polygon, draw_proposal  # noqa: E402
@@ -54,15 +54,12 @@ def main() -> None:
     generator = profile.generator()
     items, picture = candidates(profile, generator, classes=CLASSES), image_source(generator)
     truth = {a.id: profile.oracle.annotate(picture(a)[None], np.array([a.class_id]))[0] > 0 for a in items}
-    notebook = nbformat.v4.new_notebook(
-        cells=[nbformat.v4.new_code_cell(CELL.strip(), metadata={"jupyter": {"source_hidden": True}})],
-        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
-    )
+    cell = nbformat.v4.new_code_cell(CELL.strip(), metadata={"jupyter": {"source_hidden": True}})
     with tempfile.TemporaryDirectory() as folder:
         root, profile_folder = Path(folder) / "root", Path(folder) / "work"
         root.mkdir()
         profile_folder.mkdir()
-        nbformat.write(notebook, root / "record.ipynb")
+        write_notebook(root / "record.ipynb", [cell])
         with jupyter_lab(root, profile_folder) as address, browser(profile_folder) as page:
             run_all(page, address, "record.ipynb")
             hand = Hand(page, profile.image_size)
@@ -74,9 +71,8 @@ def main() -> None:
                 if k < BY_HAND:
                     _by_hand(hand, truth[item.id])
                 else:
-                    _with_the_model(
-                        hand, AnnotationStore(root / "labels"), truth[item.id], first=k == BY_HAND
-                    )
+                    store = AnnotationStore(root / "labels")
+                    _with_the_model(hand, store, truth[item.id], first=k == BY_HAND)
                 if k == BY_HAND + 2:
                     shot = page.screenshot(clip=hand.root.bounding_box())
         store = AnnotationStore(root / "labels")

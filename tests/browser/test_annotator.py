@@ -1,6 +1,5 @@
 """Notebook 02 in a real browser: what a hand draws is on disk, and there again when the kernel was killed."""
 
-import os
 import signal
 from pathlib import Path
 
@@ -11,18 +10,9 @@ import pytest
 
 from bdgan_lib.datasets.annotation_store import AnnotationStore
 
-if not os.environ.get("BDGAN_REQUIRE_BROWSER"):
-    pytest.importorskip("playwright", reason="needs playwright")
+from .lab import Hand, browser, jupyter_lab, run_all, write_notebook
 
-from .lab import CHROMIUM, Hand, browser, jupyter_lab, run_all
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        not CHROMIUM and not os.environ.get("BDGAN_REQUIRE_BROWSER"),
-        reason="needs Chromium: apt-get install chromium",
-    ),
-]
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 SIDE = 64
 
@@ -34,10 +24,7 @@ def page_of(tmp_path_factory):
     with jupyter_lab(root, work) as address, browser(work) as page:
 
         def opened(name: str, cells: list) -> Hand:
-            kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-            nbformat.write(
-                nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), root / name
-            )
+            write_notebook(root / name, cells)
             run_all(page, address, name)
             return Hand(page, SIDE)
 
@@ -114,9 +101,8 @@ def test_a_hand_draws_and_nothing_is_lost(page_of):
         if "ipykernel_launcher" in " ".join(process.info["cmdline"] or []) and _is_of(process, root):
             process.send_signal(signal.SIGKILL)
     hand.key("z")  # goes nowhere
-    page.wait_for_function(
-        "document.querySelector('.bdgan-chip').textContent.startsWith('not saved')", timeout=20_000
-    )
+    unsaved = "document.querySelector('.bdgan-chip').textContent.startsWith('not saved')"
+    page.wait_for_function(unsaved, timeout=20_000)
     assert np.array_equal(on_disk(second), before)
 
     hand = opened("again.ipynb", cells_of_notebook_02())

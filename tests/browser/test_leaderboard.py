@@ -11,15 +11,8 @@ from bdgan_lib.downstream.benchmark.gallery import Example, Gallery
 from bdgan_lib.downstream.benchmark.result import Result
 from bdgan_lib.downstream.benchmark.site import write_site
 
-if not os.environ.get("BDGAN_REQUIRE_BROWSER"):
-    pytest.importorskip("playwright", reason="needs playwright")
+from .lab import browser, luminance
 
-from .lab import CHROMIUM, browser, luminance
-
-pytestmark = pytest.mark.skipif(
-    not CHROMIUM and not os.environ.get("BDGAN_REQUIRE_BROWSER"),
-    reason="needs Chromium: apt-get install chromium",
-)
 HOSTILE = "</bdi></script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 2'>"
 LABELS = ("background", "robin", "blue jay", "a label whose name goes on and on", HOSTILE)
 

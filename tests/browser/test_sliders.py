@@ -1,23 +1,13 @@
 """The first sliders of notebook 01 in a real browser: a move draws another picture, a move back the first."""
 
-import os
 from pathlib import Path
 
 import nbformat
 import pytest
 
-if not os.environ.get("BDGAN_REQUIRE_BROWSER"):
-    pytest.importorskip("playwright", reason="needs playwright")
+from .lab import browser, jupyter_lab, run_all
 
-from .lab import CHROMIUM, browser, jupyter_lab, run_all
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        not CHROMIUM and not os.environ.get("BDGAN_REQUIRE_BROWSER"),
-        reason="needs Chromium: apt-get install chromium",
-    ),
-]
+pytestmark = pytest.mark.slow
 NOTEBOOK = Path(__file__).parents[2] / "notebooks/01_feature_probing.ipynb"
 
 

@@ -51,8 +51,7 @@ def pip(monkeypatch):
     calls = []
 
     def run(command, **_):
-        held = Path(command[command.index("--constraint") + 1]).read_text()
-        calls.append((command, held))
+        calls.append((command, Path(command[command.index("--constraint") + 1]).read_text()))
         return types.SimpleNamespace(returncode=0)
 
     monkeypatch.setattr(colab.subprocess, "run", run)
@@ -76,10 +75,7 @@ def test_torch_is_held_at_the_version_that_is_there_and_widgets_are_allowed(pip,
 
 
 def test_a_failed_installation_is_one_error_with_pip_s_reason(monkeypatch, tmp_path):
-    monkeypatch.setattr(
-        colab.subprocess,
-        "run",
-        lambda *_, **__: types.SimpleNamespace(returncode=1, stderr="...\nERROR: no space left"),
-    )
+    failed = types.SimpleNamespace(returncode=1, stderr="...\nERROR: no space left")
+    monkeypatch.setattr(colab.subprocess, "run", lambda *_, **__: failed)
     with pytest.raises(RuntimeError, match="no space left"):
         colab.install(tmp_path)

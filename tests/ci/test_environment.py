@@ -20,18 +20,11 @@ else:
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-PINS = [
-    Requirement(line)
-    for line in (ROOT / "requirements.txt").read_text("utf-8").splitlines()
-    if line and not line.startswith("#")
-]
+LINES = (ROOT / "requirements.txt").read_text("utf-8").splitlines()
+PINS = [Requirement(line) for line in LINES if line and not line.startswith("#")]
 MACHINES = [
-    {
-        "python_version": version,
-        "python_full_version": full,
-        "sys_platform": platform,
-        "platform_machine": machine,
-    }
+    {"python_version": version, "python_full_version": full, "sys_platform": platform}
+    | {"platform_machine": machine}
     | {"os_name": "posix", "platform_python_implementation": "CPython", "implementation_name": "cpython"}
     | {"platform_system": {"linux": "Linux", "darwin": "Darwin"}[platform], "extra": ""}
     for version, full in (("3.10", "3.10.13"), ("3.11", "3.11.7"), ("3.12", "3.12.1"))
@@ -65,16 +58,14 @@ def test_every_direct_dependency_has_one_pin_that_fits(machine: dict[str, str]) 
             continue
         name = canonicalize_name(required.name)
         assert name in pins, f"{name} has no pin: run 'bash ci/pins.sh'"
-        assert required.specifier.contains(pins[name], prereleases=True), (
-            f"{name} {pins[name]} is not {required}"
-        )
+        fits = required.specifier.contains(pins[name], prereleases=True)
+        assert fits, f"{name} {pins[name]} is not {required}"
     assert "setuptools" in pins, "the editable install builds without fetching anything"
 
 
 def test_the_pins_name_no_host_and_no_option() -> None:
-    lines = (ROOT / "requirements.txt").read_text("utf-8").splitlines()
-    assert lines[0].startswith("# ") and "ci/pins.sh" in lines[0]
-    for line in lines[1:]:
+    assert LINES[0].startswith("# ") and "ci/pins.sh" in LINES[0]
+    for line in LINES[1:]:
         assert re.fullmatch(r"[a-z0-9][a-z0-9.-]*==[\w.!+]+( ; .+)?", line), line
         assert "://" not in line and " --" not in line
 
@@ -82,9 +73,8 @@ def test_the_pins_name_no_host_and_no_option() -> None:
 def test_conda_installs_the_same_pins() -> None:
     yaml = pytest.importorskip("yaml")
     conda = yaml.safe_load((ROOT / "environment.yml").read_text("utf-8"))
-    assert all(re.fullmatch(r"[a-z0-9-]+", channel) for channel in conda["channels"]), (
-        "channels by name, no hosts"
-    )
+    names = [re.fullmatch(r"[a-z0-9-]+", channel) for channel in conda["channels"]]
+    assert all(names), "channels by name, no hosts"
     python = next(d for d in conda["dependencies"] if isinstance(d, str) and d.startswith("python="))
     assert SpecifierSet(PROJECT["requires-python"]).contains(python.removeprefix("python=") + ".0")
     (pip,) = [d["pip"] for d in conda["dependencies"] if isinstance(d, dict)]
@@ -102,14 +92,10 @@ def clone(tmp_path: Path) -> Path:
     """What the two commands need, in a folder with spaces."""
     place = tmp_path / "a clone" / "bdgan lib"
     place.mkdir(parents=True)
-    for name in ("ci", "notebooks", ".ci"):
-        if (ROOT / name).is_dir():
-            shutil.copytree(
-                ROOT / name, place / name, ignore=shutil.ignore_patterns("__pycache__", "*.ipynb")
-            )
+    shutil.copytree(ROOT / "ci", place / "ci", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "requirements.txt"):
         shutil.copy(ROOT / name, place)
-    (place / "notebooks").mkdir(exist_ok=True)
+    (place / "notebooks").mkdir()
     (place / "notebooks" / "00_start.ipynb").write_text('{"cells": [], "metadata": {}, "nbformat": 4}')
     return place
 
@@ -120,9 +106,8 @@ def call(clone: Path, script: str, *words: str, **variables: str) -> subprocess.
     environment.pop("BDGAN_VENV", None)
     before = sorted(clone.rglob("*"))
     command = ["bash", str(clone / "ci" / script), *words]
-    done = subprocess.run(
-        command, cwd=clone.parent, env=environment, capture_output=True, text=True, timeout=60
-    )
+    where = {"cwd": clone.parent, "env": environment}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, **where)
     assert sorted(clone.rglob("*")) == before, "nothing is written before the mistake is told"
     return done
 
@@ -163,12 +148,8 @@ def test_without_any_python_the_line_says_what_to_install(clone: Path, tmp_path:
     for name in ("bash", "dirname"):
         (tools / name).symlink_to(str(shutil.which(name)))
     program(tools / "python3", 'case "$1" in --version) echo Python 3.9.1 ;; *) exit 1 ;; esac')
-    assert_one_line(
-        call(clone, "test.sh", BDGAN_PYTHON="", PATH=str(tools)),
-        "Python 3.10",
-        "Python 3.9.1",
-        "BDGAN_PYTHON",
-    )
+    done = call(clone, "test.sh", BDGAN_PYTHON="", PATH=str(tools))
+    assert_one_line(done, "Python 3.10", "Python 3.9.1", "BDGAN_PYTHON")
 
 
 def test_a_python_without_venv_is_told(clone: Path, tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,49 +21,44 @@ ROOT = Path(__file__).resolve().parents[2]
 PARAMETERS = 'PROFILE, RUN_DIR = "none", "nowhere"'
 
 
-def book(
-    folder: Path, name: str, *cells: str, title: str = "A title", goal: str = "**Goal.** To see."
-) -> None:
+def book(folder, name, *cells, title="A title", goal="**Goal.** To see."):
     """A notebook `name` whose first code cell is its parameters cell."""
     first = new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]})
-    notebook = new_notebook(
-        cells=[new_markdown_cell(f"# {title}\n\n{goal}"), first, *map(new_code_cell, cells)]
-    )
+    head = new_markdown_cell(f"# {title}\n\n{goal}")
+    notebook = new_notebook(cells=[head, first, *map(new_code_cell, cells)])
     folder.mkdir(exist_ok=True)
     nbformat.write(notebook, folder / f"{name}.ipynb")
 
 
-def logged(name: str) -> str:
+def logged(name):
     """A cell that leaves a line in the run's data folder."""
     write = "with Path(RUN_DIR, 'log').open('a') as log:"
     return f"from pathlib import Path\n{write}\n    print('{name}', PROFILE, file=log)"
 
 
 @pytest.fixture()
-def tutorial(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> SimpleNamespace:
+def tutorial(tmp_path, monkeypatch, capsys):
     """A folder of notebooks, a folder for runs (spaces in both), and the runner as a function."""
     monkeypatch.syspath_prepend(str(ROOT / "ci"))
     import notebooks as runner
 
     source, runs = tmp_path / "note books", tmp_path / "the runs"
 
-    def run(*words: str) -> SimpleNamespace:
+    def run(*words):
         code = runner.main(["--notebooks", str(source), "--runs", str(runs), *words])
         printed = capsys.readouterr()
         return SimpleNamespace(code=code, out=printed.out, err=printed.err)
 
-    def summary() -> dict:
+    def summary():
         return json.loads((runs / "latest" / "summary.json").read_text())
 
-    def log() -> list[str]:
+    def log():
         return (runs / "latest" / "data" / "log").read_text().splitlines()
 
     return SimpleNamespace(source=source, runs=runs, run=run, summary=summary, log=log)
 
 
-def test_a_failure_stops_the_run_and_the_next_call_goes_on_from_there(tutorial: SimpleNamespace) -> None:
+def test_a_failure_stops_the_run_and_the_next_call_goes_on_from_there(tutorial):
     record = "from bdgan_lib.notebook.report import record_metric\nrecord_metric('pocket.frechet', 0.25)"
     book(tutorial.source, "00_first", logged("first"), title="First things")
     book(tutorial.source, "01_second", logged("second"), "\nnumber = 1\nraise ValueError('no\\nluck')")
@@ -119,9 +113,7 @@ def test_a_failure_stops_the_run_and_the_next_call_goes_on_from_there(tutorial: 
     assert (tutorial.runs / "latest").readlink() != first_run and (tutorial.runs / first_run).is_dir()
 
 
-def test_metrics_are_merged_and_a_notebook_replaces_its_own(
-    tutorial: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_metrics_are_merged_and_a_notebook_replaces_its_own(tutorial, monkeypatch):
     from page import write_index
     from run_folder import create
 
@@ -152,7 +144,7 @@ def test_metrics_are_merged_and_a_notebook_replaces_its_own(
 @pytest.mark.parametrize(
     "words", [["--only", "09_nothing"], ["--profile", "moon"], ["--faster"], ["surplus"]]
 )
-def test_a_mistake_is_one_line_and_writes_nothing(tutorial: SimpleNamespace, words: list[str]) -> None:
+def test_a_mistake_is_one_line_and_writes_nothing(tutorial, words):
     book(tutorial.source, "00_first", "1")
     answer = tutorial.run(*words)
     assert answer.code == 2 and answer.out == ""
@@ -160,7 +152,7 @@ def test_a_mistake_is_one_line_and_writes_nothing(tutorial: SimpleNamespace, wor
     assert not tutorial.runs.exists()
 
 
-def test_a_damaged_or_missing_notebook_is_named_before_anything_runs(tutorial: SimpleNamespace) -> None:
+def test_a_damaged_or_missing_notebook_is_named_before_anything_runs(tutorial):
     tutorial.source.mkdir()
     assert tutorial.run().code == 2
     book(tutorial.source, "00_first", "1")
@@ -170,10 +162,8 @@ def test_a_damaged_or_missing_notebook_is_named_before_anything_runs(tutorial: S
     assert not tutorial.runs.exists()
 
 
-def test_no_space_left_is_one_line_and_leaves_no_half_written_file(
-    tutorial: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(descriptor: int) -> None:
+def test_no_space_left_is_one_line_and_leaves_no_half_written_file(tutorial, monkeypatch):
+    def full(descriptor):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     book(tutorial.source, "00_first", "1")
@@ -183,9 +173,7 @@ def test_no_space_left_is_one_line_and_leaves_no_half_written_file(
     assert list(tutorial.runs.rglob("*")) == []
 
 
-def test_the_kernel_is_this_interpreter_and_leaves_the_home_alone(
-    tutorial: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_kernel_is_this_interpreter_and_leaves_the_home_alone(tutorial, tmp_path, monkeypatch):
     home = tmp_path / "home"
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))
@@ -194,10 +182,8 @@ def test_the_kernel_is_this_interpreter_and_leaves_the_home_alone(
     # A kernel of the same name that the user has in the home must not be taken.
     decoy = home / ".local/share/jupyter/kernels/python3"
     decoy.mkdir(parents=True)
-    argv = ["false", "{connection_file}"]
-    (decoy / "kernel.json").write_text(
-        json.dumps({"argv": argv, "display_name": "decoy", "language": "python"})
-    )
+    kernel = {"argv": ["false", "{connection_file}"], "display_name": "decoy", "language": "python"}
+    (decoy / "kernel.json").write_text(json.dumps(kernel))
     before = sorted(home.rglob("*"))
     book(tutorial.source, "00_first", "import sys", f"assert sys.prefix == {sys.prefix!r}, sys.prefix")
     answer = tutorial.run()
@@ -205,13 +191,10 @@ def test_the_kernel_is_this_interpreter_and_leaves_the_home_alone(
     assert sorted(home.rglob("*")) == before
 
 
-def test_ctrl_c_is_clean_and_the_run_can_be_gone_on_with(tutorial: SimpleNamespace) -> None:
+def test_ctrl_c_is_clean_and_the_run_can_be_gone_on_with(tutorial):
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
-    book(
-        tutorial.source,
-        "00_first",
-        "import os, signal, time\nos.kill(os.getppid(), signal.SIGINT)\ntime.sleep(60)",
-    )
+    interrupt = "import os, signal, time\nos.kill(os.getppid(), signal.SIGINT)\ntime.sleep(60)"
+    book(tutorial.source, "00_first", interrupt)
     answer = tutorial.run()
     assert answer.code == 130
     assert "Traceback" not in answer.err and "goes on" in answer.err
@@ -220,16 +203,14 @@ def test_ctrl_c_is_clean_and_the_run_can_be_gone_on_with(tutorial: SimpleNamespa
     assert tutorial.run().code == 0 and len(list(tutorial.runs.glob("2*"))) == 1
 
 
-def test_the_arguments_are_checked_without_the_library() -> None:
+def test_the_arguments_are_checked_without_the_library():
     """tutorial.sh does so before it installs anything: -S -I leaves only the standard library."""
     command = [sys.executable, "-I", "-S", "-B", str(ROOT / "ci" / "notebooks.py"), "--check"]
     done = subprocess.run([*command, "--only", "nothing"], capture_output=True, text=True)
     assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
 
 
-def test_outside_a_run_a_metric_is_only_printed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_outside_a_run_a_metric_is_only_printed(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("BDGAN_RUN", raising=False)
     record_metric("pocket.frechet", 0.00312)
@@ -241,9 +222,7 @@ def test_outside_a_run_a_metric_is_only_printed(
 @pytest.mark.parametrize(
     "name, value", [("Pocket Frechet", 1.0), ("", 1.0), ("a..b", 1.0), ("a", float("nan"))]
 )
-def test_a_metric_without_a_name_or_a_number_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: float
-) -> None:
+def test_a_metric_without_a_name_or_a_number_is_refused(tmp_path, monkeypatch, name, value):
     monkeypatch.setenv("BDGAN_RUN", str(tmp_path))
     with pytest.raises(BdganError):
         record_metric(name, value)
@@ -251,11 +230,11 @@ def test_a_metric_without_a_name_or_a_number_is_refused(
 
 
 @pytest.fixture()
-def page(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+def page(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "ci"))
     import page as module
 
-    return module  # type: ignore[return-value]
+    return module
 
 
 @pytest.mark.parametrize(
@@ -267,21 +246,20 @@ def page(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         ("# T", ""),
     ],
 )
-def test_a_card_shows_the_first_paragraph(page: SimpleNamespace, prose: str, goal: str) -> None:
-    notebook = new_notebook(
-        cells=[new_markdown_cell(prose), new_code_cell("1"), new_markdown_cell("Later prose.")]
-    )
+def test_a_card_shows_the_first_paragraph(page, prose, goal):
+    cells = [new_markdown_cell(prose), new_code_cell("1"), new_markdown_cell("Later prose.")]
+    notebook = new_notebook(cells=cells)
     assert page.title_of(notebook) == "T"
     assert page.goal_of(notebook) == goal
 
 
-def test_prose_cannot_put_markup_into_the_page(page: SimpleNamespace) -> None:
+def test_prose_cannot_put_markup_into_the_page(page):
     assert "<script" not in page._inline("**a** <script>alert(1)</script> [b](javascript:x)")
     assert page._inline("*a* **b** `c<d` 2*3*4") == "<em>a</em> <strong>b</strong> <code>c&lt;d</code> 2*3*4"
 
 
-def test_scripts_from_elsewhere_are_dropped_and_others_kept(page: SimpleNamespace) -> None:
-    keep: Callable[[str], str] = page._without_remote_scripts
+def test_scripts_from_elsewhere_are_dropped_and_others_kept(page):
+    keep = page._without_remote_scripts
     assert keep('<script src="https://cdn.example/x.js"></script>') == ""
     assert keep('<script type="module">import m from "https://cdn.jsdelivr.net/m.js"</script>a') == "a"
     assert keep("<script>animate()</script>") == "<script>animate()</script>"

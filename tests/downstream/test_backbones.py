@@ -25,16 +25,14 @@ def test_a_resnet50_is_torchvisions_and_so_is_its_dilation(dilated):
     wanted = resnet50(replace_stride_with_dilation=[False, dilated, dilated]).eval()
     backbone = build_backbone("resnet50").eval()
     state = {key: x for key, x in wanted.state_dict().items() if not key.startswith("fc.")}
-    assert {key: x.shape for key, x in backbone.state_dict().items()} == {
-        k: x.shape for k, x in state.items()
-    }
+    shapes = lambda tensors: {key: x.shape for key, x in tensors.items()}
+    assert shapes(backbone.state_dict()) == shapes(state)
     backbone.load_state_dict(state)
     if dilated:
         backbone.dilate(8)
     images = torch.rand(1, 3, 64, 64)
-    mean, deviation = (
-        torch.tensor(v).view(1, 3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-    )
+    imagenet = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    mean, deviation = (torch.tensor(v).view(1, 3, 1, 1) for v in imagenet)
     layers = IntermediateLayerGetter(wanted, {f"layer{k}": str(k) for k in (1, 2, 3, 4)})
     expected = layers((images - mean) / deviation).values()
     for x, y in zip(backbone(2 * images - 1), expected, strict=True):
@@ -42,9 +40,8 @@ def test_a_resnet50_is_torchvisions_and_so_is_its_dilation(dilated):
 
 
 def test_larger_pocket_backbones_hold_the_smaller_ones_stages_and_cost_more():
-    weights = [
-        sum(p.numel() for p in build_backbone(f"pocket-{depth}").parameters()) for depth in (10, 18, 34)
-    ]
+    count = lambda depth: sum(p.numel() for p in build_backbone(f"pocket-{depth}").parameters())
+    weights = [count(depth) for depth in (10, 18, 34)]
     assert weights[0] * 1.5 < weights[1] and weights[1] * 1.5 < weights[2]
 
 

@@ -70,11 +70,8 @@ def test_every_class_mask_value_becomes_its_class_s_label(task):
 
 def test_label_255_is_nobody_s_and_a_label_keeps_its_name():
     task = IMAGENET["MC-992"]
-    assert (
-        len(task.labels) == 993
-        and task.labels[UNLABELLED] == "unlabelled"
-        and UNLABELLED not in task.of_class
-    )
+    assert len(task.labels) == 993 and task.labels[UNLABELLED] == "unlabelled"
+    assert UNLABELLED not in task.of_class
     names = load_profile("imagenet-256").classes
     assert all(task.labels[task.of_class[id]] == names[id] for id in task.classes)
 

@@ -97,9 +97,8 @@ def test_a_pixel_s_network_sees_the_resized_features_of_that_pixel_alone():
     for m in range(2):
         at, then, last = slice(7 * m, 7 * m + 7), slice(5 * m, 5 * m + 5), slice(3 * m, 3 * m + 3)
         h = normed((rows @ first[at].T + bias[at]).relu(), head.norm1, at)
-        h = normed(
-            (h @ head.hidden.weight[then, :, 0, 0].T + head.hidden.bias[then]).relu(), head.norm2, then
-        )
+        hidden = h @ head.hidden.weight[then, :, 0, 0].T + head.hidden.bias[then]
+        h = normed(hidden.relu(), head.norm2, then)
         scores = h @ head.out.weight[last, :, 0, 0].T + head.out.bias[last]
         expected = scores.reshape(2, 32, 32, 3).permute(0, 3, 1, 2)
         torch.testing.assert_close(logits[:, m], expected, atol=1e-10, rtol=0)

@@ -31,11 +31,9 @@ def published():
 @pytest.fixture
 def state(published):
     """As the release saves it: the whole model, the generator with it."""
-    generator = {
-        "biggan_model.shared.weight": torch.randn(9, 16),
-        "biggan_model.linear.weight": torch.randn(3),
-    }
-    return {**published.state_dict(), **generator}
+    generator = {"shared": torch.randn(9, 16), "linear": torch.randn(3)}
+    weights = {f"biggan_model.{layer}.weight": x for layer, x in generator.items()}
+    return {**published.state_dict(), **weights}
 
 
 def features():

@@ -53,17 +53,8 @@ def generator():
 
 def annotation(generator, seed, class_id=0, **changes):
     name = generator.classes[class_id]
-    made = Annotation(
-        sample_id(name, seed),
-        name,
-        class_id,
-        seed,
-        Sampling(),
-        generator.sha256,
-        generator.mask(seed),
-        "test",
-    )
-    return replace(made, **changes)
+    ids, mask = (sample_id(name, seed), name, class_id, seed), generator.mask(seed)
+    return replace(Annotation(*ids, Sampling(), generator.sha256, mask, "test"), **changes)
 
 
 def some(generator, count=6):
@@ -151,14 +142,13 @@ def test_bad_annotations_are_refused_by_name(generator):
     good = annotation(generator, 0)
     with pytest.raises(BdganError, match="expected one or more annotations, got none"):
         collect_training_data(generator, [])
-    with pytest.raises(BdganError, match=r"robin_00000001.*bbbb.*aaaa"):
-        collect_training_data(generator, [good, annotation(generator, 1, generator_sha256="b" * 64)])
-    with pytest.raises(BdganError, match=r"robin_00000002.*\[16, 16\].*32 x 32"):
-        collect_training_data(generator, [good, annotation(generator, 2, mask=np.zeros((16, 16), np.uint8))])
-    with pytest.raises(BdganError, match=r"robin_00000003.*no labelled pixel"):
-        collect_training_data(
-            generator, [good, annotation(generator, 3, mask=np.full((32, 32), 255, np.uint8))]
-        )
+    for seed, change, says in (
+        (1, {"generator_sha256": "b" * 64}, r"robin_00000001.*bbbb.*aaaa"),
+        (2, {"mask": np.zeros((16, 16), np.uint8)}, r"robin_00000002.*\[16, 16\].*32 x 32"),
+        (3, {"mask": np.full((32, 32), 255, np.uint8)}, r"robin_00000003.*no labelled pixel"),
+    ):
+        with pytest.raises(BdganError, match=says):
+            collect_training_data(generator, [good, annotation(generator, seed, **change)])
     assert generator.calls == [], "refused before any work"
 
 
@@ -175,27 +165,29 @@ KINDS = [
 ]
 
 
+def from_step_4(data, then):
+    """The data with what `then` makes of its features from the fourth step on; they are read once before."""
+    read = []
+
+    def features(chosen):
+        read.append(chosen)
+        batch = data.batch(chosen)
+        return then(batch) if len(read) > 4 else batch
+
+    return replace(data, features=features)
+
+
+def interrupt(_batch):
+    raise KeyboardInterrupt
+
+
 @pytest.mark.parametrize("kind", KINDS, ids=["fast", "ensemble", "paper", "mlp"])
 def test_an_interrupted_training_goes_on_to_the_very_same_head(generator, tmp_path, kind):
     config = replace(QUICK, steps=7, save_every=3, pixel_share=0.5)
     whole, losses = train(generator, some(generator), config, kind)
-
-    class Cut(Exception):
-        pass
-
-    taken = []
-
-    def stop(step):  # at the 6th batch: step 3 is saved, 4 and 5 are lost
-        taken.append(step)
-        if len(taken) == 6:
-            raise Cut
-
-    data = collect_training_data(generator, some(generator))
-    cut = replace(data, features=lambda chosen: (stop(chosen), data.batch(chosen))[1])
-    path = tmp_path / "checkpoint.pt"
-    taken.append("standardisation")  # reads the features once
-    with pytest.raises(Cut):
-        fit_head(make_head(generator, kind), cut, config, checkpoint=path)
+    data, path = collect_training_data(generator, some(generator)), tmp_path / "checkpoint.pt"
+    with pytest.raises(KeyboardInterrupt):  # in step 4, after step 3 was saved
+        fit_head(make_head(generator, kind), from_step_4(data, interrupt), config, checkpoint=path)
     assert path.exists()
     head = make_head(generator, kind)
     assert fit_head(head, data, config, checkpoint=path) == losses
@@ -206,20 +198,8 @@ def test_an_interrupted_training_goes_on_to_the_very_same_head(generator, tmp_pa
 def test_a_checkpoint_of_another_training_or_a_damaged_one_is_refused(generator, tmp_path):
     path, data = tmp_path / "checkpoint.pt", collect_training_data(generator, some(generator))
     config = replace(QUICK, steps=4, save_every=2)
-
-    def broken_at(limit):
-        calls = []
-
-        def features(chosen):
-            calls.append(chosen)
-            if len(calls) > limit:
-                raise KeyboardInterrupt
-            return data.batch(chosen)
-
-        return replace(data, features=features)
-
     with pytest.raises(KeyboardInterrupt):
-        fit_head(make_head(generator), broken_at(4), config, checkpoint=path)
+        fit_head(make_head(generator), from_step_4(data, interrupt), config, checkpoint=path)
     for other in (replace(config, seed=1), replace(config, learning_rate=1e-3)):
         with pytest.raises(BdganError, match=r"checkpoint.*another training"):
             fit_head(make_head(generator), data, other, checkpoint=path)
@@ -230,34 +210,24 @@ def test_a_checkpoint_of_another_training_or_a_damaged_one_is_refused(generator,
 
 def test_a_loss_that_turns_nan_keeps_the_last_good_checkpoint(generator, tmp_path):
     data, path = collect_training_data(generator, some(generator)), tmp_path / "checkpoint.pt"
-    calls = []
-
-    def features(chosen):
-        calls.append(chosen)
-        batch = data.batch(chosen)
-        return batch if len(calls) < 5 else {k: x * float("nan") for k, x in batch.items()}
-
+    spoilt = from_step_4(data, lambda batch: {k: x * float("nan") for k, x in batch.items()})
     config = replace(QUICK, steps=9, save_every=2)
     with pytest.raises(BdganError, match=r"nan at step 3.*checkpoint\.pt is kept"):
-        fit_head(make_head(generator), replace(data, features=features), config, checkpoint=path)
+        fit_head(make_head(generator), spoilt, config, checkpoint=path)
     state = torch.load(path, weights_only=True)
     assert len(state["losses"]) == 2
     assert all(torch.isfinite(x).all() for x in state["head"].values())
 
 
 def test_where_the_features_are_kept_changes_nothing(generator, tmp_path):
-    heads = {
-        cache: train(generator, some(generator), FEW, feature_cache=cache, folder=tmp_path / cache)[0]
-        for cache in ("memory", "disk", "recompute")
-    }
-    assert len({head.sha256 for head in heads.values()}) == 1
+    kept_in = lambda cache: {"feature_cache": cache, "folder": tmp_path / cache}
+    heads = [train(generator, some(generator), FEW, **kept_in(c))[0] for c in ("memory", "disk", "recompute")]
+    assert len({head.sha256 for head in heads}) == 1
     calls = len(generator.calls)
-    train(generator, some(generator), FEW, feature_cache="disk", folder=tmp_path / "disk")
+    train(generator, some(generator), FEW, **kept_in("disk"))
     assert len(generator.calls) == calls, "what is on the disk is not sampled again"
-    other = some(generator, 5)
-    data = collect_training_data(
-        generator, other, feature_cache="disk", folder=tmp_path / "disk" / "features"
-    )
+    other, folder = some(generator, 5), tmp_path / "disk" / "features"
+    data = collect_training_data(generator, other, feature_cache="disk", folder=folder)
     assert len(data.batch(torch.arange(5))["b1"]) == 5, "of other samples it is"
     assert len(generator.calls) > calls
 
@@ -314,9 +284,8 @@ def test_a_memory_estimate_and_the_cost_come_before_the_work(generator, capsys):
 
 
 def test_bfloat16_trains_float32_weights(generator):
-    head, losses = train(
-        generator, some(generator), replace(QUICK, steps=40), fabric=launch_fabric(precision="bf16-mixed")
-    )
+    fabric = launch_fabric(precision="bf16-mixed")
+    head, losses = train(generator, some(generator), replace(QUICK, steps=40), fabric=fabric)
     assert np.mean(losses[-5:]) < 0.8 * losses[0]
     assert {p.dtype for p in head.parameters()} == {torch.float32}
     sample = generator.sample(torch.tensor([0, 1]), torch.tensor([100, 101]))

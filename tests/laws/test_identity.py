@@ -32,9 +32,8 @@ def test_neither_the_global_streams_nor_earlier_calls_matter():
 
 def test_a_smaller_latent_is_the_start_of_a_larger_one():
     seeds = torch.arange(5)
-    assert torch.equal(
-        latents_from_seeds(seeds, 7, Sampling()), latents_from_seeds(seeds, 64, Sampling())[:, :7]
-    )
+    small, large = (latents_from_seeds(seeds, dim, Sampling()) for dim in (7, 64))
+    assert torch.equal(small, large[:, :7])
 
 
 def test_distinct_seeds_give_distinct_and_uncorrelated_rows():
@@ -60,10 +59,7 @@ def test_z_std_scales_and_clips_nothing():
 
 def test_truncation_scales_one_and_the_same_draw():
     seeds = torch.arange(50)
-    z, half = (
-        latents_from_seeds(seeds, 16, Sampling()),
-        latents_from_seeds(seeds, 16, Sampling(truncation=0.5)),
-    )
+    z, half = (latents_from_seeds(seeds, 16, Sampling(truncation=t)) for t in (1.0, 0.5))
     np.testing.assert_allclose(half, 0.5 * z, rtol=1e-6)
 
 

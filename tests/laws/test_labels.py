@@ -25,9 +25,8 @@ def annotations(generator, store):
     for class_id in (2, 0, 1):
         mask = noise.choice(np.array([0, 1, 255], np.uint8), (32, 32))
         name = NAMES[class_id]
-        store.add(
-            Annotation(sample_id(name, 7), name, class_id, 7, Sampling(), generator.sha256, mask, "test")
-        )
+        sample = sample_id(name, 7), name, class_id, 7, Sampling(), generator.sha256
+        store.add(Annotation(*sample, mask, "test"))
     return store
 
 
@@ -46,9 +45,8 @@ def test_a_mask_goes_from_the_store_to_the_loss_unchanged_with_its_own_image(big
 
 def test_synthetic_labels_are_the_head_s_own_answer_on_that_very_image(biggan, tmp_path):
     generator = BigGANDeep(biggan, "tiny", NAMES, "a" * 64)
-    head, _ = train_head(
-        generator, annotations(generator, AnnotationStore(tmp_path / "a")), QUICK, SMALL, progress=None
-    )
+    store = annotations(generator, AnnotationStore(tmp_path / "a"))
+    head, _ = train_head(generator, store, QUICK, SMALL, progress=None)
     models = Models(generator, head)
     spec = SynthesisSpec.for_models(models, (0, 2), 3, Sampling(), batch_size=4, shard_size=4)
     images, masks, class_ids = synthesize(spec, models, tmp_path / "data", progress=False).arrays()
@@ -67,7 +65,6 @@ def test_unlabelled_pixels_are_never_counted():
     predicted, expected = noise.integers(0, 2, (2, 50, 50))
     hidden = noise.random((50, 50)) < 0.3
     partly = np.where(hidden, 255, expected)
-    assert confusion(predicted, partly, 2).sum() == (~hidden).sum()
-    assert np.array_equal(
-        confusion(predicted, partly, 2), confusion(predicted[~hidden], expected[~hidden], 2)
-    )
+    counts = confusion(predicted, partly, 2)
+    assert counts.sum() == (~hidden).sum()
+    assert np.array_equal(counts, confusion(predicted[~hidden], expected[~hidden], 2))

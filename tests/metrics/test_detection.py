@@ -40,11 +40,11 @@ def scores(*pairs, classes=2):
 
 
 BOXES, CLASSES = [(0, 0, 20, 20), (30, 30, 50, 45)], [0, 1]
-TRUTH = target(BOXES, CLASSES)
+TRUTH, FOUND = target(BOXES, CLASSES), predictions(BOXES, CLASSES, [0.9, 0.8])
 
 
 def test_perfect_findings_score_one(capfd):
-    got = scores((TRUTH, predictions(BOXES, CLASSES, [0.9, 0.8])))
+    got = scores((TRUTH, FOUND))
     assert set(got) == {f"{ap}_{kind}" for ap in ("ap", "ap50", "ap75") for kind in ("box", "mask")}
     assert all(value == pytest.approx(1) for value in got.values())
     assert capfd.readouterr() == ("", ""), "pycocotools is kept silent"
@@ -52,9 +52,7 @@ def test_perfect_findings_score_one(capfd):
 
 def test_no_findings_score_nothing_and_nothing_to_find_no_score():
     assert set(scores((TRUTH, predictions([], [], []))).values()) == {0.0}
-    assert all(
-        np.isnan(v) for v in scores((target([], []), predictions(BOXES, CLASSES, [0.9, 0.8]))).values()
-    )
+    assert np.isnan([*scores((target([], []), FOUND)).values()]).all()
 
 
 @pytest.mark.parametrize(("shift", "thresholds"), [(1, 9), (3, 5), (5, 3), (7, 0), (12, 0)])
@@ -64,9 +62,7 @@ def test_a_shifted_box_passes_the_thresholds_below_its_iou(shift, thresholds):
     assert thresholds == sum(iou >= 0.5 + 0.05 * k for k in range(10)), "the case itself"
     got = scores((target(BOXES[:1], [0]), predictions(moved, [0], [0.9])))
     assert got["ap_box"] == pytest.approx(thresholds / 10) == got["ap_mask"]
-    assert got["ap50_box"] == pytest.approx(float(iou >= 0.5)) and got["ap75_box"] == pytest.approx(
-        float(iou >= 0.75)
-    )
+    assert [got["ap50_box"], got["ap75_box"]] == pytest.approx([float(iou >= 0.5), float(iou >= 0.75)])
 
 
 def test_another_class_is_a_miss():
@@ -88,12 +84,7 @@ def test_what_is_ignored_counts_neither_way():
 
 
 def test_findings_of_one_image_are_none_of_another():
-    assert (
-        scores((TRUTH, predictions([], [], [])), (target([], []), predictions(BOXES, CLASSES, [0.9, 0.8])))[
-            "ap_box"
-        ]
-        == 0
-    )
+    assert scores((TRUTH, predictions([], [], [])), (target([], []), FOUND))["ap_box"] == 0
 
 
 def test_torchmetrics_agrees():

@@ -47,9 +47,8 @@ def test_turning_both_sets_changes_nothing():
 def test_channels_that_never_vary_do_no_harm():
     a, b = gaussian([0, 0], [1, 2], seed=0), gaussian([1, 0], [1, 1], seed=1)
     dead = np.zeros((len(a), 3))
-    assert frechet_distance(np.hstack([a, dead]), np.hstack([b, dead])) == pytest.approx(
-        frechet_distance(a, b)
-    )
+    padded = frechet_distance(np.hstack([a, dead]), np.hstack([b, dead]))
+    assert padded == pytest.approx(frechet_distance(a, b))
 
 
 def test_one_channel_is_enough():
@@ -118,7 +117,5 @@ def test_thumbnails_are_shares_of_foreground():
 
 def test_features_that_do_not_fit_are_named():
     for measure in (kernel_distance, coverage):
-        with pytest.raises(
-            BdganError, match=r"two or more rows and equal columns, got \(3, 2\) and \(3, 4\)"
-        ):
+        with pytest.raises(BdganError, match=r"rows and equal columns, got \(3, 2\) and \(3, 4\)"):
             measure(np.zeros((3, 2)), np.zeros((3, 4)))

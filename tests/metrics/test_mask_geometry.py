@@ -51,10 +51,8 @@ def test_it_agrees_with_scikit_image():
         assert statistics["MB"][i] == pytest.approx(whole.extent)
         assert centres(masks[i : i + 1])[0] == pytest.approx(np.array(whole.centroid)[::-1] + 0.5)
         # Douglas-Peucker of a ring depends on where one begins, a little
-        rings = [
-            measure.approximate_polygon(np.vstack([r, r[:1]]), 48 * TOLERANCE)
-            for r in map(smooth, outline(mask))
-        ]
+        closed = [np.vstack([r, r[:1]]) for r in map(smooth, outline(mask))]
+        rings = [measure.approximate_polygon(r, 48 * TOLERANCE) for r in closed]
         rings = [r for r in rings if len(r) > 3]
         length = sum(np.linalg.norm(np.diff(r, axis=0), axis=1).sum() for r in rings) / 48
         assert statistics["PL"][i] == pytest.approx(length, rel=0.03)

@@ -103,9 +103,8 @@ def test_a_full_size_checkpoint_goes_through_conversion_verification_and_samplin
     generator = profile.generator()
     sample = generator.sample(torch.tensor([7]), torch.tensor([3]), profile.sampling)
     assert sample.images.shape == (1, 3, 128, 128) and torch.isfinite(sample.images).all()
-    assert {b: tuple(x.shape[1:]) for b, x in sample.features.items()} == {
-        b: (c, s, s) for b, (c, s) in generator.blocks.items()
-    }
+    shapes = {b: (c, s, s) for b, (c, s) in generator.blocks.items()}
+    assert {b: tuple(x.shape[1:]) for b, x in sample.features.items()} == shapes
     (cache / "biggan-deep-128-pytorch_model.bin").unlink()  # the converted file is enough
     assert profile.generator().sha256 == generator.sha256
     whole = cache / "biggan-deep-128.safetensors"
@@ -168,9 +167,8 @@ def test_a_profile_s_scorer_gives_each_image_its_class_s_probability(monkeypatch
             assert x.shape[1:] == (3, 224, 224) and x.abs().max() < 3
             return torch.stack([x.mean((1, 2, 3)), -x.mean((1, 2, 3))], 1)
 
-    profile = replace(
-        load_profile("imagenet-128"), load_scorer=lambda: NetworkScorer(Classifier(), _normalised)
-    )
+    scorer = lambda: NetworkScorer(Classifier(), _normalised)
+    profile = replace(load_profile("imagenet-128"), load_scorer=scorer)
     images = np.stack([np.full((32, 32, 3), value, np.uint8) for value in (0, 255)])
     found = profile.scorer(images, np.array([1, 1]))
     assert found[0] > 0.9 > 0.1 > found[1]

@@ -8,18 +8,9 @@ from pytorch_pretrained_biggan import BigGAN, BigGANConfig
 
 from bdgan_lib.recipes.discriminator import Discriminator, TrainingForm
 
-SETTINGS = {
-    "output_dim": 32,
-    "z_dim": 8,
-    "class_embed_dim": 8,
-    "channel_width": 8,
-    "num_classes": 3,
-    "layers": [(True, 16, 8), (True, 8, 4), (True, 4, 2), (False, 2, 1)],
-    "attention_layer_position": 2,
-    "eps": 1e-4,
-    "n_stats": 3,
-}
-CONFIG = BigGANConfig.from_dict(SETTINGS)
+SIZES = {"output_dim": 32, "z_dim": 8, "class_embed_dim": 8, "channel_width": 8, "num_classes": 3}
+LAYERS = [(True, 16, 8), (True, 8, 4), (True, 4, 2), (False, 2, 1)]
+CONFIG = BigGANConfig(**SIZES, layers=LAYERS, attention_layer_position=2, eps=1e-4, n_stats=3)
 Z, IDS = torch.randn(36, 8, generator=torch.Generator().manual_seed(0)), torch.arange(36) % 3
 
 

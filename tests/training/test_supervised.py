@@ -89,23 +89,19 @@ def test_prediction_does_not_depend_on_the_batch_size():
 
 
 def test_worth_scores_every_set_with_every_seed(monkeypatch):
-    in_this_process = lambda function, jobs, workers: enumerate(
-        map(function, jobs)
-    )  # starting others takes seconds
+    # starting other processes takes seconds
+    in_this_process = lambda function, jobs, workers: enumerate(map(function, jobs))
     monkeypatch.setattr(compare, "run_in_processes", in_this_process)
     images, masks = data()
-    sets = {"all": LabelledSet(images, masks), "two": LabelledSet(images[:2], masks[:2])}
-    found = compare_training_sets(
-        sets, LabelledSet(images, masks), network, 3, QUICK, seeds=(0, 1), progress=False
-    )
+    test = LabelledSet(images, masks)
+    sets = {"all": test, "two": LabelledSet(images[:2], masks[:2])}
+    found = compare_training_sets(sets, test, network, 3, QUICK, seeds=(0, 1), progress=False)
     assert [(w.name, w.images) for w in found] == [("all", 10), ("two", 2)]
     assert all(len(w.all_class) == len(w.fgbg) == 2 for w in found)
     for result in found:
         for seed, *scores in zip((0, 1), result.all_class, result.fgbg, strict=True):
             config = replace(QUICK, seed=seed)
-            alone = _train_and_score(
-                (sets[result.name], LabelledSet(images, masks), network, 3, config, "cpu")
-            )
+            alone = _train_and_score((sets[result.name], test, network, 3, config, "cpu"))
             assert tuple(scores) == alone[:2], "each pair of set and seed by itself"
         labels = predict(result.network, images).argmax(1).numpy()
         assert mean_iou(labels, masks, 3) == result.all_class[0], "the network is the first seed's"
@@ -115,12 +111,9 @@ def test_unlabelled_test_pixels_do_not_score():
     images, masks = data()
     hidden = masks.copy()
     hidden[:, 4:] = 255
-    examples, one_pixel = LabelledSet(images, masks), partial(nn.Conv2d, 3, 3, 1)
-    cut = _train_and_score((examples, LabelledSet(images[:, :4], masks[:, :4]), one_pixel, 3, QUICK, "cpu"))[
-        :2
-    ]
-    masked = _train_and_score((examples, LabelledSet(images, hidden), one_pixel, 3, QUICK, "cpu"))[:2]
-    assert cut == pytest.approx(masked, abs=0.02)
+    examples, settings = LabelledSet(images, masks), (partial(nn.Conv2d, 3, 3, 1), 3, QUICK, "cpu")
+    scores = lambda *test: _train_and_score((examples, LabelledSet(*test), *settings))[:2]
+    assert scores(images[:, :4], masks[:, :4]) == pytest.approx(scores(images, hidden), abs=0.02)
 
 
 def test_class_masks_name_the_class_where_there_is_foreground():

@@ -31,10 +31,8 @@ def test_a_line_is_the_mean_of_its_runs_in_a_band_that_holds_all_of_them():
 def test_a_bar_ends_at_its_mean_and_every_seed_is_a_dot():
     (axes,) = bars({"a": [0.8, 0.9], "b": [0.95]}, "mIoU", "heads", start=0.5).axes
     assert np.allclose([bar.get_width() for bar in axes.patches], [0.85, 0.95])
-    assert [line.get_xdata().tolist() for line in axes.lines if line.get_marker() == "o"] == [
-        [0.8, 0.9],
-        [0.95],
-    ]
+    seeds = [line.get_xdata().tolist() for line in axes.lines if line.get_marker() == "o"]
+    assert seeds == [[0.8, 0.9], [0.95]]
     assert axes.get_xlim()[0] == 0.5
 
 
@@ -45,9 +43,8 @@ def test_a_level_is_drawn_at_its_height_and_named():
 
 
 def test_a_row_of_dots_has_every_seed_and_its_mean():
-    (axes,) = dots(
-        {"random": {"few": [0.5, 0.7], "many": [0.9]}, "simclr": {"few": [0.6]}}, "mIoU", "starts"
-    ).axes
+    runs = {"random": {"few": [0.5, 0.7], "many": [0.9]}, "simclr": {"few": [0.6]}}
+    (axes,) = dots(runs, "mIoU", "starts").axes
     seeds = [line.get_xdata().tolist() for line in axes.lines if line.get_marker() == "."]
     means = [float(line.get_xdata()[0]) for line in axes.lines if line.get_marker() == "o"]
     assert seeds == [[0.5, 0.7], [0.9], [0.6]] and means == pytest.approx([0.6, 0.9, 0.6])
@@ -76,9 +73,8 @@ def test_a_matrix_says_every_value_at_its_row_and_column():
     values = np.array([[0.25, 1.0, 0.0], [0.5, 0.125, 0.75]])
     (axes,) = matrix(values, ("block1", "block2"), ("wheel", "wing", "beak"), "IoU").axes
     said = {(text.get_position()[1], text.get_position()[0]): text.get_text() for text in axes.texts}
-    assert [said[1, 0], said[0, 1], said[0, 2], said[1, 2]] == [".50", "1.00", ".00", ".75"] and len(
-        said
-    ) == 6
+    assert [said[1, 0], said[0, 1], said[0, 2], said[1, 2]] == [".50", "1.00", ".00", ".75"]
+    assert len(said) == 6
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["wheel", "wing", "beak"]
     assert np.array_equal(axes.images[0].get_array(), values)
 

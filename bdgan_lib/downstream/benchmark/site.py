@@ -60,13 +60,10 @@ def page(results: Sequence[Result], galleries: Mapping[int, Gallery]) -> str:
     groups: dict[tuple[str, str, str], list[int]] = {}
     for i in sorted(range(len(results)), key=lambda i: (-results[i].miou, i)):
         groups.setdefault((results[i].world, results[i].task, results[i].labels_sha256), []).append(i)
-    return _PAGE.render(
-        sections=[[_details(results[i], galleries.get(i)) for i in groups[key]] for key in sorted(groups)],
-        columns=_COLUMNS,
-        css=Markup(_CSS),
-        js=Markup(_JS),
-        allowed={"style": _allowed(_CSS), "script": _allowed(_JS)},
-    )
+    sections = [[_details(results[i], galleries.get(i)) for i in groups[key]] for key in sorted(groups)]
+    inline = {"css": Markup(_CSS), "js": Markup(_JS)}
+    allowed = {"style": _allowed(_CSS), "script": _allowed(_JS)}
+    return _PAGE.render(inline, sections=sections, columns=_COLUMNS, allowed=allowed)
 
 
 def _details(result: Result, gallery: Gallery | None) -> dict[str, Any]:
@@ -100,11 +97,8 @@ def _figure(example: Example, labels: tuple[str, ...]) -> dict[str, Any]:
     legend = [(labels[value], rgb) for value, rgb in zip(used.tolist(), palette(len(used)).tolist())]
     if (colours[values] == UNLABELLED).any():
         legend.append(("unlabelled or another", colour_mask(np.full((1, 1), UNLABELLED, np.uint8))[0, 0]))
-    return {
-        "example": example,
-        "pictures": [(alt, b64encode(encode_png(picture)).decode()) for alt, picture in pictures],
-        "legend": legend,
-    }
+    encoded = [(alt, b64encode(encode_png(picture)).decode()) for alt, picture in pictures]
+    return {"example": example, "pictures": encoded, "legend": legend}
 
 
 def _small(picture: NDArray[np.uint8], how: int = cv2.INTER_AREA) -> NDArray[np.uint8]:

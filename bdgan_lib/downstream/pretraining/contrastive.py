@@ -1,5 +1,7 @@
 """Contrastive methods (SimCLR, MoCo-v2, MoCo-v3), and with class labels SupCon and plain cross-entropy."""
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from lightly.loss import NTXentLoss
@@ -7,15 +9,8 @@ from lightly.models.modules.heads import MoCoProjectionHead, SimCLRProjectionHea
 from torch import Tensor, nn
 
 from bdgan_lib.downstream.backbones import Backbone
-from bdgan_lib.downstream.pretraining.learner import (
-    Batch,
-    Encoder,
-    Learner,
-    MomentumLearner,
-    keep_queue,
-    momentum_encoder,
-    shuffle_batch_norm,
-)
+from bdgan_lib.downstream.pretraining import learner
+from bdgan_lib.downstream.pretraining.learner import Batch, Encoder, Learner, MomentumLearner
 
 _DIM = 128  # of projections, as in the papers; hidden layers are as wide as the backbone's last map
 
@@ -85,20 +80,17 @@ class MoCoV2(MomentumLearner):
     def __init__(
         self, backbone: Backbone, queue: int = 2048, momentum: float = 0.99, temperature: float = 0.2
     ) -> None:
-        super().__init__(backbone)
         width = backbone.channels[-1]
-        heads = (MoCoProjectionHead(width, width, _DIM) for _ in range(2))
-        self.encoder = Encoder(backbone, next(heads))
-        self.momentum_encoder = momentum_encoder(self.encoder, next(heads))
+        super().__init__(backbone, lambda: MoCoProjectionHead(width, width, _DIM), momentum)
         self.criterion = NTXentLoss(temperature, memory_bank_size=(queue, _DIM))
-        keep_queue(self.criterion.memory_bank)
-        self.momentum = momentum
+        learner.keep_queue(self.criterion.memory_bank)
 
     def loss(self, batch: Batch) -> Tensor:
         """InfoNCE of both views' queries against the queue."""
         queries = self.encoder(batch.views.flatten(0, 1))
         others = batch.views.flip(0).flatten(0, 1)
-        (keys,) = shuffle_batch_norm(lambda views: (self.momentum_encoder(views),), batch.stream, others)
+        encode = lambda views: (self.momentum_encoder(views),)
+        (keys,) = learner.shuffle_batch_norm(encode, batch.stream, others)
         return self.criterion(queries, keys)  # at once: the queue must hold no key of the same image
 
 
@@ -108,13 +100,10 @@ class MoCoV3(MomentumLearner):
     cosine = True
 
     def __init__(self, backbone: Backbone, momentum: float = 0.98, temperature: float = 0.2) -> None:
-        super().__init__(backbone)  # paper: momentum 0.996, temperature 1 (0.2 with a ViT)
-        width = backbone.channels[-1]
-        heads = (MoCoProjectionHead(width, width, _DIM, num_layers=2, batch_norm=True) for _ in range(2))
-        self.encoder = Encoder(backbone, next(heads))
-        self.momentum_encoder = momentum_encoder(self.encoder, next(heads))
-        self.predictor = MoCoProjectionHead(_DIM, width, _DIM, num_layers=2, batch_norm=True)
-        self.momentum, self.temperature = momentum, temperature
+        width = backbone.channels[-1]  # paper: momentum 0.996, temperature 1 (0.2 with a ViT)
+        head = partial(MoCoProjectionHead, hidden_dim=width, output_dim=_DIM, num_layers=2, batch_norm=True)
+        super().__init__(backbone, lambda: head(width), momentum)
+        self.predictor, self.temperature = head(_DIM), temperature
 
     def loss(self, batch: Batch) -> Tensor:
         """InfoNCE within the batch, of each view's queries with the other view's keys."""

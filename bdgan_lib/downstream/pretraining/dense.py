@@ -1,5 +1,7 @@
 """Dense contrastive methods: DenseCL pairs positions by features, VADeR by image coordinates."""
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from lightly.models.modules.heads import DenseCLProjectionHead
@@ -8,16 +10,8 @@ from lightly.models.utils import select_most_similar
 from torch import Tensor, nn
 
 from bdgan_lib.downstream.backbones import Backbone
-from bdgan_lib.downstream.pretraining.learner import (
-    Batch,
-    Encoder,
-    MomentumLearner,
-    feature_maps,
-    keep_queue,
-    momentum_encoder,
-    pooled,
-    shuffle_batch_norm,
-)
+from bdgan_lib.downstream.pretraining import learner
+from bdgan_lib.downstream.pretraining.learner import Batch, Encoder, MomentumLearner, feature_maps
 from bdgan_lib.downstream.pretraining.views import back, through
 
 _DIM = 128
@@ -40,25 +34,22 @@ class DenseCL(MomentumLearner):
     def __init__(
         self, backbone: Backbone, queue: int = 1024, momentum: float = 0.99, temperature: float = 0.2
     ) -> None:
-        super().__init__(backbone)
-        self.level = -2 if backbone.name.startswith("pocket") else -1
-        self.encoder = Encoder(backbone, _two_heads(backbone, self.level))
-        self.momentum_encoder = momentum_encoder(self.encoder, _two_heads(backbone, self.level))
+        level = -2 if backbone.name.startswith("pocket") else -1
+        widths = backbone.channels[-1], backbone.channels[level]  # of pooled features, and of the cells
+        heads = lambda: nn.ModuleList(DenseCLProjectionHead(width, width, _DIM) for width in widths)
+        super().__init__(backbone, heads, momentum)
         self.queues = nn.ModuleList(MemoryBankModule((queue, _DIM)) for _ in range(2))
         for bank in self.queues:
-            keep_queue(bank)
-        self.momentum, self.temperature = momentum, temperature
+            learner.keep_queue(bank)
+        self.level, self.temperature = level, temperature
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean of the image's and the cells' InfoNCE against their queues."""
         views = batch.views.flatten(0, 1)
         cells, query, local = self._encode(self.encoder, views)
         with torch.no_grad():
-            key_cells, key, key_local = shuffle_batch_norm(
-                lambda x: self._encode(self.momentum_encoder, x),
-                batch.stream,
-                batch.views.flip(0).flatten(0, 1),
-            )
+            others, encode = batch.views.flip(0).flatten(0, 1), partial(self._encode, self.momentum_encoder)
+            key_cells, key, key_local = learner.shuffle_batch_norm(encode, batch.stream, others)
             matched = select_most_similar(cells, key_cells, key_local)
             _, negatives = self.queues[0](key, update=True)
             _, local_negatives = self.queues[1](F.normalize(key_local.mean(1)), update=True)
@@ -71,13 +62,8 @@ class DenseCL(MomentumLearner):
         maps = feature_maps(encoder.backbone, images)
         cells = maps[self.level].flatten(2).mT
         whole, local = encoder.head.children()
-        return F.normalize(cells, dim=-1), F.normalize(whole(pooled(maps))), F.normalize(local(cells), dim=-1)
-
-
-def _two_heads(backbone: Backbone, level: int) -> nn.ModuleList:
-    """Projection heads for the pooled features and for the cells of a level."""
-    widths = backbone.channels[-1], backbone.channels[level]
-    return nn.ModuleList(DenseCLProjectionHead(width, width, _DIM) for width in widths)
+        projected = F.normalize(whole(learner.pooled(maps)))
+        return F.normalize(cells, dim=-1), projected, F.normalize(local(cells), dim=-1)
 
 
 def shared_points(frames: Tensor, count: int, stream: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
@@ -105,24 +91,19 @@ class VADeR(MomentumLearner):
     def __init__(
         self, backbone: Backbone, queue: int = 1024, momentum: float = 0.98, temperature: float = 0.1
     ) -> None:
-        super().__init__(backbone)  # paper: queue 65_536, momentum 0.999, temperature 0.07
-        self.encoder = Encoder(backbone, _PointHead(backbone.channels))
-        self.momentum_encoder = momentum_encoder(self.encoder, _PointHead(backbone.channels))
-        self.queue = MemoryBankModule((queue, _DIM))
-        keep_queue(self.queue)
-        self.momentum, self.temperature = momentum, temperature
+        # paper: queue 65_536, momentum 0.999, temperature 0.07
+        super().__init__(backbone, lambda: _PointHead(backbone.channels), momentum)
+        self.queue, self.temperature = MemoryBankModule((queue, _DIM)), temperature
+        learner.keep_queue(self.queue)
 
     def loss(self, batch: Batch) -> Tensor:
         """InfoNCE of the shared points against the queue."""
         here, there, shared = shared_points(batch.frames, self.points, batch.stream)
         queries = self._embed(self.encoder, batch.views.flatten(0, 1), here)
         with torch.no_grad():
-            (keys,) = shuffle_batch_norm(
-                lambda x, points: (self._embed(self.momentum_encoder, x, points),),
-                batch.stream,
-                batch.views.flip(0).flatten(0, 1),
-                there.clamp(-1, 1),
-            )
+            encode = lambda x, points: (self._embed(self.momentum_encoder, x, points),)
+            inputs = batch.views.flip(0).flatten(0, 1), there.clamp(-1, 1)
+            (keys,) = learner.shuffle_batch_norm(encode, batch.stream, *inputs)
             _, negatives = self.queue(keys[:, 0], update=True)
         if not shared.any():  # no two views overlap
             return queries.sum() * 0

@@ -8,7 +8,7 @@ from lightly.models.modules.heads import BYOLPredictionHead, BYOLProjectionHead,
 from torch import Tensor
 
 from bdgan_lib.downstream.backbones import Backbone
-from bdgan_lib.downstream.pretraining.learner import Batch, Encoder, MomentumLearner, momentum_encoder
+from bdgan_lib.downstream.pretraining.learner import Batch, MomentumLearner
 
 
 class BYOL(MomentumLearner):
@@ -17,14 +17,10 @@ class BYOL(MomentumLearner):
     cosine = True
 
     def __init__(self, backbone: Backbone, momentum: float = 0.98) -> None:  # paper: 0.996, 1,000 epochs
-        super().__init__(backbone)
         width, dim = backbone.channels[-1], 128  # paper: 4096 hidden, 256
-        heads = (BYOLProjectionHead(width, 2 * width, dim) for _ in range(2))
-        self.encoder = Encoder(backbone, next(heads))
-        self.momentum_encoder = momentum_encoder(self.encoder, next(heads))
+        super().__init__(backbone, lambda: BYOLProjectionHead(width, 2 * width, dim), momentum)
         self.predictor = BYOLPredictionHead(dim, 2 * width, dim)
         self.criterion = NegativeCosineSimilarity()
-        self.momentum = momentum
 
     def loss(self, batch: Batch) -> Tensor:
         """2 - 2 cosine of each view's prediction and the other view's target."""
@@ -40,15 +36,12 @@ class DINO(MomentumLearner):
     cosine = True
 
     def __init__(self, backbone: Backbone, outputs: int = 512, momentum: float = 0.95) -> None:
-        super().__init__(backbone)  # paper: 65_536 outputs, momentum 0.996
-        width = backbone.channels[-1]
-        heads = (DINOProjectionHead(width, 2 * width, 64, outputs, batch_norm=True) for _ in range(2))
+        width = backbone.channels[-1]  # paper: 65_536 outputs, momentum 0.996
+        head = lambda: DINOProjectionHead(width, 2 * width, 64, outputs, batch_norm=True)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # lightly uses torch's older weight norm
-            self.encoder = Encoder(backbone, next(heads))
-            self.momentum_encoder = momentum_encoder(self.encoder, next(heads))
+            super().__init__(backbone, head, momentum)
         self.criterion = DINOLoss(outputs, teacher_temp=0.04)
-        self.momentum = momentum
 
     def loss(self, batch: Batch) -> Tensor:
         """Cross-entropy of the student with the teacher's outputs on the other view."""

@@ -40,12 +40,22 @@ class Learner(nn.Module):
 
 
 class MomentumLearner(Learner):
-    """A method with a momentum encoder, whose weights are a moving average (EMA) of the encoder's."""
+    """A method with a momentum encoder, whose weights are a moving average (EMA) of the encoder's.
 
-    encoder: "Encoder"
-    momentum_encoder: "Encoder"
-    momentum: float
+    Args:
+        backbone: what is trained.
+        head: makes a head of the encoders; called for each of them, because weight norm forbids deepcopy.
+        momentum: of the moving average.
+    """
+
     cosine = False  # whether the momentum rises to 1
+
+    def __init__(self, backbone: Backbone, head: Callable[[], nn.Module], momentum: float) -> None:
+        super().__init__(backbone)
+        self.encoder = Encoder(backbone, head())
+        self.momentum_encoder = Encoder(deepcopy(backbone), head()).requires_grad_(False)
+        self.momentum_encoder.load_state_dict(self.encoder.state_dict())
+        self.momentum = momentum
 
     def update_momentum(self, progress: float) -> None:
         """EMA update of the momentum encoder, after a step; progress in (0, 1] = share of steps done."""
@@ -78,18 +88,6 @@ def feature_maps(backbone: Backbone, images: Tensor) -> list[Tensor]:
 def pooled(maps: list[Tensor]) -> Tensor:
     """Global average pooling of the coarsest map: [B, C]."""
     return maps[-1].mean((2, 3))
-
-
-def momentum_encoder(encoder: Encoder, head: nn.Module) -> Encoder:
-    """A copy of the encoder without gradients.
-
-    Args:
-        encoder: whose weights are copied.
-        head: a new head of the same kind, because weight norm does not allow deepcopy.
-    """
-    key_encoder = Encoder(deepcopy(encoder.backbone), head)
-    key_encoder.load_state_dict(encoder.state_dict())
-    return key_encoder.requires_grad_(False)
 
 
 def cosine_momentum(momentum: float, progress: float) -> float:

@@ -41,7 +41,7 @@ class Layout:
     standardised: bool = True  # images: by ImageNet's mean and deviation; else in [0, 1]
 
 
-_MOCO = "module.encoder_k.", "module.queue"
+_Q, _BASE, _MOCO = "module.encoder_q.", "module.base_encoder.", ("module.encoder_k.", "module.queue")
 _PLAIN = Layout("", ("fc.",))
 LAYOUTS: dict[str, tuple[Layout, ...]] = {
     "supervised": (_PLAIN,),
@@ -55,30 +55,16 @@ LAYOUTS: dict[str, tuple[Layout, ...]] = {
         Layout("encoder.", ("encoder.fc.", "projector."), standardised=False),
         Layout("", ("fc.",), standardised=False),
     ),
-    "moco-v2": (Layout("module.encoder_q.", ("module.encoder_q.fc.", *_MOCO)),),
-    "moco-v3": (
-        Layout(
-            "module.base_encoder.",
-            ("module.base_encoder.fc.", "module.momentum_encoder.", "module.predictor."),
-        ),
-    ),
+    "moco-v2": (Layout(_Q, (f"{_Q}fc.", *_MOCO)),),
+    "moco-v3": (Layout(_BASE, (f"{_BASE}fc.", "module.momentum_encoder.", "module.predictor.")),),
     "byol": (_PLAIN,),
     "densecl": (
         Layout("encoder_q.0.", ("encoder_q.1.", "encoder_k.", "backbone.", "queue")),
         Layout("backbone.", ("neck.", "head.")),
         Layout(""),
     ),
-    "dino": (
-        Layout("module.backbone.", ("module.head.",)),
-        Layout("backbone.", ("head.",)),
-        _PLAIN,
-    ),
-    "resim": (
-        Layout(
-            "module.encoder_q.",
-            ("module.encoder_q.fc.", "module.encoder_q.fpn", *_MOCO),
-        ),
-    ),
+    "dino": (Layout("module.backbone.", ("module.head.",)), Layout("backbone.", ("head.",)), _PLAIN),
+    "resim": (Layout(_Q, (f"{_Q}fc.", f"{_Q}fpn", *_MOCO)),),
 }
 
 

@@ -27,6 +27,8 @@ METHODS = (
     "random", "supervised", "supcon", "simclr", "moco-v2", "moco-v3", "byol", "densecl", "dino", "vader",
 )  # fmt: skip
 _LEAST_RANK = 4.0  # effective rank of features; about 12 in a random network, 8 to 15 in trained ones
+Images = NDArray[np.uint8]  # [N, H, W, 3]
+Ids = NDArray[np.integer] | None  # [N] class ids
 
 
 @dataclass(frozen=True)
@@ -72,8 +74,8 @@ def build_learner(method: str, config: PretrainConfig, num_classes: int = 0) -> 
 
 def pretrain(
     method: str,
-    images: NDArray[np.uint8],
-    class_ids: NDArray[np.integer] | None = None,
+    images: Images,
+    class_ids: Ids = None,
     config: PretrainConfig = PretrainConfig(),
     branch: Branch | None = None,
     device: str = "cpu",
@@ -126,8 +128,8 @@ def pretrain(
 
 def _train(
     learner: Learner,
-    images: NDArray[np.uint8],
-    class_ids: NDArray[np.integer] | None,
+    images: Images,
+    class_ids: Ids,
     config: PretrainConfig,
     device: str,
     checkpoint: Path | None,
@@ -158,13 +160,7 @@ def _train(
     return losses, round(seen / max(time.monotonic() - start, 1e-9), 1)
 
 
-def _batch(
-    images: NDArray[np.uint8],
-    class_ids: NDArray[np.integer] | None,
-    config: PretrainConfig,
-    step: int,
-    device: str,
-) -> Batch:
+def _batch(images: Images, class_ids: Ids, config: PretrainConfig, step: int, device: str) -> Batch:
     """The batch of a step, a function of the seed and the step."""
     noise = np.random.default_rng([config.seed, step])
     chosen = noise.choice(len(images), min(config.batch_size, len(images)), replace=False)
@@ -173,17 +169,11 @@ def _batch(
     ids: Tensor | None = None
     if class_ids is not None:
         ids = torch.from_numpy(class_ids[chosen].astype(np.int64)).to(device)
-    return Batch(
-        views.images.unflatten(0, (2, -1)).to(device),
-        views.frames.unflatten(0, (2, -1)).to(device),
-        ids,
-        stream,
-    )
+    pairs, frames = (x.unflatten(0, (2, -1)).to(device) for x in (views.images, views.frames))
+    return Batch(pairs, frames, ids, stream)
 
 
-def _checked(
-    method: str, images: NDArray[np.uint8], class_ids: NDArray[np.integer] | None, config: PretrainConfig
-) -> NDArray[np.integer] | None:
+def _checked(method: str, images: Images, class_ids: Ids, config: PretrainConfig) -> Ids:
     """The class ids if the method needs them, else None."""
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3 or len(images) < 8:
         raise BdganError(
@@ -202,11 +192,7 @@ def _checked(
 
 
 def _fingerprint(
-    method: str,
-    images: NDArray[np.uint8],
-    class_ids: NDArray[np.integer] | None,
-    config: PretrainConfig,
-    branch: Branch | None,
+    method: str, images: Images, class_ids: Ids, config: PretrainConfig, branch: Branch | None
 ) -> str:
     """The sha256 of everything a training depends on except the device."""
     settings = [method, asdict(config), asdict(branch.config) if branch else None]

@@ -53,10 +53,8 @@ def train_and_score(
     """
     used = labelled(len(train), config.share, config.segment.fit.seed)
     few = [train[k] for k in used]
-    return {
-        **segment.train_and_score(backbone, few, test, config.segment, device, progress),
-        "labelled": len(few),
-    }
+    scores = segment.train_and_score(backbone, few, test, config.segment, device, progress)
+    return {**scores, "labelled": len(few)}
 
 
 def with_seed(config: ChestConfig, seed: int) -> ChestConfig:

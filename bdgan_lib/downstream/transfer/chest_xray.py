@@ -65,9 +65,8 @@ def montgomery(root: Path) -> Lazy[Segmented]:
         left, right = (_mask(part / f"{key}.png") for part in parts)
         if left.shape != right.shape:
             raise BdganError(f"expected masks of one size, got {left.shape} and {right.shape}")
-        return segmented(
-            decode_image((pictures / f"{key}.png").read_bytes()), (left | right).astype(np.uint8), 2
-        )
+        image = decode_image((pictures / f"{key}.png").read_bytes())
+        return segmented(image, (left | right).astype(np.uint8), 2)
 
     return Lazy(keys, read)
 

@@ -78,13 +78,9 @@ def instances(notes: Path, pictures: Path) -> Instances:
                 )
             boxes.append((x, y, x + w, y + h))
             ignored.append(crowd or w < 1e-3 or h < 1e-3)
-        return Detected(
-            image,
-            np.array(boxes, np.float32).reshape(-1, 4),
-            np.array(class_ids, np.int64),
-            np.stack(masks) if masks else np.zeros((0, height, width), bool),
-            np.array(ignored, bool),
-        )
+        corners, pixels = np.array(boxes, np.float32).reshape(-1, 4), np.array(masks, bool)
+        pixels = pixels.reshape(-1, height, width)
+        return Detected(image, corners, np.array(class_ids, np.int64), pixels, np.array(ignored, bool))
 
     require_files(files.values())
     return Instances(Lazy(images, read), tuple(categories.values()))

@@ -1,7 +1,7 @@
 """Detection and instance segmentation: fine-tunes a backbone in Faster or Mask R-CNN, scored by COCO's AP."""
 
 import copy
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -39,12 +39,8 @@ class DetectConfig:
 
 COCO_1X = DetectConfig(PAPER_DETECTOR, 90_000, 16, "sgd", 0.02, 1e-4, (60_000, 80_000), workers=8)
 COCO_2X = replace(COCO_1X, steps=180_000, milestones=(120_000, 160_000))
-VOC_07_12 = replace(
-    COCO_1X,
-    detector=replace(PAPER_DETECTOR, num_classes=20, masks=False),
-    steps=24_000,
-    milestones=(18_000, 22_000),
-)
+_VOC_DETECTOR = replace(PAPER_DETECTOR, num_classes=20, masks=False)
+VOC_07_12 = replace(COCO_1X, detector=_VOC_DETECTOR, steps=24_000, milestones=(18_000, 22_000))
 _WARM_UP = 1_000  # steps of SGD's linear warm-up
 
 
@@ -152,19 +148,11 @@ def _optimizer(network: nn.Module, config: DetectConfig) -> tuple[Optimizer, LRS
     return sgd, LambdaLR(sgd, rate)
 
 
+@torch.inference_mode()
 def _score(
     network: nn.Module, test: Sequence[Detected], config: DetectConfig, device: str, progress: str | None
 ) -> dict[str, float]:
     metric = AveragePrecision(config.detector.num_classes, config.detector.masks)
-    for target, predictions in _detections(network, test, config, device, progress):
-        metric.add(target, predictions)
-    return metric.scores()
-
-
-@torch.inference_mode()
-def _detections(
-    network: nn.Module, test: Sequence[Detected], config: DetectConfig, device: str, progress: str | None
-) -> Iterator[tuple[Detected, Detections]]:
     network.eval()
     batches = in_order(test, config.batch_size, config.workers)
     for batch in tqdm(batches, desc=progress, disable=progress is None, leave=False):
@@ -172,4 +160,5 @@ def _detections(
         for item, out in zip(batch, outs, strict=True):
             masks = out["masks"][:, 0].cpu().numpy() > 0.5 if config.detector.masks else None
             arrays = [out[key].cpu().numpy() for key in ("boxes", "labels", "scores")]
-            yield item, Detections(arrays[0], arrays[1] - 1, arrays[2], masks)
+            metric.add(item, Detections(arrays[0], arrays[1] - 1, arrays[2], masks))
+    return metric.scores()

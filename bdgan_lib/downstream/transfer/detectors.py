@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import partial
 
 from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN, MaskRCNN
@@ -61,25 +62,21 @@ def detector(backbone: Backbone, config: DetectorConfig) -> FasterRCNN:
             f"expected as many anchors as levels ({levels}), or one more, got {len(config.anchors)}"
         )
     kind = MaskRCNN if config.masks else FasterRCNN
-    align = {
-        "featmap_names": [str(k) for k in range(levels)],
-        "sampling_ratio": 2,
-        "canonical_scale": config.canonical,
-    }
+    names = [str(k) for k in range(levels)]
+    align = partial(MultiScaleRoIAlign, names, sampling_ratio=2, canonical_scale=config.canonical)
+    sizes, ratios = tuple((size,) for size in config.anchors), ((0.5, 1.0, 2.0),) * len(config.anchors)
     more = {}
     if config.masks:
         width = config.width
         more = {
-            "mask_roi_pool": MultiScaleRoIAlign(output_size=config.mask_pool, **align),
+            "mask_roi_pool": align(config.mask_pool),
             "mask_head": MaskRCNNHeads(width, (width,) * config.mask_layers, 1),
             "mask_predictor": MaskRCNNPredictor(width, width, config.num_classes + 1),
         }
     network = kind(
         _Pyramid(backbone, config),
-        rpn_anchor_generator=AnchorGenerator(
-            tuple((size,) for size in config.anchors), ((0.5, 1.0, 2.0),) * len(config.anchors)
-        ),
-        box_roi_pool=MultiScaleRoIAlign(output_size=config.box_pool, **align),
+        rpn_anchor_generator=AnchorGenerator(sizes, ratios),
+        box_roi_pool=align(config.box_pool),
         box_head=_box_head(config.width * config.box_pool**2, config),
         box_predictor=FastRCNNPredictor(config.hidden, config.num_classes + 1),
         image_mean=[0.0] * 3,  # the backbone standardises the images itself

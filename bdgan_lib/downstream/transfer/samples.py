@@ -113,10 +113,8 @@ def resized(samples: Sequence[Segmented], height: int, width: int) -> Lazy[Segme
 
     def read(key: str) -> Segmented:
         sample = samples[int(key)]
-        smaller = height * width < sample.labels.size
-        image = cv2.resize(
-            sample.image, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
-        )
+        how = cv2.INTER_AREA if height * width < sample.labels.size else cv2.INTER_LINEAR
+        image = cv2.resize(sample.image, (width, height), interpolation=how)
         labels = cv2.resize(sample.labels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
         return Segmented(image, labels)
 

@@ -69,10 +69,8 @@ def train_and_score(
         plain = segmenter(copy.deepcopy(backbone), len(config.labels), config.head)
         network = Frozen(plain) if config.frozen else plain
         loss = fit_batches(network, _batches(train, config), config.fit, device, progress)
-    counts = sum(
-        confusion(predictions, item.labels, len(config.labels))
-        for item, predictions in _labelled(network, test, device)
-    )
+    pairs = _labelled(network, test, device)
+    counts = sum(confusion(labels, item.labels, len(config.labels)) for item, labels in pairs)
     scores = iou(np.asarray(counts))
     by_label = {f"iou {name}": float(score) for name, score in zip(config.labels, scores, strict=True)}
     return {"miou": float(np.nanmean(scores)), **by_label, "loss": loss}
@@ -122,10 +120,8 @@ def _cropped(
     y, x = (int(noise.integers(max(0, n - side) + 1)) for n in labels.shape)
     image, labels = image[y : y + side, x : x + side], labels[y : y + side, x : x + side]
     below, beside = side - labels.shape[0], side - labels.shape[1]
-    return Segmented(
-        np.pad(image, ((0, below), (0, beside), (0, 0))),
-        np.pad(labels, ((0, below), (0, beside)), constant_values=UNLABELLED),
-    )
+    labels = np.pad(labels, ((0, below), (0, beside)), constant_values=UNLABELLED)
+    return Segmented(np.pad(image, ((0, below), (0, beside), (0, 0))), labels)
 
 
 def _labelled(

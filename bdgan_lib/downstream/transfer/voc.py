@@ -63,9 +63,7 @@ def segmentation(root: Path, split: str, year: str = "2012") -> Lazy[Segmented]:
         BdganError: see `detection`.
     """
     base = _base(root, year)
-    masks = folder(
-        base, "SegmentationClassAug" if split == "train_aug" else "SegmentationClass", "VOC's masks"
-    )
+    masks = folder(base, f"SegmentationClass{'Aug' * (split == 'train_aug')}", "VOC's masks")
     if split == "train_aug" and not (base / "ImageSets/Segmentation/train_aug.txt").is_file():
         split = "trainaug"
     keys = _listed(root, year, "Segmentation", split)
@@ -114,10 +112,5 @@ def _with_objects(image: np.ndarray[Any, np.dtype[np.uint8]], notes: bytes) -> D
         boxes.append((left - 1, top - 1, right, bottom))
         class_ids.append(VOC_CLASSES.index(name))
         difficult.append(item.findtext("difficult", "0").strip() == "1")
-    return Detected(
-        image,
-        np.array(boxes, np.float32).reshape(-1, 4),
-        np.array(class_ids, np.int64),
-        None,
-        np.array(difficult, bool),
-    )
+    corners = np.array(boxes, np.float32).reshape(-1, 4)
+    return Detected(image, corners, np.array(class_ids, np.int64), None, np.array(difficult, bool))

@@ -34,9 +34,8 @@ def test_json_there_and_back(tmp_path):
 
 @given(st.data())
 def test_any_counts_go_there_and_back(data):
-    table = np.array(
-        data.draw(st.lists(st.lists(st.integers(0, 10**9), min_size=3, max_size=3), min_size=3, max_size=3))
-    )
+    row = st.lists(st.integers(0, 10**9), min_size=3, max_size=3)
+    table = np.array(data.draw(st.lists(row, min_size=3, max_size=3)))
     if not table.sum():
         return
     result = replace(

@@ -41,9 +41,8 @@ def test_the_score_is_torchmetrics(task, truth, predict):
 
 
 def test_a_case_by_hand(tmp_path, task):
-    truth = TruthInMemory(
-        {"a": np.array([[0, 0, 1, 1]], np.uint8), "b": np.array([[2, 255, 0, 0]], np.uint8)}, {}
-    )
+    masks = {"a": np.uint8([[0, 0, 1, 1]]), "b": np.uint8([[2, 255, 0, 0]])}
+    truth = TruthInMemory(masks, {})
     for id, row in (("a", [0, 1, 1, 1]), ("b", [0, 1, 0, 0])):
         (tmp_path / f"{id}.png").write_bytes(encode_png(np.array([row], np.uint8)))
     result = score(task, truth, tmp_path, "by hand", "2024-02-29")
@@ -78,9 +77,8 @@ def test_the_interval_holds_the_score_and_narrows_with_more_images(task, tmp_pat
 
 def test_best_and_worst_are_by_each_image_s_own_score(task, truth, predict):
     folder = predict()
-    own = {
-        id: mean_iou(decode_png((folder / f"{id}.png").read_bytes()), truth.label(id), 3) for id in truth.ids
-    }
+    predicted = {id: decode_png((folder / f"{id}.png").read_bytes()) for id in truth.ids}
+    own = {id: mean_iou(mask, truth.label(id), 3) for id, mask in predicted.items()}
     order = sorted((id for id in own if not np.isnan(own[id])), key=lambda id: (-own[id], id))
     result = score(task, truth, folder, "mine")
     assert list(result.best) == order[:5] and list(result.worst) == order[::-1][:5]
@@ -150,9 +148,8 @@ def test_a_folder_that_cannot_be_written_whole_is_not_there(task, truth, tmp_pat
 
 def png(side: int, bits: int = 8, colour: int = 0, rows: bytes = b"") -> bytes:
     """A PNG that claims to be that large."""
-    chunk = lambda kind, data: (
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-    )
+    word = lambda number: struct.pack(">I", number)
+    chunk = lambda kind, data: word(len(data)) + kind + data + word(zlib.crc32(kind + data))
     header = struct.pack(">IIBBBBB", side, side, bits, colour, 0, 0, 0)
     parts = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + parts

@@ -68,9 +68,8 @@ def test_a_hostile_text_stays_text(scored):
     hostile = replace(good, name=HOSTILE, task=HOSTILE, world=HOSTILE, version=HOSTILE, labels=labels)
     shape = lambda html: [(tag, sorted(attributes)) for tag, attributes in Reader(html).tags]
     assert shape(page([hostile], {})) == shape(page([good], {}))
-    assert Reader(page([hostile], {})).text.count(HOSTILE) == 6, (
-        "heading twice, name, summary, version, label"
-    )
+    # heading twice, name, summary, version, label
+    assert Reader(page([hostile], {})).text.count(HOSTILE) == 6
 
 
 def test_nothing_is_loaded_from_elsewhere_and_the_policy_names_what_stands_in_the_page(scored, task, truth):

@@ -39,10 +39,8 @@ def pair_loss(anchor, positive, others, temperature):
 def test_simclrs_loss_is_the_mean_over_all_2n_anchors():
     a, b = vectors(5), vectors(5, 1)
     z = torch.cat([a, b])
-    losses = [
-        pair_loss(z[i], z[(i + 5) % 10], [z[j] for j in range(10) if j not in (i, (i + 5) % 10)], 0.2)
-        for i in range(10)
-    ]
+    others = lambda *pair: [z[j] for j in range(10) if j not in pair]
+    losses = [pair_loss(z[i], z[(i + 5) % 10], others(i, (i + 5) % 10), 0.2) for i in range(10)]
     assert NTXentLoss(0.2)(a, b).item() == pytest.approx(sum(losses) / 10, rel=1e-5)
 
 
@@ -80,10 +78,8 @@ def test_mocov3s_loss_has_the_batchs_other_keys_as_negatives():
 
 def test_dinos_loss_is_cross_entropy_with_the_other_views_sharpened_teacher():
     teacher, student = [vectors(4, s) for s in (0, 1)], [vectors(4, s) for s in (2, 3)]
-    wanted = [
-        -((teacher[t] / 0.04).softmax(1) * (student[1 - t] / 0.1).log_softmax(1)).sum(1).mean()
-        for t in (0, 1)
-    ]
+    cross_entropy = lambda t, s: -((t / 0.04).softmax(1) * (s / 0.1).log_softmax(1)).sum(1).mean()
+    wanted = [cross_entropy(teacher[k], student[1 - k]) for k in (0, 1)]
     torch.testing.assert_close(DINOLoss(16)(teacher, student), sum(wanted) / 2)
 
 
@@ -156,9 +152,7 @@ def test_shared_points_show_the_same_place_in_both_views():
     here, there, shared = found
     assert 0.2 < shared.float().mean() < 0.95
     inside = shared & (here.abs() < 0.95).all(-1) & (there.abs() < 0.95).all(-1)
-    colours = [
-        F.grid_sample(v.flatten(0, 1), points[:, :, None], align_corners=False)[..., 0].mT[inside]
-        for v, points in ((images, here), (images.flip(0), there))
-    ]
-    torch.testing.assert_close(*colours, atol=0.01, rtol=0)
+    read = lambda x, at: F.grid_sample(x, at[:, :, None], align_corners=False)[..., 0].mT[inside]
+    seen, other = read(images.flatten(0, 1), here), read(images.flip(0).flatten(0, 1), there)
+    torch.testing.assert_close(seen, other, atol=0.01, rtol=0)
     assert inside.sum() > 200

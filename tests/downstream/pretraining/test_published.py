@@ -16,10 +16,8 @@ def own(name="resnet50"):
     """A full-size state dict of nearly no memory: each tensor repeats one number of its own."""
     with torch.device("meta"):
         shapes = build_backbone(name).state_dict()
-    return {
-        key: torch.tensor(i if x.dtype == torch.int64 else i + 0.5, dtype=x.dtype).expand(x.shape)
-        for i, (key, x) in enumerate(shapes.items())
-    }
+    number = lambda i, x: torch.tensor(i if x.dtype == torch.int64 else i + 0.5, dtype=x.dtype)
+    return {key: number(i, x).expand(x.shape) for i, (key, x) in enumerate(shapes.items())}
 
 
 def with_prefix(prefix, state):
@@ -30,7 +28,12 @@ def linear(*names):
     return {f"{name}.{end}": torch.zeros(2) for name in names for end in ("weight", "bias")}
 
 
+def zeros(*names):
+    return {name: torch.zeros(1) for name in names}
+
+
 S = own()
+Q = with_prefix("module.encoder_q.", S)
 FILES = {  # as the authors' code writes them
     "torchvision": ("supervised", {**S, **linear("fc")}),
     "SupContrast": ("supcon", {**with_prefix("module.encoder.", S), **linear("module.head.0")}),
@@ -38,16 +41,9 @@ FILES = {  # as the authors' code writes them
     "sthalles/SimCLR": ("simclr", {**with_prefix("backbone.", S), **linear("backbone.fc.0")}),
     "Spijkervet/SimCLR": ("simclr", {**with_prefix("encoder.", S), **linear("projector.0", "projector.2")}),
     "simclr-converter": ("simclr", {**S, **linear("fc")}),
-    "MoCo-v2, published": (
-        "moco-v2",
-        {**with_prefix("module.encoder_q.", S), **linear("module.encoder_q.fc.0", "module.encoder_q.fc.2")},
-    ),
+    "MoCo-v2, published": ("moco-v2", {**Q, **linear("module.encoder_q.fc.0", "module.encoder_q.fc.2")}),
     "MoCo-v2, of a training": (
-        "moco-v2",
-        {
-            **with_prefix("module.encoder_q.", S), **with_prefix("module.encoder_k.", S),
-            "module.queue": torch.zeros(3), "module.queue_ptr": torch.zeros(1),
-        },
+        "moco-v2", {**Q, **with_prefix("module.encoder_k.", S), **zeros("module.queue", "module.queue_ptr")}
     ),
     "MoCo-v3": (
         "moco-v3",
@@ -62,13 +58,12 @@ FILES = {  # as the authors' code writes them
         "densecl",
         {
             **with_prefix("encoder_q.0.", S), **with_prefix("encoder_k.0.", S), **with_prefix("backbone.", S),
-            **linear("encoder_q.1.mlp.0", "encoder_k.1.mlp.0"),
-            "queue": torch.zeros(1), "queue2": torch.zeros(1), "queue2_ptr": torch.zeros(1),
+            **linear("encoder_q.1.mlp.0", "encoder_k.1.mlp.0"), **zeros("queue", "queue2", "queue2_ptr"),
         },
     ),
     "DINO, backbone": ("dino", S),
     "DINO, teacher": ("dino", {**with_prefix("backbone.", S), **linear("head.mlp.0", "head.last_layer")}),
-    "ReSim": ("resim", {**with_prefix("module.encoder_q.", S), **linear("module.encoder_q.fpn_lateral2")}),
+    "ReSim": ("resim", {**Q, **linear("module.encoder_q.fpn_lateral2")}),
 }  # fmt: skip
 
 

@@ -54,20 +54,10 @@ class Stopped(Exception):
 
 
 @pytest.mark.parametrize("method", METHODS[1:])
-def test_a_resumed_training_is_the_uninterrupted_one_bit_for_bit(method, tmp_path, monkeypatch):
+def test_a_resumed_training_is_the_uninterrupted_one_bit_for_bit(method, tmp_path):
     whole = pretrain(method, *data(), QUICK)
-    real = training._batch
-
-    def stops(images, ids, config, step, device):
-        if step == 5:
-            raise Stopped
-        return real(images, ids, config, step, device)
-
-    path = tmp_path / "checkpoint.pt"
-    monkeypatch.setattr(training, "_batch", stops)
-    with pytest.raises(Stopped):
-        pretrain(method, *data(), QUICK, checkpoint=path)
-    monkeypatch.setattr(training, "_batch", real)
+    path, (images, ids) = tmp_path / "checkpoint.pt", data()
+    _stop_early(path, {"method": method, "images": images, "class_ids": ids, "config": QUICK}, step=5)
     assert path.exists()
     torch.manual_seed(123)  # what the process drew before does not matter
     resumed = pretrain(method, *data(), QUICK, checkpoint=path)
@@ -87,10 +77,15 @@ def test_the_seed_decides_and_another_training_has_another_checkpoint(tmp_path):
         path.unlink()
 
 
-def _stop_early(path, arguments):
+def _stop_early(path, arguments, step=4):
+    def stops(*batch):
+        if batch[3] == step:
+            raise Stopped
+        return real(*batch)
+
     with pytest.MonkeyPatch.context() as patch:
         real = training._batch
-        patch.setattr(training, "_batch", lambda *a: real(*a) if a[3] < 4 else (_ for _ in ()).throw(Stopped))
+        patch.setattr(training, "_batch", stops)
         with pytest.raises(Stopped):
             pretrain(**arguments, checkpoint=path)
 
@@ -115,14 +110,10 @@ def test_a_branch_joins_a_method_and_is_resumed_with_it(method, tmp_path):
 
 
 def test_the_branchs_loss_is_the_methods_plus_lambda_times_cross_entropy():
-    first = {
-        weight: pretrain("simclr", *data(), replace(QUICK, steps=1), branch=branch(weight)).record["losses"][
-            0
-        ]
-        for weight in (0.0, 1.0, 3.0)
-    }
-    assert first[1.0] > first[0.0]
-    assert first[3.0] - first[0.0] == pytest.approx(3 * (first[1.0] - first[0.0]), abs=1e-3)
+    once = lambda weight: pretrain("simclr", *data(), replace(QUICK, steps=1), branch=branch(weight))
+    none, one, three = (once(weight).record["losses"][0] for weight in (0.0, 1.0, 3.0))
+    assert one > none
+    assert three - none == pytest.approx(3 * (one - none), abs=1e-3)
 
 
 def test_labels_move_with_their_images():

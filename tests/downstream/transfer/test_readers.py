@@ -48,9 +48,8 @@ OBJECT = """<object><name>{name}</name><pose>Left</pose><truncated>1</truncated>
 
 
 def xml(*objects):
-    return (
-        "<annotation><folder>VOC</folder><size><width>30</width></size>" + "".join(objects) + "</annotation>"
-    )
+    head = "<annotation><folder>VOC</folder><size><width>30</width></size>"
+    return f"{head}{''.join(objects)}</annotation>"
 
 
 DOG = OBJECT.format(name="dog", hard=0, x0=1, y0=3, x1=30, y1=20)
@@ -70,9 +69,8 @@ def voc_root(tmp_path):
     for folder, split, ids in (("", "val", "ab"), ("Aug", "train_aug", "abc")):
         for id in ids:
             save(base / "JPEGImages" / f"{id}.jpg", picture())
-            save(
-                base / f"SegmentationClass{folder}" / f"{id}.png", labels([0, 8, 20, 255]), palette=not folder
-            )
+            path = base / f"SegmentationClass{folder}" / f"{id}.png"
+            save(path, labels([0, 8, 20, 255]), palette=not folder)
         write(base / "ImageSets" / "Segmentation" / f"{split}.txt", "\n".join(ids) + "\n")
     return tmp_path
 
@@ -97,10 +95,9 @@ def test_voc_masks_are_the_files(voc_root):
     assert voc.segmentation(voc_root, "train_aug").keys == ("a", "b", "c")
 
 
-@pytest.mark.parametrize("name", ["trainaug"])
-def test_the_augmented_list_has_two_names(voc_root, name):
+def test_the_augmented_list_has_two_names(voc_root):
     lists = voc_root / "VOCdevkit/VOC2012/ImageSets/Segmentation"
-    (lists / "train_aug.txt").rename(lists / f"{name}.txt")
+    (lists / "train_aug.txt").rename(lists / "trainaug.txt")
     assert len(voc.segmentation(voc_root, "train_aug")) == 3
 
 
@@ -131,9 +128,8 @@ def test_a_voc_that_lacks_something_is_named(voc_root):
     save(base / "SegmentationClass/b.png", labels([0], 20, 29))
     with pytest.raises(BdganError, match="a: expected mask labels 0 to 20, or 255, got 21"):
         voc.segmentation(voc_root, "val")[0]
-    with pytest.raises(
-        BdganError, match=r"b: expected image and mask of one size, got \[20, 30\] and \[20, 29\]"
-    ):
+    sizes = r"b: expected image and mask of one size, got \[20, 30\] and \[20, 29\]"
+    with pytest.raises(BdganError, match=sizes):
         voc.segmentation(voc_root, "val")[1]
     (base / "SegmentationClass/b.png").unlink()
     with pytest.raises(BdganError, match=r"b\.png is missing"):
@@ -176,9 +172,7 @@ def test_a_cityscapes_that_lacks_something_is_named(city_root):
         cityscapes.segmentation(city_root, "test")
     mask = city_root / "gtFine/val/ulm/ulm_000000_000019_gtFine_labelIds.png"
     save(mask, labels([7, 40]))
-    with pytest.raises(
-        BdganError, match="ulm/ulm_000000_000019: expected mask labels 0 to 18, or 255, got 254"
-    ):
+    with pytest.raises(BdganError, match=r"ulm/ulm_0+_0+19: expected mask labels 0 to 18, or 255, got 254"):
         cityscapes.segmentation(city_root, "val")[0]
     mask.unlink()
     with pytest.raises(BdganError, match=r"labelIds\.png is missing"):
@@ -277,10 +271,8 @@ def test_a_coco_that_lacks_something_is_named(coco_root):
 def test_photographs_are_read_as_pycocotools_reads_them(capfd):
     from pycocotools.coco import COCO
 
-    found, theirs = (
-        coco.instances(PHOTOGRAPHS / "instances.json", PHOTOGRAPHS / "images"),
-        COCO(PHOTOGRAPHS / "instances.json"),
-    )
+    notes = PHOTOGRAPHS / "instances.json"
+    found, theirs = coco.instances(notes, PHOTOGRAPHS / "images"), COCO(notes)
     assert len(found.samples) == 16
     for key, item in zip(found.samples.keys, found.samples, strict=True):
         notes = theirs.imgToAnns[int(key)]
@@ -349,10 +341,8 @@ def test_jsrt_reads_raw_films(tmp_path):
     assert np.array_equal(item.labels, wanted)
     with pytest.raises(BdganError, match="fold2/masks is missing"):
         chest_xray.jsrt(tmp_path, fold=2)
-    for words, why in (
-        (film.astype("<u2"), "expected 12 bits"),
-        (film[1:].astype(">u2"), "expected 8388608 bytes"),
-    ):
+    turned, cut = film.astype("<u2"), film[1:].astype(">u2")
+    for words, why in ((turned, "expected 12 bits"), (cut, "expected 8388608 bytes")):
         path.write_bytes(words.tobytes())
         with pytest.raises(BdganError, match=f"JPCLN001: .*{why}"):
             chest_xray.jsrt(tmp_path, fold=1)[0]
