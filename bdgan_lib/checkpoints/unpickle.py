@@ -28,7 +28,8 @@ _INERT = ("pytorch_lightning.", "lightning.", "omegaconf.", "argparse.Namespace"
 
 _WITHIN = (  # where a checkpoint has its weights, if not at the top: first choice first, in any case
     "g_ema", "state_dict_ema", "ema_state_dict", "params_ema", "model_ema", "ema_model", "generator_ema",
-    "ema", "state_dict", "model_state_dict", "model", "teacher", "params", "generator", "g", "net", "module",
+    "ema", "state_dict", "model_state_dict", "model", "teacher", "student", "params", "generator", "g", "net",
+    "module",
 )  # fmt: skip
 _DEPTH = 8  # dictionaries within one another
 _SPARE = 1 << 30  # bytes of memory beside what the tensors take

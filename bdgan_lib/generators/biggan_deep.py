@@ -33,7 +33,7 @@ class BigGANDeep(FeatureGenerator):
 
     Features are the outputs of its blocks, named block1, block2, ... from coarse to fine. Batch norm reads
     the stored statistics nearest to the truncation; where pytorch_pretrained_biggan reads others (see
-    `_normalise`), the first such sample logs that.
+    `_normalise`), the first such sample logs that. With `z_std` it reads those of truncation 1.
     """
 
     def __init__(

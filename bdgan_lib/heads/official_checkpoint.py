@@ -60,7 +60,7 @@ def convert_official_head(
     state = {
         key: x.float()
         for key, x in state.items()
-        if (not key.startswith(GENERATOR) or key == _SHARED) and not key.endswith(".sv0")
+        if (not key.startswith(GENERATOR) or key == _SHARED) and not key.endswith(".sv0") and x.numel()
     }
     shapes = {key: x.shape for key, x in state.items()}
     sizes = {group: shapes.get(f"{key}.weight") or (1,) for group, key in PROJECTIONS.items()}
