@@ -6,6 +6,7 @@ A checkpoint that asks for more than tensors is refused, and so is one that take
 size explains: the process has limits of its own.
 """
 
+import os
 import signal
 import socket
 import subprocess
@@ -192,8 +193,12 @@ def main() -> None:
         tensors, note = read_tensors(checkpoint)
         out.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(out) as file:
-            save_file(tensors, file.name)
-            with safe_open(file.name, "pt"):  # refuses what cannot be read back, such as "__metadata__"
+            saved = Path(file.name)
+            save_file(tensors, saved)  # puts another file in its place, for this user alone
+            saved.chmod(os.fstat(file.fileno()).st_mode)
+            with saved.open("r+b") as again:
+                os.fsync(again.fileno())
+            with safe_open(saved, "pt"):  # refuses what cannot be read back, such as "__metadata__"
                 pass
         print(note)
     except Exception as error:  # whatever such a file leads to is told in one line

@@ -191,6 +191,7 @@ def test_the_converter_makes_the_folder_and_says_what_it_took(tmp_path):
     torch.save({"model": weights(0), "ema": weights(1)}, tmp_path / "c.pt")
     out = tmp_path / "new" / "folder" / "out.safetensors"
     assert convert_checkpoint(tmp_path / "c.pt", out) == "took ema, not model"
+    assert out.stat().st_mode == (tmp_path / "c.pt").stat().st_mode, "readable by whom other files are"
     assert torch.equal(load_file(out)["conv.weight"], torch.ones(2))
 
 
