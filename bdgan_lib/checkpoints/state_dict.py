@@ -66,10 +66,10 @@ def load_strict(network: torch.nn.Module, tensors: Mapping[str, torch.Tensor], w
     Raises:
         BdganError: as for `require_fit`.
     """
-    own = network.state_dict()
-    tensors = require_fit({key: x.shape for key, x in own.items()}, tensors, f"{what} does not fit")
+    targets = network.state_dict()
+    tensors = require_fit({key: x.shape for key, x in targets.items()}, tensors, f"{what} does not fit")
     copies = {
-        key: x.to(own[key].dtype, copy=True, memory_format=torch.contiguous_format)
+        key: x.to(targets[key].dtype, copy=True, memory_format=torch.contiguous_format)
         for key, x in tensors.items()
     }
     network.load_state_dict(copies, assign=True)

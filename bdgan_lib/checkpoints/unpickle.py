@@ -77,7 +77,12 @@ def convert_checkpoint(checkpoint: Path, out: Path) -> str:
     return process.stdout.strip()
 
 
-def read_tensors(checkpoint: Path) -> tuple[dict[str, Tensor], str]:
+def read_tensors(checkpoint: Path) -> dict[str, Tensor]:
+    """As `read_weights`, the tensors alone."""
+    return read_weights(checkpoint)[0]
+
+
+def read_weights(checkpoint: Path) -> tuple[dict[str, Tensor], str]:
     """The tensors of a checkpoint by name, and which state dict they are if it holds several; nothing is run.
 
     A hostile file can take any time and memory: call `convert_checkpoint` for files of others.
@@ -190,7 +195,7 @@ def main() -> None:
     checkpoint, out = map(Path, sys.argv[1:])
     try:
         _limit(checkpoint.stat().st_size)
-        tensors, note = read_tensors(checkpoint)
+        tensors, note = read_weights(checkpoint)
         out.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(out) as file:
             saved = Path(file.name)

@@ -1,5 +1,6 @@
 """Hostile checkpoints: the converter ends in time, within its memory, and runs nothing that they ask for."""
 
+import faulthandler
 import io
 import os
 import pickle
@@ -243,6 +244,7 @@ def convert(checkpoint, out, work=unpickle.main):
     if not process:
         status = 99
         try:
+            faulthandler.disable()  # a crash is an answer here
             os.dup2(write, 3)
             os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT), 2)
             sys.stderr = os.fdopen(2, "w")
@@ -341,7 +343,7 @@ def fuzz(path, count, seed=0):
     for _ in range(count):
         path.write_bytes(mutated(rng.choice(originals), rng))
         try:
-            good += len(unpickle.read_tensors(path)[0]) > 0
+            good += len(unpickle.read_tensors(path)) > 0
         except BdganError as error:
             assert "\n" not in str(error)
     return good

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from bdgan_lib.checkpoints.unpickle import convert_checkpoint, read_tensors
+from bdgan_lib.checkpoints.unpickle import convert_checkpoint, read_tensors, read_weights
 from bdgan_lib.core.types import BdganError
 
 
@@ -182,7 +182,7 @@ def weights(value):
 )  # fmt: skip
 def test_averaged_weights_come_first_and_what_was_taken_is_told(tmp_path, checkpoint, note):
     torch.save(checkpoint, tmp_path / "c.pt")
-    tensors, said = read_tensors(tmp_path / "c.pt")
+    tensors, said = read_weights(tmp_path / "c.pt")
     assert tensors.keys() == {"conv.weight"} and torch.equal(tensors["conv.weight"], torch.ones(2))
     assert said == note
 
@@ -203,4 +203,4 @@ def test_a_file_packed_again_gives_its_tensors_not_their_packed_bytes(tmp_path):
     ):
         for name in whole.namelist():
             again.writestr(name, whole.read(name))
-    assert torch.equal(read_tensors(tmp_path / "packed.pt")[0]["w"], torch.arange(1000.0))
+    assert torch.equal(read_tensors(tmp_path / "packed.pt")["w"], torch.arange(1000.0))

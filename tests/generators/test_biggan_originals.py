@@ -264,7 +264,7 @@ def calibrated(layout, variance):
 def loaded(layout, state, folder, **settings):
     """The generator of a file as torch saves it, through the converter's reader."""
     torch.save(state, folder / "biggan.pth")
-    write_tensors(folder / "biggan.safetensors", read_tensors(folder / "biggan.pth")[0])
+    write_tensors(folder / "biggan.safetensors", read_tensors(folder / "biggan.pth"))
     return load_biggan(
         folder / "biggan.safetensors", range(CLASSES), LAYOUTS[layout][1], width=WIDTH, **settings
     )
