@@ -34,23 +34,42 @@ def _some(keys: Sequence[str], most: int = 12) -> str:
     return ", ".join(keys[:most]) + (f" and {len(keys) - most} more" if len(keys) > most else "")
 
 
-def load_strict(network: torch.nn.Module, tensors: Mapping[str, torch.Tensor], what: str) -> None:
-    """Put copies of tensors into a network, floating-point ones as float32; it may be on "meta".
+def require_fit(
+    expected: Mapping[str, Sequence[int]], tensors: Mapping[str, torch.Tensor], what: str
+) -> dict[str, torch.Tensor]:
+    """The tensors, if they have the expected keys and shapes.
+
+    One of shape [1] stands for a scalar and becomes one, as when torch loads: TensorFlow's converters and old
+    versions of torch write it so.
+
+    Args:
+        expected: key -> shape.
+        tensors: a state dict.
+        what: begins the message (file and configuration).
 
     Raises:
-        BdganError: keys are missing, surplus or of another shape. `what` (file and configuration) begins the
-            message.
+        BdganError: keys are missing, surplus or of another shape.
     """
-    wrong = mismatches(
-        {key: value.shape for key, value in network.state_dict().items()},
-        {key: value.shape for key, value in tensors.items()},
-    )
+    scalars = {key for key, shape in expected.items() if not len(shape)}
+    tensors = {k: x.reshape(()) if k in scalars and x.shape == (1,) else x for k, x in tensors.items()}
+    wrong = mismatches(expected, {key: x.shape for key, x in tensors.items()})
     if wrong:
-        raise BdganError(f"{what} does not fit: {wrong}")
-    network.load_state_dict({key: float32_copy(value) for key, value in tensors.items()}, assign=True)
+        raise BdganError(f"{what}: {wrong}")
+    return tensors
 
 
-def float32_copy(x: torch.Tensor) -> torch.Tensor:
-    """A copy in new memory, floating-point as float32; in a mapped file, alignment changes how sums round."""
-    dtype = torch.float32 if x.is_floating_point() else x.dtype
-    return x.to(dtype, copy=True, memory_format=torch.contiguous_format)
+def load_strict(network: torch.nn.Module, tensors: Mapping[str, torch.Tensor], what: str) -> None:
+    """Put copies of tensors into a network, in its types; it may be on "meta".
+
+    The copies lie in new memory: in a mapped file, alignment changes how sums round.
+
+    Raises:
+        BdganError: as for `require_fit`.
+    """
+    targets = network.state_dict()
+    tensors = require_fit({key: x.shape for key, x in targets.items()}, tensors, f"{what} does not fit")
+    copies = {
+        key: x.to(targets[key].dtype, copy=True, memory_format=torch.contiguous_format)
+        for key, x in tensors.items()
+    }
+    network.load_state_dict(copies, assign=True)

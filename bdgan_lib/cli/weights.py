@@ -50,8 +50,13 @@ def weights_verify(names: Annotated[list[str] | None, typer.Argument()] = None) 
 def weights_convert(
     checkpoint: Annotated[Path, typer.Argument(help="A pickled checkpoint.")], out: Out
 ) -> None:
-    """Turn a checkpoint into safetensors; nothing in it is run, and one that asks for that is refused."""
-    convert_checkpoint(checkpoint, out)
+    """Turn a checkpoint into safetensors; nothing in it is run, and one that asks for that is refused.
+
+    Of several state dicts, averaged weights (EMA) are taken first; the command says which it took.
+    """
+    note = convert_checkpoint(checkpoint, out)
+    if note:
+        print(note)
     print(out)
 
 

@@ -5,6 +5,7 @@ The network is ours; the names of its parameters are those of ajbrock/BigGAN-PyT
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,8 +17,9 @@ from bdgan_lib.checkpoints.state_dict import load_strict
 from bdgan_lib.core.io import sha256_of
 from bdgan_lib.core.model_files import read_tensors
 from bdgan_lib.core.sampling import Sampling
-from bdgan_lib.generators.biggan_checkpoint import fuse_state_dict
-from bdgan_lib.generators.feature_generator import FeatureGenerator
+from bdgan_lib.core.types import BdganError
+from bdgan_lib.generators.biggan_checkpoint import fuse_state_dict, is_ivclab
+from bdgan_lib.generators.feature_generator import FeatureGenerator, log_once
 from bdgan_lib.generators.upsampling import doubling
 
 _CHANNELS = {  # of the first input and of every block's output, times the base width
@@ -27,24 +29,39 @@ _CHANNELS = {  # of the first input and of every block's output, times the base 
 }
 _Z_DIM = {128: 120, 256: 140, 512: 128}
 _ATTENTION = {128: 64, 256: 128, 512: 64}  # the side it works at
-_EPS = 1e-4
+_BN_EPS = 1e-4  # as published
 
 
 @dataclass(frozen=True)
 class BigGANConfig:
-    """The published sizes; a smaller `width` makes a small network of the same shape."""
+    """The published sizes; a smaller `width` makes a small network of the same shape.
+
+    Raises:
+        BdganError: there is no BigGAN of this resolution, or another size or epsilon makes no network.
+    """
 
     resolution: int = 512  # 128, 256 or 512
     num_classes: int = 1000
     width: int = 96  # base channels
     embedding: int = 128  # of a class, shared by all blocks
+    bn_eps: float = _BN_EPS  # of the conditional norms
+    output_eps: float = 1e-5  # of the output layer's norm; BigGAN-PyTorch leaves torch's default there
+
+    def __post_init__(self) -> None:
+        if self.resolution not in _CHANNELS:
+            raise BdganError(f"expected a BigGAN of 128, 256 or 512 pixels, got {self.resolution}")
+        if min(self.num_classes, self.width, self.embedding) < 1:
+            raise BdganError(f"expected classes, width and embedding of 1 or more, got {self}")
+        if not (0 < self.bn_eps < 1 and 0 < self.output_eps < 1):
+            raise BdganError(f"expected an epsilon between 0 and 1, got {self}")
 
 
 class ConditionalNorm(nn.Module):
     """Batch norm with stored statistics, gain and bias linear in the condition."""
 
-    def __init__(self, channels: int, condition: int) -> None:
+    def __init__(self, channels: int, condition: int, eps: float) -> None:
         super().__init__()
+        self.eps = eps
         self.gain = nn.Linear(condition, channels, bias=False)
         self.bias = nn.Linear(condition, channels, bias=False)
         self.stored_mean: Tensor
@@ -54,7 +71,7 @@ class ConditionalNorm(nn.Module):
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         """Normalise x [B, C, H, W] under the conditions [B, D]."""
-        gain = (1 + self.gain(condition)) * torch.rsqrt(self.stored_var + _EPS)
+        gain = (1 + self.gain(condition)) * torch.rsqrt(self.stored_var + self.eps)
         bias = self.bias(condition) - self.stored_mean * gain
         return torch.addcmul(bias[..., None, None].to(x.dtype), x, gain[..., None, None].to(x.dtype))
 
@@ -62,8 +79,9 @@ class ConditionalNorm(nn.Module):
 class Norm(nn.Module):
     """Batch norm with stored statistics, gain and bias."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, eps: float) -> None:
         super().__init__()
+        self.eps = eps
         self.gain, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
         self.stored_mean: Tensor
         self.stored_var: Tensor
@@ -72,19 +90,20 @@ class Norm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise x [B, C, H, W]."""
-        return F.batch_norm(x, self.stored_mean, self.stored_var, self.gain, self.bias, eps=_EPS)
+        return F.batch_norm(x, self.stored_mean, self.stored_var, self.gain, self.bias, eps=self.eps)
 
 
 class Block(nn.Module):
     """Norm, ReLU, upsampling, convolution, twice, with a residual: [B, I, H, W] -> [B, O, 2H, 2W]."""
 
-    def __init__(self, inputs: int, outputs: int, condition: int) -> None:
+    def __init__(self, inputs: int, outputs: int, condition: int, eps: float) -> None:
         super().__init__()
         self.conv1: nn.Module = nn.Conv2d(inputs, outputs, 3, padding=1)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1)
         self.conv_sc = nn.Conv2d(inputs, outputs, 1)
         self.up: nn.Module = nn.Upsample(scale_factor=2)
-        self.bn1, self.bn2 = ConditionalNorm(inputs, condition), ConditionalNorm(outputs, condition)
+        self.bn1 = ConditionalNorm(inputs, condition, eps)
+        self.bn2 = ConditionalNorm(outputs, condition, eps)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         """Inputs [B, I, H, W] and conditions [B, D] -> [B, O, 2H, 2W]."""
@@ -126,12 +145,12 @@ class BigGANNetwork(nn.Module):
         self.linear = nn.Linear(self.chunk, channels[0] * 16)
         self.blocks = nn.ModuleList()
         for i, (inputs, outputs) in enumerate(pairwise(channels)):
-            layers: list[nn.Module] = [Block(inputs, outputs, condition)]
+            layers: list[nn.Module] = [Block(inputs, outputs, condition, config.bn_eps)]
             if 8 << i == _ATTENTION[config.resolution]:
                 layers.append(Attention(outputs))
             self.blocks.append(nn.ModuleList(layers))
         self.output_layer = nn.Sequential(
-            Norm(channels[-1]), nn.ReLU(), nn.Conv2d(channels[-1], 3, 3, padding=1)
+            Norm(channels[-1], config.output_eps), nn.ReLU(), nn.Conv2d(channels[-1], 3, 3, padding=1)
         )
 
     def forward(self, z: Tensor, class_ids: Tensor) -> Tensor:
@@ -148,7 +167,11 @@ class BigGANNetwork(nn.Module):
 
 
 class BigGAN(FeatureGenerator):
-    """A frozen BigGAN; its features are block1, block2, ... and, after its block, `attention`."""
+    """A frozen BigGAN; its features are block1, block2, ... and, after its block, `attention`.
+
+    Batch norm has one set of statistics, those of untruncated latents. A smaller `truncation` truncates the
+    latents alone; the first such sample logs that.
+    """
 
     def __init__(
         self,
@@ -178,6 +201,11 @@ class BigGAN(FeatureGenerator):
                     layer.to(torch.bfloat16)
 
     def _images(self, z: Tensor, class_ids: Tensor, sampling: Sampling) -> Tensor:
+        if sampling.truncation != 1.0:
+            log_once(
+                f"{self.name}: truncation {sampling.truncation} is applied to the latents alone; batch norm "
+                "keeps the statistics of truncation 1 (ivclab's own code takes those of the truncation)"
+            )
         images: Tensor = self._model(z, class_ids)
         return images
 
@@ -189,6 +217,7 @@ def load_biggan(
     device: str = "cpu",
     width: int = 96,
     bf16: bool = False,
+    bn_eps: float = _BN_EPS,
 ) -> BigGAN:
     """Load a safetensors file in either layout of `biggan_checkpoint`.
 
@@ -199,15 +228,22 @@ def load_biggan(
         device: where the network runs.
         width: base channels, see `BigGANConfig`.
         bf16: convolutions in bfloat16.
+        bn_eps: epsilon of batch norm, BigGAN-PyTorch's `BN_eps`: 1e-4 in published weights, 1e-5 in most
+            trained with that code. Its output layer always has 1e-5.
 
     Raises:
-        BdganError: the file is missing or unreadable, or keys are missing, surplus or of another shape; each
-            is named.
+        BdganError: there is no BigGAN of this resolution, the file is missing or unreadable, or keys are
+            missing, surplus or of another shape; each is named.
     """
     weights, name = Path(weights), f"BigGAN {resolution}"
     state = read_tensors(weights, "fetch it again, see `bdgan weights list`")
+    output_eps = bn_eps if is_ivclab(state) else 1e-5
     with torch.device("meta"):
-        network = BigGANNetwork(BigGANConfig(resolution, len(classes), width))
+        config = BigGANConfig(resolution, len(classes), width, bn_eps=bn_eps, output_eps=output_eps)
+        network = BigGANNetwork(config)
     what = f"{weights}, read as {name},"
     load_strict(network, fuse_state_dict(state, network.state_dict(), what), what)
-    return BigGAN(network, name, classes, sha256_of(weights), device, bf16)
+    digest = sha256_of(weights)
+    if bn_eps != _BN_EPS:  # other images, so another generator
+        digest = sha256(f"{digest} bn_eps {bn_eps}".encode()).hexdigest()
+    return BigGAN(network, name, classes, digest, device, bf16)

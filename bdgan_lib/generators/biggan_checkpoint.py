@@ -2,7 +2,8 @@
 
 Facts about two layouts, no code of either:
 
-- BigGAN-PyTorch (ajbrock): a weight beside a vector `u0`; half a power iteration estimates the norm.
+- BigGAN-PyTorch (ajbrock): a weight beside a vector `u0`; half a power iteration estimates the norm. Its
+  converter from TF Hub, which made the release's `biggan-512.pth`, writes the same names without `sv0`.
 - ivclab (from TF Hub): a weight beside both singular vectors, of the matrix [out, kh * kw * in]; in
   conditions z comes before the class; the first layer gives [4, 4, C]; statistics for 50 truncations
   (0.02, 0.04 ... 1), of which the last is taken.
@@ -14,8 +15,7 @@ import torch
 from torch import Size, Tensor
 
 from bdgan_lib.checkpoints.spectral_norm import spectrally_normalized
-from bdgan_lib.checkpoints.state_dict import mismatches
-from bdgan_lib.core.types import BdganError
+from bdgan_lib.checkpoints.state_dict import require_fit
 
 State = Mapping[str, Tensor]
 _MODULES = {  # of ivclab, by ours
@@ -41,14 +41,16 @@ def fuse_state_dict(state: State, target: State, name: str) -> dict[str, Tensor]
     spectral = {key for key, x in target.items() if key.endswith(".weight") and x.dim() > 1} - {
         "shared.weight"
     }
-    layout = _Ivclab if "g_z.g_linear.weight_orig" in state else _PyTorch
+    layout = _Ivclab if is_ivclab(state) else _PyTorch
     expected = {k: shape for ours, x in target.items() for k, shape in layout.keys(ours, x, ours in spectral)}
-    wrong = mismatches(
-        expected, {key: x.shape for key, x in state.items() if not key.endswith(layout.optional)}
-    )
-    if wrong:
-        raise BdganError(f"{name} does not fit: {wrong}")
+    state = {key: x for key, x in state.items() if not key.endswith(layout.optional)}
+    state = require_fit(expected, state, f"{name} does not fit")
     return {key: layout.value(state, key, key in spectral) for key in target}
+
+
+def is_ivclab(state: State) -> bool:
+    """Whether a state dict has ivclab's layout."""
+    return "g_z.g_linear.weight_orig" in state
 
 
 class _PyTorch:

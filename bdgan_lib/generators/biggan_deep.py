@@ -1,5 +1,6 @@
 """BigGAN-deep on the classes of pytorch_pretrained_biggan, from safetensors, with its features by block."""
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
@@ -17,7 +18,7 @@ from bdgan_lib.core.io import sha256_of
 from bdgan_lib.core.model_files import read_json, read_tensors
 from bdgan_lib.core.sampling import Sampling
 from bdgan_lib.core.types import BdganError
-from bdgan_lib.generators.feature_generator import FeatureGenerator
+from bdgan_lib.generators.feature_generator import FeatureGenerator, log_once
 from bdgan_lib.generators.upsampling import doubling
 
 _WIDTHS = {  # of the blocks at 4, 8, 16 ... pixels, times the base width
@@ -30,7 +31,9 @@ _WIDTHS = {  # of the blocks at 4, 8, 16 ... pixels, times the base width
 class BigGANDeep(FeatureGenerator):
     """A frozen BigGAN-deep generator in inference mode (Brock et al. 2019).
 
-    Features are the outputs of its blocks, named block1, block2, ... from coarse to fine.
+    Features are the outputs of its blocks, named block1, block2, ... from coarse to fine. Batch norm reads
+    the stored statistics nearest to the truncation; where pytorch_pretrained_biggan reads others (see
+    `_normalise`), the first such sample logs that. With `z_std` it reads those of truncation 1.
     """
 
     def __init__(
@@ -55,13 +58,25 @@ class BigGANDeep(FeatureGenerator):
             _in_bf16(model)
 
     def _images(self, z: Tensor, class_ids: Tensor, sampling: Sampling) -> Tensor:
+        step = self._model.generator.bn.step_size
+        if math.modf(sampling.truncation / step)[0]:
+            log_once(
+                f"{self.name}: truncation {sampling.truncation} reads the batch-norm statistics of "
+                f"{round(sampling.truncation / step) * step:.2f}, pytorch_pretrained_biggan others"
+            )
         one_hot = F.one_hot(class_ids, len(self.classes)).float()
         images: Tensor = self._model(z, one_hot, sampling.truncation)
         return images
 
 
 def deep_config(resolution: int) -> BigGANConfig:
-    """The published BigGAN-deep of 128, 256 or 512 pixels: 1,000 classes, base width 128."""
+    """The published BigGAN-deep of 128, 256 or 512 pixels: 1,000 classes, base width 128.
+
+    Raises:
+        BdganError: there is none of this resolution.
+    """
+    if resolution not in _WIDTHS:
+        raise BdganError(f"expected a BigGAN-deep of 128, 256 or 512 pixels, got {resolution}")
     layers = []  # (upsamples, width before, width after)
     for before, after in pairwise(_WIDTHS[resolution]):
         layers += [(False, before, before), (True, before, after)]

@@ -1,7 +1,9 @@
 """What the BigGANs have in common: seeds to latents, images with the outputs of the blocks on the way."""
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +13,12 @@ from bdgan_lib.core.types import BdganError
 from bdgan_lib.generators.base import check_class_ids
 from bdgan_lib.generators.hooks import capture_features, module_of
 from bdgan_lib.generators.latents import latents_from_seeds
+
+
+@cache
+def log_once(message: str) -> None:
+    """Log a warning, once per process."""
+    logging.getLogger(__name__).warning(message)
 
 
 class FeatureGenerator(ABC):

@@ -5,6 +5,8 @@ Both are read as data: class names in the yaml are never imported, and interpola
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from reprlib import repr as short
+from typing import Any
 
 from torch import Tensor
 
@@ -21,12 +23,52 @@ IMAGENET = VQGANConfig(  # of the published class-conditional model, 1.4 billion
 _FIRST_STAGE = "first_stage_model."
 _UNREAD = (_FIRST_STAGE + "loss.", "cond_stage_model.")  # of training alone; class labels need no weights
 
+_NET = "model.params"
+_GPT, _VQ, _LABELS = f"{_NET}.transformer_config", f"{_NET}.first_stage_config", f"{_NET}.cond_stage_config"
+_DD = f"{_VQ}.params.ddconfig"
+_SIZES = {  # of VQGANConfig, by the setting that holds it
+    f"{_DD}.resolution": "resolution", f"{_LABELS}.params.n_classes": "num_classes",
+    f"{_VQ}.params.n_embed": "codes", f"{_VQ}.params.embed_dim": "code_dim",
+    f"{_DD}.z_channels": "z_channels", f"{_DD}.ch": "ch", f"{_DD}.ch_mult": "ch_mult",
+    f"{_DD}.num_res_blocks": "res_blocks", f"{_DD}.attn_resolutions": "attention",
+    f"{_GPT}.params.n_layer": "layers", f"{_GPT}.params.n_head": "heads", f"{_GPT}.params.n_embd": "width",
+}  # fmt: skip
+_SECTIONS = (_NET, "model", _GPT, f"{_GPT}.params", _VQ, f"{_VQ}.params", _DD, _LABELS, f"{_LABELS}.params")
+_FIXED: dict[str, tuple[object, ...]] = {  # what our network is; taming builds or samples another otherwise
+    "model.target": ("taming.models.cond_transformer.Net2NetTransformer",),
+    f"{_NET}.permuter_config": (None, {"target": "taming.modules.transformer.permuter.Identity"}),
+    f"{_NET}.downsample_cond_size": (-1,),
+    f"{_NET}.unconditional": (False,),
+    f"{_GPT}.target": ("taming.modules.transformer.mingpt.GPT",),
+    f"{_GPT}.params.n_unmasked": (0, 1),  # 1: the class alone, which sees itself anyway
+    f"{_VQ}.target": ("taming.models.vqgan.VQModel",),
+    f"{_VQ}.params.remap": (None,),
+    f"{_VQ}.params.colorize_nlabels": (None,),
+    f"{_DD}.double_z": (False,),
+    f"{_DD}.in_channels": (3,),
+    f"{_DD}.out_ch": (3,),
+    f"{_DD}.resamp_with_conv": (True,),
+    f"{_DD}.give_pre_end": (False,),
+    f"{_LABELS}.target": ("taming.modules.util.Labelator",),
+    f"{_LABELS}.params.quantize_interface": (True,),
+}
+_OF_TRAINING = {  # no setting of these changes a sample
+    "model": ("base_learning_rate",),
+    _NET: ("ckpt_path", "ignore_keys", "first_stage_key", "cond_stage_key", "pkeep", "sos_token", "monitor",
+           "scheduler_config"),
+    f"{_GPT}.params": ("embd_pdrop", "resid_pdrop", "attn_pdrop", "vocab_size", "block_size"),
+    f"{_VQ}.params": ("ckpt_path", "ignore_keys", "image_key", "monitor", "lossconfig", "sane_index_shape"),
+    _DD: ("dropout",),
+}  # fmt: skip
+
 
 def read_config(path: str | Path) -> VQGANConfig:
     """The sizes in a `*-project.yaml` of taming.
 
     Raises:
-        BdganError: the file is missing or unreadable, could run code, or lacks a size; the key is named.
+        BdganError: the file is missing or unreadable, could run code, lacks a size, or has a setting that we
+            do not know or whose value needs another network; the key is named. Sections other than `model`
+            are of training and not read.
     """
     import yaml
 
@@ -34,43 +76,44 @@ def read_config(path: str | Path) -> VQGANConfig:
     try:
         text = path.read_text("utf-8")
         settings = None if "${" in text else yaml.safe_load(text)  # which refuses tags that make objects
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise BdganError(f"{path} is not a readable configuration ({error})") from error
     if settings is None:
         raise BdganError(
             f"{path} is empty or holds an interpolation (${{...}}), which could run code; write values"
         )
-    gpt = "model.params.transformer_config.params"
-    first = "model.params.first_stage_config.params"
-    classes = "model.params.cond_stage_config.params.n_classes"
+    given = _given(settings, path)
+    for section, name, value in given:
+        allowed = _FIXED.get(f"{section}.{name}")
+        if allowed and value not in allowed:
+            expected = " or ".join(str(x) for x in allowed)
+            raise BdganError(f"{path}: {section}.{name}: expected {expected}, got {short(value)}")
+        if name == "pkeep" and not (isinstance(value, int | float) and value > 0):
+            raise BdganError(f"{path}: {section}.pkeep: expected a number above 0, got {short(value)}")
 
     def integer(key: str) -> int:
         value = _look_up(settings, key, path)
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise BdganError(f"{path}: {key}: expected a whole number of 1 or more, got {value!r}")
+            raise BdganError(f"{path}: {key}: expected a whole number of 1 or more, got {short(value)}")
         return value
 
     def integers(key: str) -> tuple[int, ...]:
         value = _look_up(settings, key, path)
-        if not isinstance(value, list) or not all(isinstance(x, int) for x in value):
-            raise BdganError(f"{path}: {key}: expected a list of whole numbers, got {value!r}")
+        if not isinstance(value, list) or not all(type(x) is int and x > 0 for x in value):
+            raise BdganError(f"{path}: {key}: expected a list of whole numbers, got {short(value)}")
         return tuple(value)
 
-    config = VQGANConfig(
-        resolution=integer(f"{first}.ddconfig.resolution"),
-        num_classes=integer(classes),
-        codes=integer(f"{first}.n_embed"),
-        code_dim=integer(f"{first}.embed_dim"),
-        z_channels=integer(f"{first}.ddconfig.z_channels"),
-        ch=integer(f"{first}.ddconfig.ch"),
-        ch_mult=integers(f"{first}.ddconfig.ch_mult"),
-        res_blocks=integer(f"{first}.ddconfig.num_res_blocks"),
-        attention=integers(f"{first}.ddconfig.attn_resolutions"),
-        layers=integer(f"{gpt}.n_layer"),
-        heads=integer(f"{gpt}.n_head"),
-        width=integer(f"{gpt}.n_embd"),
-    )
-    sizes = {f"{gpt}.vocab_size": config.codes, f"{gpt}.block_size": config.side**2}
+    sizes: dict[str, Any] = {
+        size: (integers if size in ("ch_mult", "attention") else integer)(key) for key, size in _SIZES.items()
+    }
+    for section, name, value in given:
+        known = {*_FIXED, *_SIZES, *_SECTIONS, *(f"{section}.{x}" for x in _OF_TRAINING.get(section, ()))}
+        if f"{section}.{name}" not in known:
+            raise BdganError(f"{path}: {section}.{name}: expected no such setting, got {short(value)}")
+    if not sizes["ch_mult"]:
+        raise BdganError(f"{path}: {_DD}.ch_mult: expected one number or more, got none")
+    config = VQGANConfig(**sizes)
+    sizes = {f"{_GPT}.params.vocab_size": config.codes, f"{_GPT}.params.block_size": config.side**2}
     for key, expected in sizes.items():
         if integer(key) != expected:
             raise BdganError(f"{path}: {key}: expected {expected} as in its VQGAN, got {integer(key)}")
@@ -111,6 +154,17 @@ def _renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         for key, value in state.items()
         if not key.startswith(_UNREAD) and not key.endswith(".attn.mask")
     }
+
+
+def _given(settings: object, path: Path) -> list[tuple[str, str, object]]:
+    """The model's settings, as (section, name, value)."""
+    given = []
+    for section in _SECTIONS:
+        values = _look_up(settings, section, path)
+        if not isinstance(values, Mapping):
+            raise BdganError(f"{path}: {section}: expected settings, got {short(values)}")
+        given += [(section, str(name), value) for name, value in values.items()]
+    return given
 
 
 def _look_up(settings: object, key: str, path: Path) -> object:

@@ -220,10 +220,14 @@ def fill_network(config: VQGANConfig, tensors: Mapping[str, Tensor], what: str) 
         what: what messages call the weights.
 
     Raises:
-        BdganError: keys are missing, surplus or of another shape; each is named.
+        BdganError: no network has these sizes, or keys are missing, surplus or of another shape; each is
+            named.
     """
-    with torch.device("meta"):
-        network = VQGANNetwork(config)
+    try:
+        with torch.device("meta"):
+            network = VQGANNetwork(config)
+    except Exception as error:  # taming and torch raise whatever a wrong size leads to
+        raise BdganError(f"{what} has sizes that make no VQGAN: {config} ({error!r})") from error
     load_strict(network, tensors, what)
     return network.restore_masks()
 

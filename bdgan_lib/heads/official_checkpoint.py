@@ -6,15 +6,17 @@ a power iteration from a stored vector `u0`; the norms' input is the generator's
 file holds the whole model, the generator under `biggan_model.`; there is one output, the foreground's logit.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from torch import Tensor
 
 from bdgan_lib.checkpoints.spectral_norm import spectrally_normalized
-from bdgan_lib.checkpoints.state_dict import mismatches
-from bdgan_lib.core.types import BdganError
+from bdgan_lib.checkpoints.state_dict import require_fit
+from bdgan_lib.checkpoints.unpickle import convert_checkpoint
+from bdgan_lib.core.model_files import read_tensors
 from bdgan_lib.heads.base import Architecture, HeadConfig
 from bdgan_lib.heads.label_head import PaperHead
 
@@ -26,17 +28,18 @@ _SHARED = f"{GENERATOR}shared.weight"
 def load_official_head(path: str | Path, blocks: Mapping[str, tuple[int, int]]) -> PaperHead:
     """Read a checkpoint file of the release (`checkpoint_latest.pth`); see `convert_official_head`.
 
-    Only tensors are unpickled.
+    Only tensors are unpickled, by the restricted converter; its safetensors are read as well.
 
     Raises:
         BdganError: the file is missing, holds anything else or does not fit.
     """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise BdganError(f"{path} is missing; give a checkpoint of the release") from error
-    except Exception as error:  # pickle, zipfile and torch each raise their own
-        raise BdganError(f"{path} is not a readable state dict ({error}); no code in it was run") from error
+    path = Path(path)
+    if path.suffix == ".safetensors":
+        return convert_official_head(read_tensors(path), blocks, str(path))
+    with TemporaryDirectory() as folder:
+        converted = Path(folder) / "head.safetensors"
+        convert_checkpoint(path, converted)
+        state = read_tensors(converted)
     return convert_official_head(state, blocks, str(path))
 
 
@@ -46,26 +49,31 @@ def convert_official_head(
     """A head of two labels whose logit difference is the logit of the release's head.
 
     Args:
-        state: the release's state dict. Keys of the generator other than its class embedding are ignored.
+        state: the release's state dict. Keys of the generator other than its class embedding are ignored,
+            and so are the spectral norms `sv0` that training logs: the release's sampler does without.
         blocks: the generator's, coarse to fine, {name: (channels, side)}.
         name: what messages call the state dict.
 
     Raises:
         BdganError: keys are missing, surplus or of another shape; each is named.
     """
-    sizes = {
-        group: len(state[f"{key}.weight"]) for group, key in PROJECTIONS.items() if f"{key}.weight" in state
+    state = {
+        key: x.float()
+        for key, x in state.items()
+        if (not key.startswith(GENERATOR) or key == _SHARED) and not key.endswith(".sv0") and x.numel()
     }
-    classes = len(state[_SHARED]) if _SHARED in state else 1
+    shapes = {key: x.shape for key, x in state.items()}
+    sizes = {group: shapes.get(f"{key}.weight") or (1,) for group, key in PROJECTIONS.items()}
+    embedding = shapes[_SHARED] if len(shapes.get(_SHARED, ())) == 2 else torch.Size((1, 128))
     config = HeadConfig(
         tuple((block, channels, side) for block, (channels, side) in blocks.items()),
-        classes,
-        architecture=Architecture("paper", tuple(sizes.get(g, 1) for g in PROJECTIONS)),
+        embedding[0],
+        architecture=Architecture("paper", tuple(sizes[group][0] for group in PROJECTIONS)),
     )
+    with torch.device("meta"):
+        expected = _layout(PaperHead(config), embedding)
+    state = require_fit(expected, state, f"{name} is not a label head of the release for these blocks")
     head = PaperHead(config).eval()
-    actual = {k: x.shape for k, x in state.items() if not k.startswith(GENERATOR) or k == _SHARED}
-    if wrong := mismatches(_layout(head, state), actual):
-        raise BdganError(f"{name} is not a label head of the release for these blocks: {wrong}")
     new = head.state_dict()
     for group, key in PROJECTIONS.items():
         names = head.groups[group]
@@ -94,18 +102,16 @@ def convert_official_head(
     return head
 
 
-def _layout(head: PaperHead, state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+def _layout(head: PaperHead, embedding: Sequence[int]) -> dict[str, Sequence[int]]:
     """Key -> shape in the release's layout, for a head of these widths and blocks."""
     channels = {name: c for name, c, _ in head.config.blocks}
     low, mid, high = head.config.architecture.widths
-    embedding = tuple(state[_SHARED].shape) if _SHARED in state else (head.config.num_classes, 128)
-    layout: dict[str, tuple[int, ...]] = {_SHARED: embedding}
+    layout: dict[str, Sequence[int]] = {_SHARED: embedding}
     for (group, key), width in zip(PROJECTIONS.items(), (low, mid, high), strict=True):
         layout[f"{key}.weight"] = (width, sum(channels[block] for block in head.groups[group]), 1, 1)
 
     def spectral(key: str, *shape: int) -> None:
-        layout.update({f"{key}.weight": shape, f"{key}.bias": shape[:1], f"{key}.u0": (1, shape[0]),
-                       f"{key}.sv0": (1,)})  # fmt: skip
+        layout.update({f"{key}.weight": shape, f"{key}.bias": shape[:1], f"{key}.u0": (1, shape[0])})
 
     for group, width in (("mid", low + mid), ("high", low + mid + high)):
         for n in ("1", "2"):

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from bdgan_lib.checkpoints.unpickle import convert_checkpoint
+from bdgan_lib.checkpoints.unpickle import convert_checkpoint, read_tensors, read_weights
 from bdgan_lib.core.types import BdganError
 
 
@@ -125,8 +125,6 @@ def all_gadgets():
 
 def test_no_malicious_pickle_runs(tmp_path):
     """Every gadget in both formats; one process each would be slow, so all refusals are read in this one."""
-    from bdgan_lib.checkpoints.unpickle import read_tensors
-
     assert len(all_gadgets()) >= 30
     for number, name in enumerate(all_gadgets()):
         mark = str(tmp_path / f"ran{number}")
@@ -160,3 +158,49 @@ def test_what_is_no_checkpoint_is_refused_and_leaves_nothing(tmp_path, content):
     assert not (tmp_path / "out.safetensors").exists()
     with pytest.raises(BdganError, match="missing"):
         convert_checkpoint(tmp_path / "none.pt", tmp_path / "out.safetensors")
+
+
+def weights(value):
+    return {"conv.weight": torch.full((2,), float(value))}
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "note"),
+    [
+        ({"g": weights(0), "d": weights(0), "g_ema": weights(1)}, "took g_ema, not g"),  # rosinality
+        ({"state_dict": weights(0), "ema_state_dict": weights(1)}, "took ema_state_dict, not state_dict"),
+        ({"state_dict": weights(0), "state_dict_ema": weights(1)}, "took state_dict_ema, not state_dict"),
+        ({"params": weights(0), "params_ema": weights(1)}, "took params_ema, not params"),  # BasicSR
+        ({"model": weights(0), "model_ema": weights(1)}, "took model_ema, not model"),  # DeiT
+        ({"model": weights(0), "ema": {"decay": 0.9, "module": weights(1)}}, "took ema.module, not model"),
+        ({"model": weights(1), "ema": {"decay": 0.9}}, ""),
+        ({"student": weights(0), "teacher": weights(1)}, "took teacher, not student"),  # DINO
+        ({"G_EMA": weights(1), "step": torch.tensor(3)}, "took G_EMA, not the top"),
+        ({"state_dict": weights(1), "optimizer": {"state": {0: weights(0)}}}, ""),
+        (weights(1), ""),
+    ],
+)  # fmt: skip
+def test_averaged_weights_come_first_and_what_was_taken_is_told(tmp_path, checkpoint, note):
+    torch.save(checkpoint, tmp_path / "c.pt")
+    tensors, said = read_weights(tmp_path / "c.pt")
+    assert tensors.keys() == {"conv.weight"} and torch.equal(tensors["conv.weight"], torch.ones(2))
+    assert said == note
+
+
+def test_the_converter_makes_the_folder_and_says_what_it_took(tmp_path):
+    torch.save({"model": weights(0), "ema": weights(1)}, tmp_path / "c.pt")
+    out = tmp_path / "new" / "folder" / "out.safetensors"
+    assert convert_checkpoint(tmp_path / "c.pt", out) == "took ema, not model"
+    assert out.stat().st_mode == (tmp_path / "c.pt").stat().st_mode, "readable by whom other files are"
+    assert torch.equal(load_file(out)["conv.weight"], torch.ones(2))
+
+
+def test_a_file_packed_again_gives_its_tensors_not_their_packed_bytes(tmp_path):
+    torch.save({"w": torch.arange(1000.0)}, tmp_path / "c.pt")
+    with (
+        zipfile.ZipFile(tmp_path / "c.pt") as whole,
+        zipfile.ZipFile(tmp_path / "packed.pt", "w", 8) as again,
+    ):
+        for name in whole.namelist():
+            again.writestr(name, whole.read(name))
+    assert torch.equal(read_tensors(tmp_path / "packed.pt")["w"], torch.arange(1000.0))

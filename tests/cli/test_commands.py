@@ -297,6 +297,12 @@ def test_weights_are_listed_with_licence_and_state_converted_and_verified(cache,
     assert "resnet50.safetensors is damaged: expected sha256" in capsys.readouterr().err
 
 
+def test_converting_says_which_weights_it_took(cache, monkeypatch, capsys):
+    monkeypatch.setattr("bdgan_lib.cli.weights.convert_checkpoint", lambda *_: "took g_ema, not g")
+    assert bdgan(monkeypatch, "weights", "convert", cache / "c.pt", "--out", cache / "new" / "out") == 0
+    assert capsys.readouterr().out.splitlines() == ["took g_ema, not g", str(cache / "new" / "out")]
+
+
 def test_weights_that_are_unknown_offline_or_malicious_are_refused(cache, monkeypatch, capsys):
     assert bdgan(monkeypatch, "weights", "fetch", "stylegan") == 2
     assert "no weights stylegan; there is biggan-deep-128" in capsys.readouterr().err

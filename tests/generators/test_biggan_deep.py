@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from bdgan_lib.core.sampling import Sampling
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.generators.biggan_deep import BigGANDeep, load_biggan_deep
+from bdgan_lib.generators.feature_generator import log_once
 from bdgan_lib.generators.hooks import capture_features
 from bdgan_lib.generators.latents import latents_from_seeds
 
@@ -161,3 +162,12 @@ def test_every_key_that_does_not_fit_is_named(folder):
 def test_class_names_must_be_as_many_as_the_generator_s_classes(folder):
     with pytest.raises(BdganError, match=r"12 class names for .*, got 2"):
         load_biggan_deep(folder, ["robin", "mug"])
+
+
+@pytest.mark.parametrize(("truncation", "told"), [(0.5, False), (1.0, False), (0.58, True), (0.505, True)])
+def test_other_statistics_than_the_package_s_are_told_once(biggan, generator, truncation, told, caplog):
+    log_once.cache_clear()
+    for _ in range(2):
+        ours = generator.sample(IDS, SEEDS, Sampling(truncation), features=False).images
+    assert [f"truncation {truncation} reads" in message for message in caplog.messages] == [True] * told
+    assert ((ours - package(biggan, truncation)).abs().max() > 1e-4) == told

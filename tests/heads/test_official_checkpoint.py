@@ -5,6 +5,7 @@ import pickle
 import pytest
 import torch
 
+from bdgan_lib.core.model_files import write_tensors
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.heads.official_checkpoint import convert_official_head, load_official_head
 from benchmarks.published_head import PublishedHead
@@ -94,3 +95,19 @@ def test_a_missing_a_surplus_and_a_misshapen_key_are_named(state, key):
 def test_a_head_for_another_generator_does_not_fit(state):
     with pytest.raises(BdganError, match=r"low_feature_conv\.0\.weight \[12, 22, 1, 1\] instead of"):
         convert_official_head(state, {**BLOCKS, "b2": (11, 8)})
+
+
+def test_a_file_without_the_logged_norms_gives_the_same_head_and_safetensors_are_read(
+    published, state, tmp_path
+):
+    lacking = {key: x for key, x in state.items() if not key.endswith("sv0")}
+    assert len(lacking) < len(state)
+    write_tensors(tmp_path / "head.safetensors", lacking)
+    assert_same_logits(load_official_head(tmp_path / "head.safetensors", BLOCKS), published, state)
+
+
+@pytest.mark.parametrize("key", ["biggan_model.shared.weight", "low_feature_conv.0.weight"])
+@pytest.mark.parametrize("x", [torch.zeros(()), torch.zeros(3), torch.zeros(1 << 40, 0, 1, 1)])
+def test_a_size_that_cannot_be_is_refused(state, key, x):
+    with pytest.raises(BdganError, match="is not a label head of the release"):
+        convert_official_head({**state, key: x}, BLOCKS)

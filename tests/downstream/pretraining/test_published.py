@@ -99,6 +99,11 @@ def test_counters_may_be_absent_and_half_precision_becomes_whole(file):
     assert found["bn1.num_batches_tracked"] == 0 and found["conv1.weight"].dtype == torch.float32
 
 
+def test_counters_of_one_number_are_scalars_as_for_torch():
+    state = {key: x.reshape(1) if x.dim() == 0 else x for key, x in S.items()}
+    assert backbone_state(state, "supervised")["bn1.num_batches_tracked"].shape == ()
+
+
 def test_a_backbone_beside_the_prefix_never_takes_its_place():
     state = {**with_prefix("module.encoder_q.", S), "conv1.weight": torch.zeros(64, 3, 7, 7)}
     with pytest.raises(BdganError, match=r"surplus: conv1\.weight"):
