@@ -5,11 +5,14 @@ A command is JSON: `{"do": "stroke", "stroke": {...}}` (see `strokes`), `undo`, 
 `grabcut` (`box` [x0, y0, x1, y1], or points `inside` and `outside`), `superpixel` (`point`), `learn`,
 `propose`, `queue`; `outline` gives a region's polygon to edit. The widget, a recorded log and a test send
 the same commands.
+
+A command may name the `image` (id) it was drawn on, which need not be the open one any more. It may carry a
+`key` of its own: a command whose key the journal knows was done before, and is not done again.
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from threading import RLock
 from typing import Any, Protocol
 from weakref import WeakValueDictionary
@@ -26,6 +29,7 @@ from bdgan_lib.datasets.annotation_store import Annotation, AnnotationStore
 from bdgan_lib.datasets.journal import Entry, Journal
 
 Command = Mapping[str, Any]
+DRAWS = ("stroke", "undo", "redo", "skip", "grabcut", "superpixel", "propose", "outline")  # on an image
 LONGEST_PAUSE = 60.0  # seconds; a longer pause counts as this much work
 _OPEN: "WeakValueDictionary[str, Session]" = WeakValueDictionary()  # folder -> session that writes there
 
@@ -82,8 +86,9 @@ class Session:
         self._clock, self._place = clock, str(store.root.resolve())
         self._since, self._lock = clock(), RLock()  # a kernel may answer in several threads
         self._unsettled: set[str] = set()  # items whose mask in the store is not what the journal says
-        if self._place in _OPEN:
-            _OPEN[self._place].close()
+        self._listeners: list[Callable[[Session], None]] = []
+        if older := _OPEN.get(self._place):
+            older.close()
         with ExitStack() as stack:
             stack.enter_context(store.writing())
             self._journal = Journal(store.root / "journal.jsonl")
@@ -91,6 +96,16 @@ class Session:
             self._resume()
             self._closing = stack.pop_all()
         _OPEN[self._place] = self
+        if older:  # whoever watched it goes on here
+            self._listeners, older._listeners = older._listeners, []
+        self._tell()
+
+    def subscribe(self, listener: Callable[["Session"], None]) -> None:
+        """Call `listener(session)` after every command and on closing.
+
+        If a newer session opens the same folder, the listener is called with that one from then on.
+        """
+        self._listeners.append(listener)
 
     # -- what is shown
 
@@ -134,9 +149,14 @@ class Session:
         if not isinstance(do, str) or do not in _COMMANDS:
             raise BdganError(f"expected a command of {', '.join(_COMMANDS)}, got {do!r:.40}")
         with self._lock:
-            self.rings = []
+            self.rings, key = [], command.get("key")
+            if key is not None and (not isinstance(key, str) or len(key) > 100):
+                raise BdganError(f"expected a key of up to 100 characters, got {key!r:.40}")
+            if key in self._keys:
+                return
             try:
-                _COMMANDS[do](self, command)
+                with self._at(command.get("image") if do in DRAWS else None):
+                    _COMMANDS[do](self, command)
             except BdganError:
                 raise
             except OSError as error:  # of reading; a refused write waits in the journal
@@ -145,6 +165,7 @@ class Session:
                 raise BdganError(f"{do} is malformed: {error}") from error
             finally:
                 self._save()
+                self._tell()
 
     def replay(self, log: Iterable[Entry]) -> None:
         """Do the changes of a log again, with the seconds and clicks that it records."""
@@ -159,6 +180,7 @@ class Session:
             self._save()
             del _OPEN[self._place]
             self._closing.close()
+            self._tell()
             if self.error:
                 raise BdganError(f"{self.error}; what was saved before is in {self.store.root}")
 
@@ -167,6 +189,22 @@ class Session:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _tell(self) -> None:
+        for listener in self._listeners:
+            listener(self)
+
+    @contextmanager
+    def _at(self, image: Any) -> Iterator[None]:
+        """Work on this image, and be back at the open one afterwards; None: on the open one."""
+        open_id, open_state = self.id, self.state
+        if image not in (None, open_id):
+            self.state, self.id = self._restored(self._known(image)), image
+        try:
+            yield
+        finally:
+            if self.id == image != open_id:
+                self.state, self.id, self.rings = open_state, open_id, []
 
     def _stroke(self, command: Command) -> None:
         stroke = command.get("stroke")
@@ -198,12 +236,16 @@ class Session:
         self._model.fit(self.labelled())
 
     def _propose(self, command: Command) -> None:
+        """The model's labels wherever no person has drawn; an earlier proposal gives way."""
         mask, instance = self._model.propose(self.id), command.get("instance", 1)
+        free = ~self.state.history.touched(except_by="proposal")
         regions = [
-            {"label": label, "instance": instance, "rle": rle.encode(mask == label)}
-            for label in np.unique(mask[mask > 0]).tolist()
+            {"label": label, "instance": instance, "rle": rle.encode((mask == label) & free)}
+            for label in np.unique(mask[free & (mask > 0)]).tolist()
         ]
-        stroke = {"op": "mask", "tool": "proposal", "whole": True, "regions": regions}
+        if not free.all():
+            regions.insert(0, {"label": 0, "instance": 0, "rle": rle.encode(free)})
+        stroke = {"op": "mask", "tool": "proposal", "whole": bool(free.all()), "regions": regions}
         self._do({**command, "do": "stroke"}, stroke=stroke)
 
     def _queue(self, _command: Command) -> None:
@@ -221,10 +263,13 @@ class Session:
             raise BdganError(f"this is the {'last' if step > 0 else 'first'} image")
         self._open(ids[at])
 
-    def _open(self, id: Any) -> None:
+    def _known(self, id: Any) -> str:
         if not isinstance(id, str) or id not in self.items:
             raise BdganError(f"no image {id!r:.60} in this session")
-        self._show(id)
+        return id
+
+    def _open(self, id: Any) -> None:
+        self._show(self._known(id))
         self._write({"id": id, "do": "open", "by": self.annotator})
 
     def _mask(self, tool: str, pixels: NDArray[np.bool_], command: Command) -> None:
@@ -240,8 +285,12 @@ class Session:
             raise BdganError(f"expected clicks as a whole number from 0 to 100,000, got {clicks!r:.40}")
         if type(seconds) not in (int, float) or not 0 <= seconds <= LONGEST_PAUSE:
             raise BdganError(f"expected seconds from 0 to {LONGEST_PAUSE:.0f}, got {seconds!r:.40}")
+        who = {"id": self.id, "by": self.annotator}
+        key = {"key": command["key"]} if "key" in command else {}
         cost = {"seconds": seconds, "clicks": clicks}
-        self._apply(self.state, {"id": self.id, "do": command["do"], "by": self.annotator, **cost, **what})
+        self._apply(self.state, {**who, "do": command["do"], **key, **cost, **what})
+        if self.state.skipped and "skipped" not in what:  # who draws on it has found an object
+            self._apply(self.state, {**who, "do": "skip", "skipped": False, "seconds": 0, "clicks": 0})
         self._since = now
 
     # -- the disk
@@ -249,6 +298,7 @@ class Session:
     def _resume(self) -> None:
         """Go on where the journal ends, and bring the store to its state."""
         self._entries: dict[str, list[Entry]] = {}
+        self._keys = {entry["key"] for entry in self._journal.entries if "key" in entry}
         last = next(iter(self.items))
         for entry in self._journal.entries:
             if entry["do"] != "open":
@@ -295,6 +345,7 @@ class Session:
     def _apply(self, state: ItemState, entry: Entry) -> None:
         state.apply(entry)
         self._entries.setdefault(state.item.id, []).append(entry)
+        self._keys.update([entry["key"]] if "key" in entry else ())
         self._unsettled.add(state.item.id)
         self._write(entry)
 

@@ -170,6 +170,56 @@ def test_a_command_that_cannot_be_done_changes_nothing(session, folder, command)
     assert not session.state.history.maps.any() and session.id == ITEMS[0].id
 
 
+def test_a_command_is_done_once_on_the_image_it_was_drawn_on(session, folder):
+    session.handle({"do": "next"})
+    late = {**polygon(), "image": ITEMS[0].id, "key": "v-1"}
+    for _ in range(3):
+        session.handle(late)
+    assert session.id == ITEMS[1].id and not session.state.history.maps.any()
+    found = AnnotationStore(folder).load(ITEMS[0].id)
+    assert found.mask.any() and found.extra["entries"] == 1
+    session.handle({"do": "undo", "image": ITEMS[0].id})
+    assert AnnotationStore(folder).ids() == []
+    for wrong in ({"image": "mug_00000009"}, {"image": 3}, {"key": 7}, {"key": "x" * 101}):
+        with pytest.raises(BdganError):
+            session.handle({**polygon(), **wrong})
+
+
+def test_drawing_on_a_skipped_image_takes_the_skip_back(session, folder):
+    session.handle({"do": "skip"})
+    with pytest.raises(BdganError):
+        session.handle(polygon(label=9))
+    assert session.status == {ITEMS[0].id: "skipped"}
+    session.handle(polygon())
+    assert session.status == {ITEMS[0].id: "labelled"}
+    with opened(folder) as again:
+        assert again.status == {ITEMS[0].id: "labelled"}
+
+
+class Everywhere:
+    """A model that proposes one label everywhere."""
+
+    labels = label = 1
+
+    def propose(self, id: str) -> np.ndarray:
+        return np.full((SIDE, SIDE), self.label, np.uint8)
+
+
+def test_a_proposal_leaves_what_a_person_drew(folder):
+    with opened(folder, proposer=Everywhere()) as session:
+        session.handle({"do": "propose"})
+        assert (session.state.history.labels == 1).all()
+        session.handle(polygon(label=2))
+        session.handle(dab(28, 28, label=0))  # erased by hand: that stays empty
+        by_hand = session.state.history.labels.copy()
+        session.proposer.label = 2
+        session.handle({"do": "propose"})
+        found = session.state.history.labels
+        assert np.array_equal(found, np.where(by_hand == 1, 2, by_hand)) and (found == 0).any()
+        session.handle({"do": "undo"})
+        assert np.array_equal(session.state.history.labels, by_hand)
+
+
 def test_help_of_the_image_is_one_stroke(session):
     session.handle({"do": "grabcut", "box": [2, 2, 22, 22]})
     truth = np.zeros((SIDE, SIDE), bool)
