@@ -6,8 +6,9 @@ A command is JSON: `{"do": "stroke", "stroke": {...}}` (see `strokes`), `undo`, 
 `propose`, `queue`; `outline` gives a region's polygon to edit. The widget, a recorded log and a test send
 the same commands.
 
-A command may name the `image` (id) it was drawn on, which need not be the open one any more. It may carry a
-`key` of its own: a command whose key the journal knows was done before, and is not done again.
+A command may name the `image` (id) it was drawn on, which need not be the open one any more. It may carry its
+`origin` [view, number], numbers growing with each command of a view: one that is not above the last that the
+journal has of this view was answered before, and is not done again.
 """
 
 import time
@@ -149,10 +150,8 @@ class Session:
         if not isinstance(do, str) or do not in _COMMANDS:
             raise BdganError(f"expected a command of {', '.join(_COMMANDS)}, got {do!r:.40}")
         with self._lock:
-            self.rings, key = [], command.get("key")
-            if key is not None and (not isinstance(key, str) or len(key) > 100):
-                raise BdganError(f"expected a key of up to 100 characters, got {key!r:.40}")
-            if key in self._keys:
+            self.rings = []
+            if self._is_repeated(command.get("origin")):
                 return
             try:
                 with self._at(command.get("image") if do in DRAWS else None):
@@ -189,6 +188,17 @@ class Session:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _is_repeated(self, origin: Any) -> bool:
+        if origin is None:
+            return False
+        if not (
+            isinstance(origin, list | tuple)
+            and [type(part) for part in origin] == [str, int]
+            and len(origin[0]) <= 40
+        ):
+            raise BdganError(f"expected an origin as [view, number], got {str(origin)[:40]!r}")
+        return self._answered.get(origin[0], -1) >= origin[1]
 
     def _tell(self) -> None:
         for listener in self._listeners:
@@ -286,9 +296,9 @@ class Session:
         if type(seconds) not in (int, float) or not 0 <= seconds <= LONGEST_PAUSE:
             raise BdganError(f"expected seconds from 0 to {LONGEST_PAUSE:.0f}, got {seconds!r:.40}")
         who = {"id": self.id, "by": self.annotator}
-        key = {"key": command["key"]} if "key" in command else {}
+        origin = {"origin": command["origin"]} if command.get("origin") else {}
         cost = {"seconds": seconds, "clicks": clicks}
-        self._apply(self.state, {**who, "do": command["do"], **key, **cost, **what})
+        self._apply(self.state, {**who, "do": command["do"], **origin, **cost, **what})
         if self.state.skipped and "skipped" not in what:  # who draws on it has found an object
             self._apply(self.state, {**who, "do": "skip", "skipped": False, "seconds": 0, "clicks": 0})
         self._since = now
@@ -298,11 +308,11 @@ class Session:
     def _resume(self) -> None:
         """Go on where the journal ends, and bring the store to its state."""
         self._entries: dict[str, list[Entry]] = {}
-        self._keys = {entry["key"] for entry in self._journal.entries if "key" in entry}
+        self._answered: dict[str, int] = {}  # view -> number of its last command in the journal
         last = next(iter(self.items))
         for entry in self._journal.entries:
             if entry["do"] != "open":
-                self._entries.setdefault(entry["id"], []).append(entry)
+                self._remember(entry)
             last = entry["id"] if entry["id"] in self.items else last
         for id in self.items:
             stored, entries = self._stored(id), self._entries.get(id, [])
@@ -344,10 +354,15 @@ class Session:
 
     def _apply(self, state: ItemState, entry: Entry) -> None:
         state.apply(entry)
-        self._entries.setdefault(state.item.id, []).append(entry)
-        self._keys.update([entry["key"]] if "key" in entry else ())
+        self._remember(entry)
         self._unsettled.add(state.item.id)
         self._write(entry)
+
+    def _remember(self, entry: Entry) -> None:
+        self._entries.setdefault(entry["id"], []).append(entry)
+        if "origin" in entry:
+            view, number = entry["origin"]
+            self._answered[view] = number
 
     def _write(self, entry: Entry) -> None:
         with suppress(OSError):  # then it waits in the journal; `_save` tries again and says why

@@ -97,10 +97,10 @@ function render({ model, el }) {
   el.append(root);
 
   // -- to Python and back
-  // A command names the image it was drawn on and has a key of its own: Python does it there, and once, however often it arrives.
+  // A command names the image it was drawn on, and where it comes from: Python does it there, and once, however often it arrives.
   function send(command, atLeast = 0) {
     note = ""; state = { ...state, message: "" };
-    if (DRAWS.includes(command.do)) command = { ...command, image: state.id, key: `${view}-${sent + 1}` };
+    if (DRAWS.includes(command.do)) command = { ...command, image: state.id, origin: [view, sent + 1] };
     post({ ...command, clicks: Math.max(clicks, atLeast) });
     clicks = 0;
     if (command.do !== "stroke" && command.do !== "outline") editing = null;
@@ -118,8 +118,8 @@ function render({ model, el }) {
   const place = `bdgan:${state.store}`;
   const kept = () => JSON.parse(storage()?.getItem(place) ?? "[]");
   function keep() {
-    const mine = outbox.map((o) => o.command).filter((c) => c.key), keys = mine.map((c) => c.key);
-    const others = kept().filter((c) => !c.key.startsWith(`${view}-`) && !keys.includes(c.key));
+    const mine = outbox.map((o) => o.command).filter((c) => c.origin), ours = new Set(mine.map((c) => c.origin[0])).add(view);
+    const others = kept().filter((c) => !ours.has(c.origin[0]));
     try { storage()?.setItem(place, JSON.stringify([...others, ...mine])); } catch { /* full: this view still has it */ }
   }
   function sendAgain() {

@@ -172,7 +172,7 @@ def test_a_command_that_cannot_be_done_changes_nothing(session, folder, command)
 
 def test_a_command_is_done_once_on_the_image_it_was_drawn_on(session, folder):
     session.handle({"do": "next"})
-    late = {**polygon(), "image": ITEMS[0].id, "key": "v-1"}
+    late = {**polygon(), "image": ITEMS[0].id, "origin": ["v", 1]}
     for _ in range(3):
         session.handle(late)
     assert session.id == ITEMS[1].id and not session.state.history.maps.any()
@@ -180,7 +180,9 @@ def test_a_command_is_done_once_on_the_image_it_was_drawn_on(session, folder):
     assert found.mask.any() and found.extra["entries"] == 1
     session.handle({"do": "undo", "image": ITEMS[0].id})
     assert AnnotationStore(folder).ids() == []
-    for wrong in ({"image": "mug_00000009"}, {"image": 3}, {"key": 7}, {"key": "x" * 101}):
+    session.handle({**dab(9, 9), "origin": ["v", 0]})  # older than what was answered
+    assert not session.state.history.maps.any()
+    for wrong in ({"image": "mug_00000009"}, {"image": 3}, {"origin": 7}, {"origin": ["v", True]}):
         with pytest.raises(BdganError):
             session.handle({**polygon(), **wrong})
 

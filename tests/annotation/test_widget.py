@@ -105,7 +105,7 @@ def schedule(folder, seed: int) -> tuple[int, int, int]:
     items = [item(k) for k in range(3)]
     drawn = {a.id: UndoHistory(np.zeros((2, SIDE, SIDE), np.uint8), 3) for a in items}
     skipped = dict.fromkeys(drawn, False)
-    views, sent, false_saved, outbox, arrived = [items[0].id] * 2, [0, 0], 0, [], set()
+    views, sent, false_saved, outbox, arrived = [items[0].id] * 2, [0, 0], 0, [], []
 
     def start() -> list[Annotator]:
         session = Session(AnnotationStore(folder), items, picture, "ann")
@@ -120,32 +120,32 @@ def schedule(folder, seed: int) -> tuple[int, int, int]:
             command = dict(kinds[rng.choice(5, p=[0.55, 0.15, 0.1, 0.05, 0.15])])
             sent[view] += 1
             if command["do"] != "next":
-                command |= {"image": views[view], "key": f"{view}-{sent[view]}"}
+                command |= {"image": views[view], "origin": [f"{view}", sent[view]]}
             outbox.append((view, sent[view], command))
         elif (
             rng.random() < 0.15
         ):  # the kernel dies; what was not answered comes again, and something that was
             widgets[0].session.close()
             widgets = start()
-            if arrived:
-                tell(widgets[0], 1, **next(iter(arrived))[1])
+            for command in arrived[-int(rng.integers(1, 4)) :]:
+                tell(widgets[0], 1, **command)
         elif outbox:  # the kernel takes the oldest command
             view, number, command = outbox.pop(0)
             widgets[view]._take(widgets[view], {"view": str(view), "n": number, "command": command}, [])
             state = widgets[view].state
             false_saved += not (state["saved"] and state["acks"][str(view)] == number)
-            if "key" in command:
-                arrived.add((command["key"], Frozen(command)))
+            if "origin" in command:
+                arrived += [] if state["message"] else [command]
                 _draw(drawn, skipped, command)
         if rng.random() < 0.5:  # a view catches up
             views[view] = widgets[view].state["id"]
     for view, number, command in outbox:
         widgets[view]._take(widgets[view], {"view": str(view), "n": number, "command": command}, [])
-        if "key" in command:
+        if "origin" in command:
             _draw(drawn, skipped, command)
     session = widgets[0].session
-    done = {entry["key"] for entry in session.log() if "key" in entry}
-    lost = sum(k not in done and c["do"] in ("stroke", "skip") for k, c in arrived)
+    done = [entry.get("origin") for entry in session.log()]
+    lost = sum(c["origin"] not in done and c["do"] in ("stroke", "skip") for c in arrived)
     wrong = 0
     for id, history in drawn.items():
         session.handle({"do": "open", "id": id})
@@ -153,13 +153,6 @@ def schedule(folder, seed: int) -> tuple[int, int, int]:
         wrong += not (same and session.state.skipped == skipped[id])
     session.close()
     return wrong, lost, false_saved
-
-
-class Frozen(dict):
-    """A command that can stand in a set."""
-
-    def __hash__(self) -> int:
-        return hash(self["key"])
 
 
 def _draw(drawn: dict, skipped: dict, command: dict) -> None:
