@@ -41,9 +41,7 @@ class Annotator(anywidget.AnyWidget):
         """Handle a command of a view and answer it; an error becomes a message beside the image."""
         message = ""
         try:
-            if not isinstance(content, Mapping) or not isinstance(content.get("command"), Mapping):
-                raise BdganError(f"expected a command, got {content!r:.40}")
-            self.session.handle(content["command"])
+            self.session.handle(content.get("command") if isinstance(content, Mapping) else content)
         except BdganError as error:
             message = str(error)
         if isinstance(content, Mapping) and type(content.get("n")) is int:
@@ -70,7 +68,7 @@ class Annotator(anywidget.AnyWidget):
             "undo": bool(history.strokes),
             "redo": bool(history.undone),
             "saved": session.saved,
-            "message": message or session.error,
+            "message": message or session.error or session.notice,
             "rings": session.rings,
             "model": session.proposer is not None,
             "learnt": session.proposer.labels if session.proposer else 0,
