@@ -47,9 +47,7 @@ class Annotator(anywidget.AnyWidget):
         with self.hold_sync():
             self._message = ""
             try:
-                if not isinstance(content, Mapping) or not isinstance(content.get("command"), Mapping):
-                    raise BdganError(f"expected a command, got {content!r:.40}")
-                self.session.handle(content["command"])
+                self.session.handle(content.get("command") if isinstance(content, Mapping) else content)
             except BdganError as error:
                 self._message = str(error)
             if isinstance(content, Mapping) and type(content.get("n")) is int:
@@ -96,7 +94,7 @@ class Annotator(anywidget.AnyWidget):
             "undo": bool(history.strokes),
             "redo": bool(history.undone),
             "saved": session.saved,
-            "message": self._message or session.error,
+            "message": self._message or session.error or session.notice,
             "rings": session.rings,
             "model": session.proposer is not None,
             "learnt": session.proposer.labels if session.proposer else 0,
