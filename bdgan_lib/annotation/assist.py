@@ -31,31 +31,32 @@ def grabcut(
 
     Args:
         image: [H, W, 3].
-        box: around the object, in pixels.
+        box: around the object, in pixels; what is outside the image is cut off.
         inside: dabs on the object.
         outside: dabs on the background. Dabs are kept whatever the colour models say.
         iterations: of fitting and cutting.
         radius: of a dab, in pixels.
 
     Raises:
-        BdganError: an empty box, a box or dab outside the image, or neither box nor dab.
+        BdganError: an empty box, one outside the image, a dab outside it, or neither box nor dab.
     """
     height, width = image.shape[:2]
     if box is None and not len(inside) and not len(outside):
         raise BdganError("GrabCut got neither a box nor a dab; draw a box around the object first")
     known = np.full((height, width), cv2.GC_PR_FGD, np.uint8)
     if box is not None:
-        x0, y0, x1, y1 = box
-        if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
+        (x0, x1), (y0, y1) = np.clip(box[::2], 0, width), np.clip(box[1::2], 0, height)
+        if not (x0 < x1 and y0 < y1):
             raise BdganError(
-                f"expected a box with x0 < x1 and y0 < y1 within {width} x {height} pixels, got {box}"
+                f"the box has no pixel of the {width} x {height} image; drag it from one corner of the "
+                "object to the opposite one"
             )
         known[:] = cv2.GC_BGD
         known[int(y0) : int(np.ceil(y1)), int(x0) : int(np.ceil(x1))] = cv2.GC_PR_FGD
     for points, value in ((outside, cv2.GC_BGD), (inside, cv2.GC_FGD)):
         for x, y in points:
             if not (0 <= x <= width and 0 <= y <= height):
-                raise BdganError(f"expected a dab within {width} x {height} pixels, got a dab at ({x}, {y})")
+                raise BdganError(f"the dab at {x:.0f}, {y:.0f} is outside the image; click inside")
             known[brush([(x, y)], radius, height, width)] = value
     free, object_, background = known == cv2.GC_PR_FGD, known == cv2.GC_FGD, known == cv2.GC_BGD
     if not background.any():  # without any dab on it, it is most likely at the rim
@@ -94,7 +95,7 @@ def superpixel_at(image: Image, x: float, y: float, count: int = 100) -> Mask:
     """The mask [H, W] of the superpixel at this point; BdganError for a point outside the image."""
     height, width = image.shape[:2]
     if not (0 <= x < width and 0 <= y < height):
-        raise BdganError(f"expected a point within {width} x {height} pixels, got ({x}, {y})")
+        raise BdganError(f"the point {x:.0f}, {y:.0f} is outside the image; click inside")
     regions = superpixels(image, count)
     return regions == regions[int(y), int(x)]
 

@@ -1,7 +1,9 @@
 """The state of one image that its journal entries add up to, in a live session as in a resumed one."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +13,8 @@ from bdgan_lib.core import rle
 from bdgan_lib.core.types import UNLABELLED, BdganError
 from bdgan_lib.datasets.annotation_store import Annotation
 from bdgan_lib.datasets.journal import Entry
+
+LONGEST_PAUSE = 60.0  # seconds; a longer pause counts as this much work
 
 
 @dataclass
@@ -30,24 +34,36 @@ class ItemState:
         self._start_from(np.zeros((2, *self.item.mask.shape), np.uint8))
 
     def apply(self, entry: Entry) -> None:
-        """Do what an entry says; BdganError if that is impossible, and then nothing has changed."""
-        do = entry["do"]
+        """Do what an entry says. After a BdganError (malformed, impossible) nothing has changed."""
+        do, by, stroke = entry.get("do"), entry.get("by"), entry.get("stroke")
+        seconds, clicks = checked_cost(entry.get("seconds"), entry.get("clicks"))
+        if not isinstance(by, str):
+            raise BdganError(f"expected the annotator's name, got {by!r:.40}")
+        if do in ("stroke", "base") and not isinstance(stroke, Mapping):
+            raise BdganError(f"expected a stroke as an object with `op`, got {str(stroke)[:40]!r}")
         if do == "stroke":
-            stroke = entry["stroke"]
             self.history.draw(stroke)
-            self.tools[str(stroke.get("tool", stroke["op"]))] += 1
+            self.tools[stroke.get("tool", stroke["op"])] += 1
         elif do == "base":
             blank = ItemState(self.item).history
-            blank.draw(entry["stroke"])
+            blank.draw(stroke)
             self._start_from(blank.maps)
             self.skipped = False
         elif do == "skip":
-            self.skipped = bool(entry["skipped"])
+            if type(skipped := entry.get("skipped")) is not bool:
+                raise BdganError(f"expected skipped as true or false, got {skipped!r:.40}")
+            self.skipped = skipped
         elif do not in ("undo", "redo") or not getattr(self.history, do)():
-            raise BdganError(f"there is nothing to {do}")
-        self.seconds += entry["seconds"]
-        self.clicks += entry["clicks"]
-        self.annotator = entry["by"]
+            raise BdganError(f"there is nothing to {do!s:.40}")
+        self.seconds += seconds
+        self.clicks += clicks
+        self.annotator = by
+        self.entries += 1
+
+    def pass_over(self, entry: Entry) -> None:
+        """Count an entry that cannot be used. A stroke draws nothing, and an `undo` after it finds it."""
+        if entry.get("do") == "stroke":
+            self.history.draw({"op": "mask", "regions": []})
         self.entries += 1
 
     def annotation(self) -> Annotation | None:
@@ -74,6 +90,15 @@ class ItemState:
 
     def _start_from(self, maps: Maps) -> None:
         self.history = UndoHistory(maps, len(self.item.classes))
+
+
+def checked_cost(seconds: Any, clicks: Any) -> tuple[float, int]:
+    """The seconds and clicks that a command took; BdganError if they are none."""
+    if type(clicks) is not int or not 0 <= clicks <= 100_000:
+        raise BdganError(f"expected clicks as a whole number from 0 to 100,000, got {clicks!r:.40}")
+    if type(seconds) not in (int, float) or not 0 <= seconds <= LONGEST_PAUSE:
+        raise BdganError(f"expected seconds from 0 to {LONGEST_PAUSE:.0f}, got {seconds!r:.40}")
+    return seconds, clicks
 
 
 def base_stroke(annotation: Annotation) -> Stroke:

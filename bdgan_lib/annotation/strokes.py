@@ -7,7 +7,8 @@
 
 Numbers are pixels; pixel (i, j) covers x in [j, j + 1] and y in [i, i + 1]. Label 0 is background, 255
 unlabelled. `replace`: the polygon replaces all pixels of its label and instance, as when a vertex is dragged.
-`whole`: all pixels outside the regions become background. `tool`: what made the mask, for the records alone.
+`whole`: all pixels outside the regions become background. `tool`: what made the mask, a name of at most 40
+characters, for the records alone.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,6 +31,7 @@ _KEYS = {
     "fill": {"point", "label", "instance"},
     "mask": {"regions", "whole", "tool"},
 }
+_REGION = {"label", "instance", "rle"}
 
 
 def regions(
@@ -50,21 +52,25 @@ def regions(
     op = stroke.get("op")
     if not isinstance(op, str) or op not in _KEYS:
         raise BdganError(f"expected a stroke of kind {', '.join(_KEYS)}, got {op!r:.40}")
-    if strangers := set(stroke) - _KEYS[op] - {"op"}:
-        raise BdganError(
-            f"a {op} has no key {sorted(map(str, strangers))[0]!r:.40}; it has {sorted(_KEYS[op])}"
-        )
+    refuse_strangers(f"a {op}", stroke, _KEYS[op] | {"op"})
+    for flag in ("replace", "whole"):
+        if type(stroke.get(flag, False)) is not bool:
+            raise BdganError(f"expected {flag} as true or false, got {stroke[flag]!r:.40}")
+    tool = stroke.get("tool", op)
+    if not (isinstance(tool, str) and tool.isprintable() and 0 < len(tool) <= 40):
+        raise BdganError(f"expected a tool's name of 1 to 40 printable characters, got {tool!r:.40}")
     if op == "mask":
         if stroke.get("whole"):
             yield np.ones(shape, bool), 0, 0
         for region in _listed(stroke.get("regions"), "regions"):
             if not isinstance(region, Mapping) or not isinstance(region.get("rle"), str):
                 raise BdganError("a region of a mask has no `rle`; expected label, instance and rle")
-            yield rle.decode(region["rle"], *shape), *_target(region, num_labels)
+            refuse_strangers("a region of a mask", region, _REGION)
+            yield rle.decode(region["rle"], *shape), *target(region, num_labels)
         return
-    label, instance = _target(stroke, num_labels)
+    label, instance = target(stroke, num_labels)
     if op == "polygon":
-        rings = [_points(ring) for ring in _listed(stroke.get("rings"), "rings")]
+        rings = [points_of(ring) for ring in _listed(stroke.get("rings"), "rings")]
         if sum(map(len, rings)) > MOST_POINTS or any(len(ring) < 3 for ring in rings):
             raise BdganError(f"a polygon needs three points a ring and at most {MOST_POINTS} in all")
         if stroke.get("replace"):
@@ -74,9 +80,9 @@ def regions(
         radius: Any = stroke.get("radius")
         if not _number(radius) or not 0 < radius <= max(shape):
             raise BdganError(f"expected a brush radius above 0 and at most {max(shape)}, got {radius!r:.40}")
-        yield brush(_points(stroke.get("points")), radius, *shape), label, instance
+        yield brush(points_of(stroke.get("points")), radius, *shape), label, instance
     else:
-        ((x, y),) = _points([stroke.get("point")])
+        ((x, y),) = points_of([stroke.get("point")])
         if not (0 <= x < shape[1] and 0 <= y < shape[0]):
             raise BdganError(f"the fill at {x:.0f}, {y:.0f} is outside the image; click inside")
         yield _connected(labels, instances, int(y), int(x)), label, instance
@@ -104,7 +110,14 @@ def _connected(labels: NDArray[np.uint8], instances: NDArray[np.uint8], y: int, 
     return parts == parts[y, x]
 
 
-def _target(record: Mapping[str, Any], num_labels: int) -> tuple[int, int]:
+def refuse_strangers(what: str, record: Mapping[str, Any], known: set[str]) -> None:
+    """Raise a BdganError that names a key of the record that is not known."""
+    if strangers := set(record) - known:
+        raise BdganError(f"{what} has no key {min(map(str, strangers))!r:.40}; it has {sorted(known)}")
+
+
+def target(record: Mapping[str, Any], num_labels: int) -> tuple[int, int]:
+    """The label and the instance that a record gives to pixels; BdganError if it has none such."""
     label, instance = record.get("label"), record.get("instance", 1)
     if type(label) is not int or not (0 <= label < num_labels or label == UNLABELLED):
         raise BdganError(f"expected a label from 0 to {num_labels - 1} or {UNLABELLED}, got {label!r:.40}")
@@ -113,7 +126,8 @@ def _target(record: Mapping[str, Any], num_labels: int) -> tuple[int, int]:
     return label, 0 if label in (0, UNLABELLED) else instance
 
 
-def _points(points: Any) -> NDArray[np.float64]:
+def points_of(points: Any) -> NDArray[np.float64]:
+    """Points [N, 2] of a list of pairs; BdganError if it is anything else, empty or too long."""
     listed = _listed(points, "points")
     whole = all(isinstance(p, list | tuple) and len(p) == 2 and all(map(_number, p)) for p in listed)
     if not listed or len(listed) > MOST_POINTS or not whole:

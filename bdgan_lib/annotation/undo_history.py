@@ -15,7 +15,7 @@ class UndoHistory:
     """Labels and instances [H, W], and the strokes drawn on top of the initial ones."""
 
     def __init__(self, maps: Maps, num_labels: int) -> None:
-        self.maps = maps.copy()
+        self.maps, self._initial = maps.copy(), maps.copy()
         self.num_labels = num_labels
         self._done: list[tuple[Stroke, list[Patch]]] = []
         self._undone: list[Stroke] = []
@@ -60,6 +60,17 @@ class UndoHistory:
             return False
         self._draw(self._undone.pop())
         return True
+
+    def touched(self, except_by: str) -> NDArray[np.bool_]:
+        """Pixels [H, W] covered by the initial labels or by strokes of other tools than `except_by`."""
+        replayed = UndoHistory(self._initial, self.num_labels)
+        covered: NDArray[np.bool_] = replayed.labels > 0
+        for stroke in self.strokes:
+            if stroke.get("tool") != except_by:
+                for pixels, *_ in regions(stroke, replayed.labels, replayed.instances, self.num_labels):
+                    covered = covered | pixels
+            replayed.draw(stroke)
+        return covered
 
     def _draw(self, stroke: Stroke) -> None:
         patches: list[Patch] = []

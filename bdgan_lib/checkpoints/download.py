@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from bdgan_lib.checkpoints.unpickle import convert_checkpoint
 from bdgan_lib.core.io import sha256_of, write_atomic
+from bdgan_lib.core.model_files import read_json
 from bdgan_lib.core.types import BdganError
 
 RECORD = "weights.json"  # in the cache: file -> its sha256 and size when it was first fetched
@@ -241,8 +242,11 @@ def _expected(weights: Weights, folder: Path) -> str | None:
 
 
 def _recorded(folder: Path) -> dict[str, dict[str, Any]]:
-    path = folder / RECORD
-    return json.loads(path.read_text("utf-8")) if path.exists() else {}
+    path, hint = folder / RECORD, "remove it, and the weights that it vouched for, and fetch them again"
+    records: dict[str, Any] = read_json(path, hint) if path.exists() else {}
+    if not all(isinstance(record, dict) for record in records.values()):
+        raise BdganError(f"{path}: expected a record for each file; {hint}")
+    return records
 
 
 def _record(weights: Weights, folder: Path, path: Path) -> None:

@@ -1,12 +1,15 @@
 """What several commands share: the command line itself, options, and how they are read."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
+import torch
 import typer
 
 from bdgan_lib.core.sampling import Sampling
+from bdgan_lib.core.types import BdganError
 from bdgan_lib.profiles import PROFILES, Profile
 
 app = typer.Typer(
@@ -15,6 +18,26 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="One subcommand per stage, each a call into the library.",
 )
+
+
+@app.callback()
+def _settings(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    if debug:
+        os.environ["BDGAN_DEBUG"] = "1"
+
+
+def _here(device: str) -> str:
+    """The device itself, if this machine has it."""
+    devices = ["cpu", *["mps"] * torch.backends.mps.is_available()]
+    if count := torch.cuda.device_count():
+        devices += ["cuda", *(f"cuda:{k}" for k in range(count))]
+    if device not in devices:
+        raise BdganError(f"no device {device!r} on this machine; there is {', '.join(devices)}")
+    return device
+
+
 ProfileName = Annotated[str, typer.Option("--profile", help=f"Which world: {', '.join(PROFILES)}.")]
 Truncation = Annotated[
     float | None, typer.Option(help="Clip latents at 2, then scale; default: as the profile samples.")
@@ -22,7 +45,8 @@ Truncation = Annotated[
 TopK = Annotated[int | None, typer.Option(help="VQGAN: how many codes may come, the likeliest.")]
 TopP = Annotated[float | None, typer.Option(help="VQGAN: the likeliest codes that together are so probable.")]
 Temperature = Annotated[float | None, typer.Option(help="VQGAN: below 1 for safer codes.")]
-Device = Annotated[str, typer.Option(help="cpu, cuda or mps.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda or mps.", callback=_here)]
+Seed = Annotated[int, typer.Option(min=0, max=2**62)]
 Out = Annotated[Path, typer.Option(help="Where to write.")]
 Head = Annotated[Path | None, typer.Option(help="A folder of `bdgan train-head`.")]
 

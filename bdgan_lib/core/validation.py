@@ -1,7 +1,9 @@
 """Checks on label files: safe names, bounded shapes, and errors that do not stop the pieces after them."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
@@ -64,6 +66,37 @@ def checked_points(points: object, height: int, width: int, least: int = 3) -> R
     if np.abs(np.diff(ring, axis=0)).max(1).sum() > _LONGEST:
         raise BdganError(f"its outline is longer than {_LONGEST:,} pixels")
     return ring
+
+
+def checked_json(value: object, levels: int = 8, longest: int = 2**24) -> dict[str, Any]:
+    """A copy of a JSON object, as a reader of its text finds it.
+
+    Args:
+        value: anything; a mapping of plain values is right.
+        levels: of lists and objects within each other, at most.
+        longest: length of its text, in bytes.
+
+    Raises:
+        BdganError: it is no object, is too long or too deep, or holds what JSON in UTF-8 cannot (NaN, half a
+            surrogate pair).
+    """
+    if not isinstance(value, Mapping):
+        raise BdganError(f"expected an object, got {type(value).__name__}")
+    try:
+        text = json.dumps(dict(value), allow_nan=False, ensure_ascii=False).encode()
+        if len(text) > longest:
+            raise BdganError(f"expected at most {longest:,} bytes, got {len(text):,}")
+        copy: dict[str, Any] = json.loads(text)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise BdganError(f"expected plain JSON: {error}") from error
+    if _deeper(copy, levels):
+        raise BdganError(f"expected at most {levels} levels of lists and objects, got more")
+    return copy
+
+
+def _deeper(value: object, levels: int) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return inner is not None and (levels == 0 or any(_deeper(each, levels - 1) for each in inner))
 
 
 @contextmanager

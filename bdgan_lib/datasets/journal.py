@@ -14,18 +14,19 @@ Entry = Mapping[str, Any]  # a JSON object, whose keys the journal's user knows
 
 
 class Journal:
-    """A file of lines `{"entry": ..., "crc32": ...}`; a last line that a crash cut off is dropped.
+    """A file of lines `{"entry": ..., "n": ..., "crc32": ...}`; a last line that a crash cut off is dropped.
 
-    An entry that the disk refuses waits, with all that come after it, until the next `append` or `flush`
-    writes them; `waiting` counts them.
+    `n` counts the entries from 0: a line that stands twice is read once (`doubled` counts those), and a
+    missing one is noticed. Older files have no `n`. An entry that the disk refuses waits, with all that come
+    after it, until the next `append` or `flush` writes them; `waiting` counts them.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
+        self.entries, self._end, self.doubled = _read(path)
         self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         flush_folder(path.parent)
-        self.entries, self._end = _read(path)
         os.ftruncate(self._file, self._end)
         self._waiting: list[bytes] = []
 
@@ -40,9 +41,9 @@ class Journal:
         Raises:
             OSError: the disk refuses; the entry waits.
         """
-        text = _text(entry)
+        text, n = _text(entry), len(self.entries)
         self.entries.append(entry)
-        self._waiting.append(b'{"entry": %s, "crc32": "%08x"}\n' % (text, crc32(text)))
+        self._waiting.append(b'{"entry": %s, "n": %d, "crc32": "%08x"}\n' % (text, n, crc32(text)))
         self.flush()
 
     def flush(self) -> None:
@@ -65,30 +66,37 @@ def _text(entry: Entry) -> bytes:
     return json.dumps(entry, sort_keys=True, allow_nan=False).encode()
 
 
-def _read(path: Path) -> tuple[list[Entry], int]:
-    """The entries and the byte where they end; an error if a line is damaged and not just cut off."""
+def _read(path: Path) -> tuple[list[Entry], int, int]:
+    """The entries, the byte where they end and how many lines stand twice; an error if a line is damaged."""
     entries: list[Entry] = []
-    lines = path.read_bytes().splitlines(keepends=True)
-    end = 0
+    raw: list[bytes] = []  # the line of each entry
+    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    end = doubled = 0
     for number, line in enumerate(lines, 1):
-        entry = _entry(line)
-        if entry is None:
-            if line.endswith(b"\n") or number < len(lines):  # a cut-off line is the last, without newline
-                raise BdganError(
-                    f"{path} is damaged in line {number}; the masks beside it are as last saved: restore it "
-                    "from a copy, or move it away to continue from the masks"
-                )
+        entry, n = _entry(line)
+        if entry is not None and n in (None, len(entries)):
+            entries.append(entry)
+            raw.append(line)
+        elif n is not None and line in raw[n : n + 1]:
+            doubled += 1
+        elif line.endswith(b"\n") or number < len(lines):  # a cut-off line is the last, without newline
+            raise BdganError(
+                f"{path} is damaged in line {number}; the masks beside it are as last saved: restore it "
+                "from a copy, or move it away to continue from the masks"
+            )
+        else:
             break
-        entries.append(entry)
         end += len(line)
-    return entries, end
+    return entries, end, doubled
 
 
-def _entry(line: bytes) -> Entry | None:
+def _entry(line: bytes) -> tuple[Entry | None, int | None]:
+    """The entry of a line and its number, if it has one; None if the line is damaged."""
     try:
         record = json.loads(line)
-        entry: Entry = record["entry"]
+        entry, n = record["entry"], record.get("n")
+        known = set(record) <= {"entry", "n", "crc32"} and (n is None or (type(n) is int and n >= 0))
         whole = line.endswith(b"\n") and record["crc32"] == f"{crc32(_text(entry)):08x}"
-        return entry if whole and isinstance(entry, dict) else None
-    except (ValueError, TypeError, KeyError):
-        return None
+        return (entry, n) if known and whole and isinstance(entry, dict) else (None, None)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None, None

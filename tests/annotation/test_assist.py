@@ -61,17 +61,20 @@ def test_what_is_outside_the_box_or_dabbed_is_settled():
     ("how", "line"),
     [
         ({}, "neither a box nor a dab"),
-        ({"box": (5, 5, 5, 9)}, "x0 < x1"),
-        ({"box": (9, 5, 5, 9)}, "x0 < x1"),
-        ({"box": (5, 5, 49, 9)}, "within 48 x 48"),
-        ({"box": (-1, 5, 9, 9)}, "within 48 x 48"),
-        ({"inside": [(50, 3)]}, "dab at"),
-        ({"box": BOX, "outside": [(3, -1)]}, "dab at"),
+        ({"box": (5, 5, 5, 9)}, "no pixel of the 48 x 48 image"),
+        ({"box": (9, 5, 5, 9)}, "no pixel"),
+        ({"box": (48, 5, 60, 9)}, "no pixel"),
+        ({"inside": [(50, 3)]}, "dab at 50, 3 is outside"),
+        ({"box": BOX, "outside": [(3, -1)]}, "dab at 3, -1 is outside"),
     ],
 )
 def test_misuse_of_grabcut_is_named(how, line):
     with pytest.raises(BdganError, match=line):
         grabcut(IMAGE, **how)
+
+
+def test_a_box_over_the_edge_is_cut_off_there():
+    assert np.array_equal(grabcut(IMAGE, (-5, 2, 60, 99)), grabcut(IMAGE, (0, 2, 48, 48)))
 
 
 sides = st.integers(1, 7)
@@ -101,7 +104,7 @@ def test_superpixels_cover_the_image_each_in_one_colour():
 def test_misuse_of_superpixels_is_named():
     with pytest.raises(BdganError, match="1 or more superpixels, got 0"):
         superpixels(IMAGE, 0)
-    with pytest.raises(BdganError, match="within 48 x 48"):
+    with pytest.raises(BdganError, match="outside the image; click inside"):
         superpixel_at(IMAGE, 48, 3)
 
 

@@ -2,16 +2,21 @@
 
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 import pytest
 
 from bdgan_lib.annotation.session import LONGEST_PAUSE, Session
+from bdgan_lib.core import rle
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.datasets import journal as journal_module
 from bdgan_lib.datasets.annotation_store import AnnotationStore
@@ -168,6 +173,212 @@ def test_a_command_that_cannot_be_done_changes_nothing(session, folder, command)
         session.handle(command)
     assert session.saved and (folder / "journal.jsonl").read_bytes() == before
     assert not session.state.history.maps.any() and session.id == ITEMS[0].id
+
+
+def test_a_command_is_done_once_on_the_image_it_was_drawn_on(session, folder):
+    session.handle({"do": "next"})
+    late = {**polygon(), "image": ITEMS[0].id, "origin": ["v", 1]}
+    for _ in range(3):
+        session.handle(late)
+    assert session.id == ITEMS[1].id and not session.state.history.maps.any()
+    found = AnnotationStore(folder).load(ITEMS[0].id)
+    assert found.mask.any() and found.extra["entries"] == 1
+    session.handle({"do": "undo", "image": ITEMS[0].id})
+    assert AnnotationStore(folder).ids() == []
+    session.handle({**dab(9, 9), "origin": ["v", 0]})  # older than what was answered
+    assert not session.state.history.maps.any()
+    for wrong in ({"image": "mug_00000009"}, {"image": 3}, {"origin": 7}, {"origin": ["v", True]}):
+        with pytest.raises(BdganError):
+            session.handle({**polygon(), **wrong})
+
+
+def test_drawing_on_a_skipped_image_takes_the_skip_back(session, folder):
+    session.handle({"do": "skip"})
+    with pytest.raises(BdganError):
+        session.handle(polygon(label=9))
+    assert session.status == {ITEMS[0].id: "skipped"}
+    session.handle(polygon())
+    assert session.status == {ITEMS[0].id: "labelled"}
+    with opened(folder) as again:
+        assert again.status == {ITEMS[0].id: "labelled"}
+
+
+class Everywhere:
+    """A model that proposes one label everywhere."""
+
+    labels = label = 1
+
+    def propose(self, id: str) -> np.ndarray:
+        return np.full((SIDE, SIDE), self.label, np.uint8)
+
+
+def test_a_proposal_leaves_what_a_person_drew(folder):
+    with opened(folder, proposer=Everywhere()) as session:
+        session.handle({"do": "propose"})
+        assert (session.state.history.labels == 1).all()
+        session.handle(polygon(label=2))
+        session.handle(dab(28, 28, label=0))  # erased by hand: that stays empty
+        by_hand = session.state.history.labels.copy()
+        session.proposer.label = 2
+        session.handle({"do": "propose"})
+        found = session.state.history.labels
+        assert np.array_equal(found, np.where(by_hand == 1, 2, by_hand)) and (found == 0).any()
+        session.handle({"do": "undo"})
+        assert np.array_equal(session.state.history.labels, by_hand)
+
+
+MASK = {"label": 1, "instance": 2, "rle": rle.encode(np.tri(SIDE, dtype=bool))}
+SOUND = [
+    *WORK,
+    {"do": "stroke", "stroke": {"op": "mask", "regions": [MASK], "whole": True, "tool": "wipe"}},
+    {**polygon(replace=True), "seconds": 1.5, "clicks": 3},
+    {"do": "grabcut", "box": [2, 2, 22, 22], "inside": [[9, 9]], "outside": [[1, 1]], "label": 1},
+    {"do": "superpixel", "point": [10, 10], "label": 1, "instance": 1},
+    {"do": "outline", "label": 1, "instance": 1}, {"do": "skip", "skipped": False}, {"do": "previous"},
+    {"do": "propose", "instance": 1}, {"do": "learn"}, {"do": "queue"}, {"do": "save"},
+]  # fmt: skip
+
+
+def nested(levels: int) -> list:
+    value: list = []
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+WRONG = [
+    float("nan"), float("inf"), -float("inf"), 1e300, -1, 0.5, 256, 10**30, 10**4000, 10**5000, None, True,
+    "", "\0", "\ud800", "x\udfff", "x" * 100_000, "ü", [], {}, [[]], {"a": 1}, {1: 2}, {None: [1]},
+    nested(20), nested(400), nested(3_000), object(), b"x", {1, 2}, 1j, np.float32(1), np.zeros(3), (1, 2),
+]  # fmt: skip
+STRANGE = ["x", "tool", "replace", "whole", "skipped", "id", "\ud800", 3]
+
+
+def spoilt(noise: random.Random):
+    """A sound command with one or two things wrong somewhere in it."""
+    command = deepcopy(noise.choice(SOUND))
+    places = [(command, key) for key in command]
+    for holder, key in places:  # grows: all places within, too
+        inner = holder[key]
+        keys = inner if isinstance(inner, dict) else range(len(inner)) if isinstance(inner, list) else ()
+        places += [(inner, each) for each in keys]
+    for holder, key in noise.sample(places, min(noise.choice((1, 1, 2)), len(places))):
+        wrong, how = noise.choice(WRONG), noise.random()
+        if isinstance(holder, list):
+            holder[key : key + 1] = [wrong] if how < 0.6 else []
+        elif how < 0.8:
+            holder[key if how < 0.6 else noise.choice(STRANGE)] = wrong
+        else:
+            holder.pop(key, None)
+    return noise.choice([command] * 30 + [noise.choice(WRONG)])
+
+
+def standing(session: Session) -> tuple:
+    """All that a refused command must leave as it is."""
+    journal = (session.store.root / "journal.jsonl").read_bytes()
+    return session.id, session.state.history.maps.tobytes(), journal, session.log(), dict(session.status)
+
+
+def test_no_refused_command_changes_a_thing(folder, monkeypatch):
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+    noise, refused = random.Random(21), 0
+    while refused < 5_000:
+        with opened(folder) as session:
+            for command in WORK:
+                with suppress(BdganError):  # nothing to undo
+                    session.handle(command)
+            for _ in range(600):
+                before = standing(session)
+                try:
+                    session.handle(spoilt(noise))
+                except BdganError as error:
+                    refused += 1
+                    str(error).encode()  # can be shown
+                    assert standing(session) == before
+                assert session.saved, session.error
+            last = maps(session)
+        with opened(folder) as again:
+            assert maps(again) == last and not again.notice
+
+
+def test_a_model_that_fails_is_told(folder):
+    class Broken:
+        labels = 0
+
+        def fit(self, _):
+            raise RuntimeError("no memory")
+
+    with opened(folder, proposer=Broken()) as session, pytest.raises(BdganError, match="no memory"):
+        session.handle({"do": "learn"})
+    with pytest.raises(BdganError, match="surrogates not allowed"):
+        opened(folder, annotator="\ud800")
+
+
+UNUSABLE = {
+    "a stroke that no image can hold": polygon(label=9),
+    "half a surrogate pair": {"do": "stroke", "stroke": {**dab(9, 9)["stroke"], "tool": "\ud800"}},
+    "another type": {"do": "stroke", "stroke": {**polygon()["stroke"], "replace": [1]}},
+    "no stroke": {"do": "stroke"}, "no command": {"do": "fly"}, "nothing said": {},
+    "a list": {"do": ["undo"]},
+    "deep": {"do": "stroke", "stroke": {**polygon()["stroke"], "replace": nested(300)}},
+    "a cost in words": {"do": "undo", "seconds": "long"}, "another key": {"do": "skip", "skipped": 1},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("entry", UNUSABLE.values(), ids=UNUSABLE)
+@pytest.mark.parametrize("id", [ITEMS[0].id, None], ids=["of an image", "of none"])
+def test_an_entry_that_cannot_be_used_is_passed_over_and_told(folder, entry, id):
+    with opened(folder) as session:
+        session.handle(polygon())
+        session.handle(dab(25, 25, label=2))
+        drawn = maps(session)
+        session.handle({"do": "open", "id": ITEMS[0].id})
+    text = json.dumps({"id": id, "by": "ann", "seconds": 1, "clicks": 1, **entry}, sort_keys=True).encode()
+    with (folder / "journal.jsonl").open("ab") as journal:  # as an older version wrote it
+        journal.write(b'{"entry": %s, "crc32": "%08x"}\n' % (text, crc32(text)))
+    with pytest.warns(UserWarning, match="passed over"), opened(folder) as session:
+        assert "passed over" in session.notice and session.state.item.id == ITEMS[0].id
+        if id and entry.get("do") == "stroke":
+            session.handle({"do": "undo"})  # of the stroke that drew nothing
+        session.handle({"do": "undo"})
+        assert session.saved and not session.notice and (session.state.history.labels == 1).any()
+        session.handle({"do": "redo"})
+        assert maps(session) == drawn
+
+
+def labels(folder: Path) -> dict[str, bytes]:
+    store = AnnotationStore(folder)
+    return {id: store.load(id).mask.tobytes() for id in store.ids()}
+
+
+@pytest.mark.filterwarnings("ignore:.*stand twice")
+@pytest.mark.parametrize("how", ["cut", "flipped", "doubled"])
+def test_a_mutated_journal_opens_or_is_refused_and_loses_nothing(folder, tmp_path, monkeypatch, how):
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+    with opened(folder) as session:
+        for command in WORK:
+            session.handle(command)
+        drawn = maps(session)
+    whole, noise = (folder / "journal.jsonl").read_bytes(), random.Random(3)
+    lines, refused = whole.splitlines(keepends=True), 0
+    for n in range(100):
+        data, k = bytearray(whole), noise.randrange(len(lines))
+        if how == "cut":
+            data = data[: noise.randrange(len(data))]
+        elif how == "doubled":
+            data = b"".join(lines[: k + 1] + lines[noise.randrange(k + 1) :])
+        for _ in range(noise.choice((1, 1, 2, 9)) if how == "flipped" else 0):
+            data[noise.randrange(len(data))] ^= 1 << noise.randrange(8)
+        copy = Path(shutil.copytree(folder, tmp_path / str(n)))
+        (copy / "journal.jsonl").write_bytes(data)
+        try:
+            with opened(copy) as session:
+                assert session.saved and (how != "doubled" or maps(session) == drawn)
+        except BdganError as error:
+            refused += 1
+            assert "damaged in line" in str(error) and (copy / "journal.jsonl").read_bytes() == data
+        assert labels(copy) == labels(folder)
+    assert (refused > 0) == (how == "flipped")
 
 
 def test_help_of_the_image_is_one_stroke(session):

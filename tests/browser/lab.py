@@ -119,11 +119,11 @@ def luminance(colour: str) -> float:
 class Hand:
     """A hand at the annotator's widget: points are pixels of the image."""
 
-    def __init__(self, page: Page, side: int) -> None:
-        self.page, self.side, self.sent = page, side, 0
-        self.root = page.locator(".bdgan")
+    def __init__(self, page: Page, side: int, nth: int = 0) -> None:
+        self.page, self.side, self.sent, self.nth = page, side, 0, nth
+        self.root = page.locator(".bdgan").nth(nth)
         self.root.wait_for(timeout=120_000)
-        self.canvas = page.locator(".bdgan-canvas")
+        self.canvas = page.locator(".bdgan-canvas").nth(nth)
         self.canvas.scroll_into_view_if_needed()
         self.settle()
 
@@ -151,11 +151,22 @@ class Hand:
     def done(self, commands: int = 1) -> None:
         """Wait until that many more commands are acknowledged and all is saved."""
         self.sent += commands
-        self.page.wait_for_selector(f".bdgan[data-saved=yes][data-acked='{self.sent}']", timeout=60_000)
+        self.until(f"root.dataset.saved === 'yes' && root.dataset.acked === '{self.sent}'")
 
     def settle(self) -> None:
-        self.page.wait_for_selector(".bdgan[data-saved=yes]", timeout=60_000)
+        self.until("root.dataset.saved === 'yes'")
         self.page.wait_for_timeout(500)  # the layout comes to rest
+
+    def until(self, condition: str, timeout: float = 60_000) -> None:
+        """Wait for a condition in JavaScript on the widget's `root`."""
+        self.page.wait_for_function(
+            f"n => {{ const root = document.querySelectorAll('.bdgan')[n]; return root && ({condition}); }}",
+            arg=self.nth, timeout=timeout,
+        )  # fmt: skip
+
+    def says(self, part: str) -> str:
+        """The text of the widget's part of this class: "chip", "message"."""
+        return self.root.locator(f".bdgan-{part}").inner_text()
 
     def id(self) -> str:
         return str(self.root.get_attribute("data-id"))

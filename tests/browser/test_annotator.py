@@ -100,13 +100,20 @@ def test_a_hand_draws_and_nothing_is_lost(page_of):
     for process in psutil.process_iter(["cmdline"]):  # the kernel dies
         if "ipykernel_launcher" in " ".join(process.info["cmdline"] or []) and _is_of(process, root):
             process.send_signal(signal.SIGKILL)
-    hand.key("z")  # goes nowhere
-    unsaved = "document.querySelector('.bdgan-chip').textContent.startsWith('not saved')"
-    page.wait_for_function(unsaved, timeout=20_000)
-    assert np.array_equal(on_disk(second), before)
+    hand.key("p")
+    hand.click([50, 50], [60, 50], [60, 60])
+    hand.key("Enter")  # goes nowhere
+    hand.until("root.querySelector('.bdgan-chip').textContent === 'not saved'", timeout=20_000)
+    assert "Run the cell again" in hand.says("message") and np.array_equal(on_disk(second), before)
 
     hand = opened("again.ipynb", cells_of_notebook_02())
     assert hand.id() == second, "it goes on at the same image"
+    hand.done()  # what went nowhere was sent again
+    assert on_disk(second)[52, 58] == 1
+    hand.root.focus()
+    hand.key("z")
+    hand.done()
+    assert np.array_equal(on_disk(second), before)
     assert np.array_equal(np.array(hand.labels_on_screen()), before > 0)
     hand.key(",")
     hand.done()
@@ -153,3 +160,120 @@ def test_names_are_text_and_the_keyboard_is_enough(page_of):
     mask = AnnotationStore(root / "hostile").load("a0").mask  # a triangle from the middle: 32, 52 x 32, 52
     assert mask[34, 48] == 1 and mask[48, 34] == 0 and abs(int(mask.sum()) - 200) <= 20
     assert hand.page.locator(".jp-Cell").count() == 1, "the keys were no notebook's shortcuts"
+
+
+SLOW = """
+import time
+import numpy as np
+from bdgan_lib.annotation.session import Session
+from bdgan_lib.annotation.widget import Annotator
+from bdgan_lib.datasets.annotation_store import Annotation, AnnotationStore
+from bdgan_lib.core.sampling import Sampling
+
+class Slow:
+    labels = 0
+    def fit(self, annotations):
+        time.sleep(4)
+        self.labels = 1
+    def propose(self, id):
+        return np.ones((64, 64), np.uint8)
+
+items = [
+    Annotation(f"mug_{k}", "mug", 0, k, Sampling(), "0" * 64, np.zeros((64, 64), np.uint8), "",
+               ("background", "body"))
+    for k in range(3)
+]
+session = Session(
+    AnnotationStore("slow"), items, lambda a: np.full((64, 64, 3), 60 + 60 * a.seed, np.uint8), "you", Slow()
+)
+Annotator(session)
+"""
+KEY = """(root, [key, code, more]) =>
+    root.dispatchEvent(new KeyboardEvent('keydown', {key, code, bubbles: true, ...more}))"""
+
+
+def test_the_screen_never_lies(page_of):
+    page, opened, root = page_of
+    second_view = nbformat.v4.new_code_cell("Annotator(session)")
+    hand = opened("slow.ipynb", [nbformat.v4.new_code_cell(SLOW), second_view])
+    other, store = Hand(page, SIDE, nth=1), AnnotationStore(root / "slow")
+    hand.canvas.scroll_into_view_if_needed()
+    hand.settle()
+
+    # Draw while the kernel learns and the next image is already asked for.
+    hand.root.focus()
+    hand.key("l", ".", "p")
+    assert "learning" in hand.says("chip")
+    hand.click([10, 10], [30, 10], [30, 30])
+    hand.key("Enter")
+    page.wait_for_timeout(1500)
+    assert hand.root.get_attribute("data-saved") == "no" and hand.says("chip") != "not saved"
+    hand.done(3)
+    assert hand.id() == other.id() == "mug_1" and store.ids() == ["mug_0"]
+    assert store.load("mug_0").mask[15, 27] == 1
+
+    # The other view moves on; both show it, and each draws where it says.
+    other.canvas.scroll_into_view_if_needed()
+    other.root.focus()
+    other.key(".")
+    other.done()
+    assert hand.id() == "mug_2"
+
+    # An open polygon outlives another tool and another image, and undo takes its last corner back.
+    hand.canvas.scroll_into_view_if_needed()
+    hand.root.focus()
+    hand.key("p")
+    hand.click([10, 10], [40, 10], [40, 40], [10, 60])
+    hand.key("z", "b", "p", ",")
+    hand.done()
+    hand.key(".")
+    hand.done()
+    hand.root.evaluate(KEY, ["Enter", "Enter", {}])
+    hand.done()
+    triangle = store.load("mug_2").mask
+    assert triangle[15, 35] == 1 and triangle[45, 12] == 0 and abs(int(triangle.sum()) - 450) < 25
+
+    # Keys by position: a Cyrillic layout, CapsLock, Cmd with Shift.
+    for key, code, more, drawn in (
+        ("я", "KeyZ", {}, False), ("Z", "KeyZ", {"metaKey": True, "shiftKey": True}, True),
+        ("Z", "KeyZ", {}, False), ("Я", "KeyZ", {"shiftKey": True}, True),
+    ):  # fmt: skip
+        hand.root.evaluate(KEY, [key, code, more])
+        hand.done()
+        assert ("mug_2" in store.ids()) == drawn, key
+    hand.key("Control+s")
+    hand.done()
+    assert "saved as you draw" in hand.says("message")
+
+    # A click without a box says what to do; a box over the edge is cut off there.
+    hand.key("g")
+    hand.click([20, 20])
+    assert "Drag a box" in hand.says("message")
+    # Skip pressed twice is a toggle, and drawing takes a skip back.
+    hand.key("x", "x")
+    hand.done(2)
+    assert hand.root.locator("[data-name=skip]").get_attribute("aria-pressed") == "false"
+    hand.key("x", "b")
+    hand.done()
+    assert store.load("mug_2").skipped
+    hand.drag([50, 50], [55, 50])
+    hand.done()
+    assert not store.load("mug_2").skipped and store.load("mug_2").mask[50, 52] == 1
+    assert hand.root.locator("[data-name=skip]").get_attribute("aria-pressed") == "false"
+
+    # A window of another size leaves what is zoomed in on in the middle.
+    def middle() -> list[int]:
+        return page.evaluate(
+            """() => { const canvas = document.querySelector('.bdgan-canvas'), side = canvas.width / 2;
+            return [...canvas.getContext('2d').getImageData(side, side, 1, 1).data]; }"""
+        )
+
+    hand.key("r")
+    page.mouse.move(*hand.at([52, 50]))
+    hand.key(*"++++++")
+    width, seen = hand.canvas.bounding_box()["width"], middle()
+    for size in ({"width": 700, "height": 500}, {"width": 1280, "height": 1000}):
+        page.set_viewport_size(size)
+        page.wait_for_timeout(600)
+        assert middle() == seen
+    assert hand.canvas.bounding_box()["width"] == width

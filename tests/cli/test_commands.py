@@ -1,8 +1,10 @@
 """The command line: a mistake is one line and exit code 2, and leaves nothing behind."""
 
 import errno
+import io
 import json
 import os
+import subprocess
 import sys
 from dataclasses import asdict, replace
 
@@ -12,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from bdgan_lib import cli
+from bdgan_lib.checkpoints.download import RECORD
 from bdgan_lib.core.ids import sample_id
 from bdgan_lib.core.image_codecs import decode_png, encode_png
 from bdgan_lib.core.sampling import Sampling
@@ -322,3 +325,90 @@ def test_the_doctor_and_the_import_speak_in_lines(cache, monkeypatch, capsys):
     assert "use release-512" in capsys.readouterr().err
     assert bdgan(monkeypatch, "sample", "--out", "x.png", "--profile", "release-512") == 2
     assert "put biggan512-release.pt there" in capsys.readouterr().err
+
+
+def test_an_unexpected_error_is_one_line_with_a_way_to_report_it(monkeypatch, capsys):
+    def broken(**_):
+        raise RuntimeError("first\nsecond")
+
+    monkeypatch.setattr(cli, "app", broken)
+    monkeypatch.setenv("BDGAN_DEBUG", "0")
+    assert bdgan(monkeypatch) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("bdgan: unexpected RuntimeError: first second; please report it at http")
+    assert said.count("\n") == 1 and "BDGAN_DEBUG=1" in said
+    monkeypatch.setenv("BDGAN_DEBUG", "1")
+    assert bdgan(monkeypatch) == 1
+    assert "Traceback" in (said := capsys.readouterr().err) and said.splitlines()[-1].startswith("bdgan: ")
+
+
+@pytest.mark.parametrize("place", [0, 1, 3])
+def test_debug_may_stand_anywhere(folder, monkeypatch, capsys, place):
+    monkeypatch.setenv("BDGAN_DEBUG", "0")  # and is put back
+    arguments = ["info", "--profile", "dodo"]
+    arguments.insert(place, "--debug")
+    assert bdgan(monkeypatch, *arguments) == 2 and "Traceback" in capsys.readouterr().err
+
+
+def test_ctrl_c_is_one_line(folder, monkeypatch, capsys):
+    def stopped(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli.networks, "load_profile", stopped)
+    assert bdgan(monkeypatch, "info") == 130 and capsys.readouterr().err == "bdgan: stopped\n"
+
+
+@pytest.mark.parametrize("device", ["foo", "mps", "meta", "cuda:99", ""])
+@pytest.mark.parametrize("command", ["sample", "synthesize", "tutorial", "figures"])
+def test_a_device_that_is_not_here_is_refused_before_any_work(folder, monkeypatch, capsys, command, device):
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    for room in (cli.networks, cli.datasets):
+        monkeypatch.setattr(room, "load_profile", lambda _: pytest.fail("work before the device was checked"))
+    line = refused(monkeypatch, capsys, folder, command, "--out", "out", "--device", device)
+    assert f"no device {device!r} on this machine; there is cpu" in line
+
+
+@pytest.mark.parametrize("seed", [10**26, 2**63, -1])
+def test_a_seed_that_no_generator_takes_is_refused(folder, monkeypatch, capsys, seed):
+    for arguments in (("sample", "--first-seed", seed), ("train-head", "--seed", seed)):
+        assert bdgan(monkeypatch, *arguments, "--out", "out") == 2
+        assert "Invalid value" in capsys.readouterr().err and list(folder.iterdir()) == []
+
+
+def test_the_largest_seed_draws_and_trains(folder, monkeypatch):
+    assert bdgan(monkeypatch, "sample", "--out", "a.png", "--count", 1, "--first-seed", 2**62) == 0
+    assert bdgan(monkeypatch, "train-head", "--out", "head", "--steps", 1, "--seed", 2**62) == 0
+
+
+@pytest.mark.parametrize("record", ["[1", "[1]", '{"resnet50-11ad3fa6.pth": 1}', "\udcff"])
+def test_a_damaged_cache_record_is_named(cache, monkeypatch, capsys, record):
+    (cache / "resnet50-11ad3fa6.pth").write_bytes(b"x")
+    (cache / RECORD).write_bytes(record.encode(errors="surrogateescape"))
+    for command in ("list", "verify"):
+        assert bdgan(monkeypatch, "weights", command) == 2
+        assert str(cache / RECORD) in (said := capsys.readouterr().err) and said.count("\n") == 1
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8"])
+def test_what_the_terminal_cannot_show_is_escaped(folder, monkeypatch, encoding):
+    shown = io.TextIOWrapper(io.BytesIO(), encoding)
+    monkeypatch.setattr(sys, "stdout", shown)
+    assert bdgan(monkeypatch, "sample", "--out", "größe→.png", "--count", 1, "--classes", "robin") == 0
+    shown.flush()
+    expected = "größe→.png\n".encode(encoding, "backslashreplace")
+    assert shown.buffer.getvalue() == expected and (folder / "größe→.png").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", [{"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+                                      {"PYTHONIOENCODING": "cp1252"}], ids=str)  # fmt: skip
+def test_a_process_of_a_poor_locale_works_and_refuses_in_one_line(folder, settings):
+    for arguments, code in (
+        (("sample", "--out", "größe→.png", "--count", "1"), 0),
+        (("info", "--profile", "→"), 2),
+    ):
+        command = [sys.executable, "-m", "bdgan_lib.cli", *arguments]
+        done = subprocess.run(command, env={**os.environ, **settings}, capture_output=True)
+        assert done.returncode == code and b"Traceback" not in done.stderr, done.stderr
+        assert (done.stdout + done.stderr).count(b"\n") == 1
+    assert (folder / "größe→.png").exists()
