@@ -41,7 +41,8 @@ class Annotator(anywidget.AnyWidget):
         """Handle a command of a view and answer it; an error becomes a message beside the image."""
         message = ""
         try:
-            self.session.handle(content.get("command") if isinstance(content, Mapping) else content)
+            command: Any = content.get("command") if isinstance(content, Mapping) else content
+            self.session.handle(command)
         except BdganError as error:
             message = str(error)
         if isinstance(content, Mapping) and type(content.get("n")) is int:
