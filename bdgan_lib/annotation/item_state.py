@@ -35,7 +35,8 @@ class ItemState:
 
     def apply(self, entry: Entry) -> None:
         """Do what an entry says. After a BdganError (malformed, impossible) nothing has changed."""
-        do, by, stroke = entry.get("do"), entry.get("by"), entry.get("stroke")
+        do, by = entry.get("do"), entry.get("by")
+        stroke: Any = entry.get("stroke")
         seconds, clicks = checked_cost(entry.get("seconds"), entry.get("clicks"))
         if not isinstance(by, str):
             raise BdganError(f"expected the annotator's name, got {by!r:.40}")

@@ -228,7 +228,8 @@ class Session:
         self._do(command, skipped=command.get("skipped", True))
 
     def _grabcut(self, command: Command) -> None:
-        box, dabs = command.get("box"), [command.get(key) or [] for key in ("inside", "outside")]
+        box: Any = command.get("box")
+        dabs = [command.get(key) or [] for key in ("inside", "outside")]
         if box is not None:
             box = points_of([box[:2], box[2:]] if isinstance(box, list) else box).ravel().tolist()
         inside, outside = (points_of(points).tolist() if points != [] else [] for points in dabs)

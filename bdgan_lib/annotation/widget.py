@@ -47,7 +47,8 @@ class Annotator(anywidget.AnyWidget):
         with self.hold_sync():
             self._message = ""
             try:
-                self.session.handle(content.get("command") if isinstance(content, Mapping) else content)
+                command: Any = content.get("command") if isinstance(content, Mapping) else content
+                self.session.handle(command)
             except BdganError as error:
                 self._message = str(error)
             if isinstance(content, Mapping) and type(content.get("n")) is int:

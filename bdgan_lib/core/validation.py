@@ -3,13 +3,12 @@
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 
 from bdgan_lib.core.ids import checked_id
 from bdgan_lib.core.polygons import Ring
-from bdgan_lib.core.types import BdganError
+from bdgan_lib.core.types import BdganError, Json
 
 _LONGEST = 2**22  # pixels along a polygon's edges; rasterisers allocate memory for each
 
@@ -68,7 +67,7 @@ def checked_points(points: object, height: int, width: int, least: int = 3) -> R
     return ring
 
 
-def checked_json(value: object, levels: int = 8, longest: int = 2**24) -> dict[str, Any]:
+def checked_json(value: object, levels: int = 8, longest: int = 2**24) -> Json:
     """A copy of a JSON object, as a reader of its text finds it.
 
     Args:
@@ -86,7 +85,7 @@ def checked_json(value: object, levels: int = 8, longest: int = 2**24) -> dict[s
         text = json.dumps(dict(value), allow_nan=False, ensure_ascii=False).encode()
         if len(text) > longest:
             raise BdganError(f"expected at most {longest:,} bytes, got {len(text):,}")
-        copy: dict[str, Any] = json.loads(text)
+        copy: Json = json.loads(text)
     except (TypeError, ValueError, RecursionError) as error:
         raise BdganError(f"expected plain JSON: {error}") from error
     if _deeper(copy, levels):
