@@ -19,7 +19,7 @@ from bdgan_lib.cli.options import (
     names_of,
     sampling_of,
 )
-from bdgan_lib.core.io import as_path
+from bdgan_lib.core.io import as_path, list_folder
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.datasets.card import CARD, CROISSANT, write_card
 from bdgan_lib.datasets.formats.export import EXPORTS, export_set
@@ -138,7 +138,7 @@ def statistics_command(
     """Table 1 of the paper for a data set: its masks, and how close its images come to real ones."""
     from bdgan_lib.experiments.analysis import of_folder
 
-    pictures = sorted(path for path in real.rglob("*") if path.is_file()) if real else []
+    pictures = [path for path in list_folder(real, "**/*") if path.is_file()] if real else []
     if real and not pictures:
         raise BdganError(f"{real} holds no pictures; give a folder of JPEG or PNG files")
     row = of_folder(ShardedSet(as_path(folder)), load_profile(profile), images, pictures)

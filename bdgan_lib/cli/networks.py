@@ -20,7 +20,7 @@ from bdgan_lib.cli.options import (
     names_of,
     sampling_of,
 )
-from bdgan_lib.core.image_codecs import decode_image, encode_png
+from bdgan_lib.core.image_codecs import encode_png, read_image
 from bdgan_lib.core.image_tensors import to_uint8
 from bdgan_lib.core.io import write_atomic
 from bdgan_lib.core.types import BdganError
@@ -124,9 +124,7 @@ def label_command(
     """Label real pictures: a mask of label ids for each, and one sheet with the labels laid over."""
     world = load_profile(profile)
     generator, labeller = world.require("encoder")(), load_head(head)
-    images = np.stack(
-        [center_square(decode_image(path.read_bytes()), generator.image_size) for path in files]
-    )
+    images = np.stack([center_square(read_image(path), generator.image_size) for path in files])
     class_ids = np.full(len(images), world.class_id(class_name))
     masks, _ = label_images(cast(ImageEncoder, generator), labeller, images, class_ids)
     out.mkdir(parents=True, exist_ok=True)
