@@ -12,7 +12,8 @@ from typing import BinaryIO, cast
 
 from bdgan_lib.core.types import BdganError
 
-_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://?")  # `Path` makes one slash of two
+_ADDRESS = re.compile(r"(|[A-Za-z][A-Za-z0-9+.-]+)://?")  # `Path` makes one slash of two
+OVERVIEW = "sheet"  # stem of the picture that `bdgan label` writes beside its masks
 _JUNK = {".ds_store", "thumbs.db", "desktop.ini", ".ipynb_checkpoints", "__macosx"}  # in lower case
 
 
@@ -26,7 +27,7 @@ def as_path(path: str | os.PathLike[str]) -> Path:
     """
     if hasattr(path, "fs"):
         return path  # type: ignore[return-value]
-    if not (isinstance(path, str) and _ADDRESS.match(path)):
+    if not (isinstance(path, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", path)):
         return local_path(path)
     try:
         from upath import UPath
@@ -59,7 +60,8 @@ def is_junk(name: str) -> bool:
 
 def list_folder(folder: Path, pattern: str = "*") -> list[Path]:
     """What `folder.glob(pattern)` finds, sorted, without junk and what lies in it (see `is_junk`)."""
-    return sorted(p for p in folder.glob(pattern) if not any(map(is_junk, p.relative_to(folder).parts)))
+    above = len(folder.parts)
+    return sorted(path for path in folder.glob(pattern) if not any(map(is_junk, path.parts[above:])))
 
 
 @contextmanager

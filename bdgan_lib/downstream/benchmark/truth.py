@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bdgan_lib.core.image_codecs import encode_png, read_image
-from bdgan_lib.core.io import require_new_path, write_atomic
+from bdgan_lib.core.io import OVERVIEW, require_new_path, write_atomic
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.downstream.benchmark.masks import Findings, expected_files, listed, read_mask
 from bdgan_lib.downstream.tasks import Task
@@ -139,7 +139,7 @@ def predictions(folder: Path, task: Task, truth: Truth) -> Iterator[tuple[str, M
     findings = Findings()
     files, seen = listed(folder, findings)
     ids = truth.ids
-    for id in sorted(files.keys() - set(ids)):
+    for id in sorted(files.keys() - {*ids, OVERVIEW}):
         findings.add("extra", f"{id}.png")
     for id in ids:
         if id in files:
