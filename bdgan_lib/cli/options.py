@@ -18,7 +18,9 @@ Command = Callable[..., None]
 class CommandGroup(typer.Typer):
     """A Typer app whose commands refuse an address for any parameter that is a `Path`, before any work."""
 
-    def command(self, name: str | None = None, **settings: Any) -> Callable[[Command], Command]:
+    def command(  # type: ignore[override]
+        self, name: str | None = None, **settings: Any
+    ) -> Callable[[Command], Command]:
         """Register a function as a command."""
 
         def register(function: Command) -> Command:

@@ -36,7 +36,9 @@ def as_path(path: str | os.PathLike[str]) -> Path:
         with suppress(FileNotFoundError, PermissionError):  # a new folder; a store that hides what is missing
             address.stat()
     except ImportError as error:
-        raise BdganError(f"{path} cannot be reached ({error}); pip install 'bdgan-lib[cloud]'") from error
+        raise BdganError(
+            f"{path} is not a local folder; pip install 'bdgan-lib[cloud]' to reach it ({error})"
+        ) from error
     except Exception as error:  # every store has errors of its own
         raise BdganError(f"{path} cannot be reached ({error!r:.300}); check the address") from error
     return cast(Path, address)
