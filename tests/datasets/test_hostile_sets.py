@@ -106,6 +106,16 @@ def test_an_id_twice_is_refused_where_it_would_replace_a_file(tmp_path):
         assert "robin_00000000" in refusal(reader, shards, tmp_path / "out")
 
 
+@pytest.mark.parametrize("name", ["a\nb", "", "a\u2028b", "a\r", "a\x0bb"])
+@pytest.mark.parametrize("key", ["classes", "labels"])
+def test_a_name_that_would_become_two_lines_of_a_file_is_not_exported(key, name, tmp_path):
+    names = ["robin", name] if key == "classes" else ["background", "foreground", name]
+    folder = hostile.write_set(tmp_path / "set", hostile.members(), **{key: names})
+    for format in ("voc", "coco", "yolo-seg"):
+        with pytest.raises(BdganError, match="expected names of one line"):
+            export_set(ShardedSet(folder), tmp_path / format, format, progress=False)
+
+
 @pytest.mark.parametrize("depth", [300, 800, 950, 20_000])
 def test_values_nested_however_deeply_are_read_or_refused_with_our_error(depth, tmp_path):
     licence = "[" * depth + "]" * depth

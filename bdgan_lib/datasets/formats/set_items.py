@@ -60,7 +60,7 @@ class SetItems:
         advance: called with 1 after each image.
 
     Raises:
-        BdganError: the set names no classes, or one of them twice.
+        BdganError: the set names no classes, or one of them twice, or has a name that is not one line.
     """
 
     def __init__(self, data: ShardedSet, advance: Callable[[int], object] = lambda images: None) -> None:
@@ -72,6 +72,10 @@ class SetItems:
                 f"expected each class once in the manifest of {data.folder}, got {self.classes!r:.200}"
             )
         labels = [str(name) for name in manifest.get("labels") or ()]
+        if strange := [name for name in (*self.classes, *labels) if name.splitlines() != [name]]:
+            raise BdganError(
+                f"expected names of one line in the manifest of {data.folder}, got {strange[0]!r:.100}"
+            )
         if not labels:
             labels = [BACKGROUND, *(f"part {k}" for k in range(1, self._largest_label() + 1))]
         self.parts = len(labels) > 2
