@@ -33,7 +33,7 @@ def write_html(executed: NotebookNode, path: Path) -> None:
     page, _ = exporter.from_notebook_node(executed, {"metadata": {"name": title_of(executed) or path.stem}})
     back = '<p style="margin:1rem;font-family:system-ui"><a href="../index.html">← all notebooks</a></p>'
     page = re.sub(r"(<body[^>]*>)", lambda body: body[0] + back, page, count=1)
-    page = re.sub(r'href="([\w.-]+)\.ipynb([#"])', r'href="\1.html\2', page)  # from page to page
+    page = re.sub(r'href="([\w.%-]+)\.ipynb([#"])', r'href="\1.html\2', page)  # from page to page
     write(path.with_suffix(".html"), _without_remote_scripts(page))
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from bdgan_lib.cli.options import Out, ProfileName, app
+from bdgan_lib.cli.options import CommandGroup, Out, ProfileName, app
 from bdgan_lib.downstream.benchmark.gallery import galleries
 from bdgan_lib.downstream.benchmark.result import load_result
 from bdgan_lib.downstream.benchmark.score import score
@@ -14,7 +14,7 @@ from bdgan_lib.downstream.benchmark.truth import Truth, TruthFolder, write_truth
 from bdgan_lib.downstream.tasks import Task
 from bdgan_lib.profiles import Profile, load_profile
 
-benchmark_app = typer.Typer(
+benchmark_app = CommandGroup(
     no_args_is_help=True, help="Score predictions on the paper's tasks; show results."
 )
 app.add_typer(benchmark_app, name="benchmark")

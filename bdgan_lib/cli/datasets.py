@@ -19,7 +19,7 @@ from bdgan_lib.cli.options import (
     names_of,
     sampling_of,
 )
-from bdgan_lib.core.io import as_path
+from bdgan_lib.core.io import as_path, list_folder
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.datasets.card import CARD, CROISSANT, write_card
 from bdgan_lib.datasets.formats.export import EXPORTS, export_set
@@ -69,7 +69,7 @@ def synthesize_command(
     profile: ProfileName = "pocket",
 ) -> None:
     """Write a labelled data set: shards of PNG images and masks with a manifest. The same command goes on."""
-    world = load_profile(profile)
+    folder, world = as_path(out), load_profile(profile)
     names = names_of(classes) or world.classes
     ids = tuple(world.class_id(name) for name in names)
     generator, sampling = world.generator(device), sampling_of(world, truncation, top_k, top_p, temperature)
@@ -77,7 +77,7 @@ def synthesize_command(
     agreed = keep_agreed if labeller.config.architecture.members > 1 else 1.0  # one alone never disagrees
     models = Models(generator, labeller.to(device), world.scorer.to(device) if keep_confident < 1 else None)
     filters = load_or_calibrate_filters(
-        as_path(out), models, ids, sampling, keep_confident, agreed, calibration_samples, bf16
+        folder, models, ids, sampling, keep_confident, agreed, calibration_samples, bf16
     )
     spec = SynthesisSpec.for_models(
         models, ids, images, sampling, filters, batch_size=batch_size, shard_size=shard_size,
@@ -86,10 +86,10 @@ def synthesize_command(
     if engine == "ray":
         from bdgan_lib.synthesis.ray_backend import synthesize_on_ray
 
-        synthesize_on_ray(spec, models, out, workers, gpus)
+        synthesize_on_ray(spec, models, folder, workers, gpus)
     elif engine == "local":
         alone = 1 if device != "cpu" else os.cpu_count() or 1
-        synthesize(spec, models, out, workers or alone)
+        synthesize(spec, models, folder, workers or alone)
     else:
         raise BdganError(f"no engine {engine!r}; there is local, ray")
     print(out)
@@ -138,7 +138,7 @@ def statistics_command(
     """Table 1 of the paper for a data set: its masks, and how close its images come to real ones."""
     from bdgan_lib.experiments.analysis import of_folder
 
-    pictures = sorted(path for path in real.rglob("*") if path.is_file()) if real else []
+    pictures = [path for path in list_folder(real, "**/*") if path.is_file()] if real else []
     if real and not pictures:
         raise BdganError(f"{real} holds no pictures; give a folder of JPEG or PNG files")
     row = of_folder(ShardedSet(as_path(folder)), load_profile(profile), images, pictures)

@@ -21,9 +21,9 @@ from bdgan_lib.cli.options import (
     names_of,
     sampling_of,
 )
-from bdgan_lib.core.image_codecs import decode_image, encode_png
+from bdgan_lib.core.image_codecs import encode_png, read_image
 from bdgan_lib.core.image_tensors import to_uint8
-from bdgan_lib.core.io import write_atomic
+from bdgan_lib.core.io import OVERVIEW, write_atomic
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.doctor import checkup
 from bdgan_lib.generators.base import ImageEncoder
@@ -123,18 +123,23 @@ def label_command(
     profile: ProfileName = "pocket-vqgan",
 ) -> None:
     """Label real pictures: a mask of label ids for each, and one sheet with the labels laid over."""
+    taken = {OVERVIEW: "the overview"}  # names differ, on systems that ignore case as well
+    for path in files:
+        if (stem := path.stem.lower()) in taken:
+            raise BdganError(
+                f"expected pictures of different names, got {path} beside {taken[stem]}; rename one"
+            )
+        taken[stem] = str(path)
     world = load_profile(profile)
     generator, labeller = world.require("encoder")(), load_head(head)
-    images = np.stack(
-        [center_square(decode_image(path.read_bytes()), generator.image_size) for path in files]
-    )
+    images = np.stack([center_square(read_image(path), generator.image_size) for path in files])
     class_ids = np.full(len(images), world.class_id(class_name))
     masks, _ = label_images(cast(ImageEncoder, generator), labeller, images, class_ids)
     out.mkdir(parents=True, exist_ok=True)
     for path, mask in zip(files, masks, strict=True):
         write_atomic(out / f"{path.stem}.png", encode_png(mask))
     tinted = [overlay(image, mask) for image, mask in zip(images, masks, strict=True)]
-    write_atomic(out / "sheet.png", encode_png(grid([*images, *tinted], len(images))))
+    write_atomic(out / f"{OVERVIEW}.png", encode_png(grid([*images, *tinted], len(images))))
     print(
         f"{out}: {len(masks)} masks of {generator.image_size} pixels; label 0 is {labeller.config.labels[0]}"
     )

@@ -1,18 +1,47 @@
 """What several commands share: the command line itself, options, and how they are read."""
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
+from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 import typer
 
+from bdgan_lib.core.io import local_path
 from bdgan_lib.core.sampling import Sampling
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.profiles import PROFILES, Profile
 
-app = typer.Typer(
+Command = Callable[..., None]
+
+
+class CommandGroup(typer.Typer):
+    """A Typer app whose commands refuse an address for any parameter that is a `Path`, before any work."""
+
+    def command(  # type: ignore[override]
+        self, name: str | None = None, **settings: Any
+    ) -> Callable[[Command], Command]:
+        """Register a function as a command."""
+
+        def register(function: Command) -> Command:
+            @wraps(function)
+            def checked(**arguments: Any) -> None:
+                for value in arguments.values():
+                    for path in value if isinstance(value, list) else [value]:
+                        if isinstance(path, Path):
+                            local_path(path)
+                function(**arguments)
+
+            super(CommandGroup, self).command(name, **settings)(checked)
+            return function
+
+        return register
+
+
+app = CommandGroup(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -7,11 +7,11 @@ import typer
 
 from bdgan_lib.checkpoints import download
 from bdgan_lib.checkpoints.unpickle import convert_checkpoint
-from bdgan_lib.cli.options import Out, app
+from bdgan_lib.cli.options import CommandGroup, Out, app
 from bdgan_lib.core.assets import assets_folder
 from bdgan_lib.core.types import BdganError
 
-weights_app = typer.Typer(no_args_is_help=True, help="Weights of the real generators: find, fetch, verify.")
+weights_app = CommandGroup(no_args_is_help=True, help="Weights of the real generators: find, fetch, verify.")
 app.add_typer(weights_app, name="weights")
 Names = Annotated[list[str], typer.Argument(help="Entries of `bdgan weights list`.")]
 

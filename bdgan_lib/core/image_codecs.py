@@ -1,17 +1,24 @@
 """PNG and JPEG: pixels to bytes and back, with a limit on the size that a file may claim."""
 
 import io
+import re
+import struct
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, TiffImagePlugin, WebPImagePlugin  # noqa: F401 (else Pillow loads all plugins)
 
 from bdgan_lib.core.types import BdganError
 
 MOST_PIXELS = 2**26  # 8192 x 8192; a file that claims more is refused before memory is allocated
+PICTURES = ("JPEG", "PNG", "WEBP", "TIFF", "BMP")  # read from people; other decoders may start programs
+_PNG_START = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
+_JPEG_END = re.compile(rb"\xff[^\0\xd0-\xd7]")  # of the coded pixels: a marker that is no restart
 
 
 def encode_png(array: NDArray[np.uint8]) -> bytes:
@@ -44,11 +51,73 @@ def decode_png(data: bytes) -> NDArray[np.uint8]:
     Raises:
         BdganError: the PNG is damaged or of another kind.
     """
-    with _opened(data, "PNG") as png:
+    with _opened(data, ("PNG",)) as png:
         mode, array = png.mode, np.array(png)
     if mode not in ("L", "RGB"):
         raise BdganError(f"expected a PNG in 8-bit grey or RGB, without palette or alpha; got mode {mode}")
     return array
+
+
+def decode_encoded(data: bytes, kind: str) -> NDArray[np.uint8]:
+    """uint8 pixels [H, W] or [H, W, 3] of bytes that are as `encode_png` or `encode_jpeg` writes them.
+
+    Readers agree on such pixels: there is no palette, alpha, turn, second picture or hidden content.
+
+    Args:
+        data: the file.
+        kind: "PNG" or "JPEG"; no other format is tried.
+
+    Raises:
+        BdganError: it is damaged, of another format, or holds more than a picture's size and pixels.
+    """
+    if kind == "PNG":
+        _check_png(data)
+        return decode_png(data)
+    _check_jpeg(data)
+    with _opened(data, ("JPEG",)) as jpeg:
+        if jpeg.mode != "RGB":
+            raise BdganError(f"expected a JPEG in RGB, got mode {jpeg.mode}")
+        return np.array(jpeg)
+
+
+def _check_png(data: bytes) -> None:
+    """Check that IHDR of 8 bits in grey or RGB, IDATs and IEND stand there alone, with their checksums."""
+    if not data.startswith(_PNG_START):
+        raise BdganError(f"not a readable PNG ({len(data)} bytes): it does not begin as one")
+    view, at, kinds = memoryview(data), 8, list[bytes]()
+    while at + 12 <= len(data) and kinds[-1:] != [b"IEND"]:
+        length, kind = struct.unpack_from(">I4s", data, at)
+        end = at + 12 + length
+        if end > len(data) or zlib.crc32(view[at + 4 : end - 4]).to_bytes(4, "big") != view[end - 4 : end]:
+            raise BdganError(f"chunk {kind!r:.20} at byte {at} is cut off or has a wrong checksum")
+        kinds.append(kind)
+        at = end
+    if kinds != [b"IHDR", *[b"IDAT"] * (len(kinds) - 2), b"IEND"] or len(kinds) < 3 or at != len(data):
+        surplus = sorted({str(kind) for kind in kinds} - {"b'IHDR'", "b'IDAT'", "b'IEND'"})
+        raise BdganError(
+            f"expected a PNG of IHDR, IDAT and IEND alone, got {', '.join(surplus[:5]) or 'another order'} "
+            f"and {len(data) - at} bytes after them"
+        )
+    if data[24] != 8 or data[25] not in (0, 2) or data[28]:
+        raise BdganError(
+            "expected a PNG in 8-bit grey or RGB, without palette, alpha or interlacing; "
+            f"got {data[24]} bits, colour type {data[25]}"
+        )
+
+
+def _check_jpeg(data: bytes) -> None:
+    """Check that there is one picture from SOI to EOI, without EXIF, and nothing beside it."""
+    at, marker = 2, 0
+    if not data.startswith(b"\xff\xd8"):
+        raise BdganError(f"not a readable JPEG ({len(data)} bytes): it does not begin as one")
+    while marker != 0xDA and at + 4 <= len(data):  # to the start of the only scan
+        start, marker, length = struct.unpack_from(">BBH", data, at)
+        if start != 0xFF or marker not in (0xE0, 0xDB, 0xC0, 0xC4, 0xDD, 0xDA):  # JFIF, tables, size, scan
+            raise BdganError(f"expected a plain JPEG, got the segment {start:02x}{marker:02x} at byte {at}")
+        at += 2 + length
+    end = _JPEG_END.search(data, at)
+    if marker != 0xDA or not end or end[0] != b"\xff\xd9" or end.end() != len(data):
+        raise BdganError("expected one plain JPEG, got a cut one, several scans or bytes after its end")
 
 
 def decode_labels(data: bytes, most: int = 255) -> NDArray[np.unsignedinteger]:
@@ -61,7 +130,7 @@ def decode_labels(data: bytes, most: int = 255) -> NDArray[np.unsignedinteger]:
     Raises:
         BdganError: the PNG is damaged, in colours, or holds a label above `most`.
     """
-    with _opened(data, "PNG") as png:
+    with _opened(data, ("PNG",)) as png:
         mode, array = png.mode, np.array(png)
     if mode not in ("1", "L", "P", "I", "I;16"):
         raise BdganError(f"expected label ids as grey values or as a palette's indices, got mode {mode}")
@@ -72,15 +141,15 @@ def decode_labels(data: bytes, most: int = 255) -> NDArray[np.unsignedinteger]:
     return array.astype(np.uint8 if most <= 255 else np.uint16)
 
 
-def decode_image(data: bytes) -> NDArray[np.uint8]:
-    """RGB pixels [H, W, 3] uint8 of a JPEG, PNG, WebP ..., turned upright as its EXIF data say.
+def decode_image(data: bytes, formats: tuple[str, ...] = PICTURES) -> NDArray[np.uint8]:
+    """RGB pixels [H, W, 3] uint8 of a file in one of the formats, turned upright as its EXIF data say.
 
     Palettes, CMYK and 16 bits per channel become 8-bit RGB; alpha is dropped.
 
     Raises:
-        BdganError: the file is damaged, or its pixels are floats.
+        BdganError: the file is damaged or in another format, or its pixels are floats.
     """
-    with _opened(data, "picture") as image:
+    with _opened(data, formats) as image:
         image = ImageOps.exif_transpose(image)
         if image.mode == "F" or image.mode.startswith("I"):  # Pillow would clip them at 255
             grey = np.array(image)
@@ -90,15 +159,40 @@ def decode_image(data: bytes) -> NDArray[np.uint8]:
         return np.array(image.convert("RGB"))
 
 
+def read_image(path: Path, formats: tuple[str, ...] = PICTURES) -> NDArray[np.uint8]:
+    """`decode_image` of a file, whose name stands in every error."""
+    with _naming(path):
+        return decode_image(path.read_bytes(), formats)
+
+
+def read_labels(path: Path) -> NDArray[np.unsignedinteger]:
+    """`decode_labels` of a file, whose name stands in every error."""
+    with _naming(path):
+        return decode_labels(path.read_bytes())
+
+
 @contextmanager
-def _opened(data: bytes, kind: str) -> Iterator[Image.Image]:
-    """The image of a file's bytes; any error while it is open becomes a BdganError."""
+def _naming(path: Path) -> Iterator[None]:
     try:
-        with Image.open(io.BytesIO(data), formats=("PNG",) if kind == "PNG" else None) as image:
+        yield
+    except BdganError as error:
+        raise BdganError(f"{error}; the file is {path}") from error
+
+
+@contextmanager
+def _opened(data: bytes, formats: tuple[str, ...]) -> Iterator[Image.Image]:
+    """The image of a file's bytes; any error while it is open becomes a BdganError."""
+    kind = formats[0] if len(formats) == 1 else "picture"
+    try:
+        with Image.open(io.BytesIO(data), formats=formats) as image:
             if image.width * image.height > MOST_PIXELS:
                 raise BdganError(
                     f"it claims {image.width} x {image.height} pixels, above {MOST_PIXELS:,}; scale it down"
                 )
             yield image
+    except Image.UnidentifiedImageError as error:
+        raise BdganError(
+            f"not a readable {kind} ({len(data)} bytes), expected {', '.join(formats)}"
+        ) from error
     except Exception as error:  # for damaged bytes Pillow raises many kinds of error
         raise BdganError(f"not a readable {kind} ({len(data)} bytes): {error}") from error

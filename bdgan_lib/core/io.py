@@ -1,9 +1,10 @@
 """Paths, hashes, and files and folders that appear whole or not at all."""
 
 import os
+import re
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from tempfile import NamedTemporaryFile, TemporaryDirectory
@@ -11,22 +12,58 @@ from typing import BinaryIO, cast
 
 from bdgan_lib.core.types import BdganError
 
+_ADDRESS = re.compile(r"(|[A-Za-z][A-Za-z0-9+.-]+)://?")  # `Path` makes one slash of two
+OVERVIEW = "sheet"  # stem of the picture that `bdgan label` writes beside its masks
+_JUNK = {".ds_store", "thumbs.db", "desktop.ini", ".ipynb_checkpoints", "__macosx"}  # in lower case
+
 
 def as_path(path: str | os.PathLike[str]) -> Path:
     """A local path, or for an address such as "s3://bucket/folder" an fsspec path with the same methods.
 
+    Listings of a store are never taken from a cache: other processes write there as well.
+
     Raises:
-        BdganError: the package for addresses is missing.
+        BdganError: the address is of an unknown kind, its package is missing, or it cannot be reached.
     """
-    if not isinstance(path, str) or "://" not in path:
-        return path if hasattr(path, "fs") else Path(path)  # type: ignore[return-value]
+    if hasattr(path, "fs"):
+        return path  # type: ignore[return-value]
+    if not (isinstance(path, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", path)):
+        return local_path(path)
     try:
         from upath import UPath
+
+        address = UPath(path, use_listings_cache=False)
+        with suppress(FileNotFoundError, PermissionError):  # a new folder; a store that hides what is missing
+            address.stat()
     except ImportError as error:
         raise BdganError(
-            f"{path} is not a local folder; pip install 'bdgan-lib[cloud]' to reach it"
+            f"{path} is not a local folder; pip install 'bdgan-lib[cloud]' to reach it ({error})"
         ) from error
-    return cast(Path, UPath(path))
+    except Exception as error:  # every store has errors of its own
+        raise BdganError(f"{path} cannot be reached ({error!r:.300}); check the address") from error
+    return cast(Path, address)
+
+
+def local_path(path: str | os.PathLike[str]) -> Path:
+    """The path itself, if it is not an address.
+
+    Raises:
+        BdganError: it is one, such as "s3://bucket/folder".
+    """
+    if _ADDRESS.match(str(path)) or "://" in str(path):
+        raise BdganError(f"expected a local path, got the address {path}; give a folder on this machine")
+    return Path(path)
+
+
+def is_junk(name: str) -> bool:
+    """Whether a system leaves files or folders of this name behind: `.DS_Store`, `._x`, checkpoints ..."""
+    return name.startswith("._") or name.lower() in _JUNK
+
+
+def list_folder(folder: Path, pattern: str = "*") -> list[Path]:
+    """What `folder.glob(pattern)` finds, sorted, without junk and what lies in it (see `is_junk`)."""
+    above = len(folder.parts)
+    return sorted(path for path in folder.glob(pattern) if not any(map(is_junk, path.parts[above:])))
 
 
 @contextmanager
@@ -98,7 +135,7 @@ def require_new_path(path: Path) -> Path:
     Raises:
         BdganError: something exists at the path.
     """
-    if path.exists():
+    if local_path(path).exists():
         raise BdganError(f"{path} exists and is not written over; give another folder")
     path.parent.mkdir(parents=True, exist_ok=True)
     return path

@@ -4,8 +4,10 @@ Both depend on the manifest and the shards alone and hold no dates, so that `val
 """
 
 import json
+import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,20 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from bdgan_lib.core.io import sha256_of, write_atomic
-from bdgan_lib.core.types import UNLABELLED, Json
+from bdgan_lib.core.types import UNLABELLED, BdganError, Json
 from bdgan_lib.datasets.croissant import croissant
+from bdgan_lib.datasets.sample_checks import decode_sample
 from bdgan_lib.datasets.shards import MANIFEST, ShardedSet
-from bdgan_lib.datasets.tar_format import stored_samples
 
 CARD, CROISSANT = "README.md", "croissant.json"
+_DATA_FILES = """configs:
+- config_name: default
+  data_files:
+  - split: train
+    path: "*.tar"
+"""  # without them `datasets.load_dataset` takes the JSON files beside the shards
+_MARKUP = re.compile(r"[\\`*\[\]<>#|{}~$^&@]|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=www)\.", re.IGNORECASE)
+_STEERING = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 class SetStatistics:
@@ -43,7 +53,7 @@ class SetStatistics:
             if key in record:
                 self.metadata[key].add(_plain(record[key]))
         for key in ("confidence", "divergence"):
-            if isinstance(value := record.get(key), (int, float)):
+            if isinstance(value := record.get(key), (int, float)) and abs(value) < 1e15:
                 total = self.sums[key] or [0.0, 0.0]
                 self.sums[key] = [total[0] + value, total[1] + 1]
 
@@ -59,25 +69,33 @@ def write_card(folder: Path, progress: bool = True) -> None:
     data, statistics = ShardedSet(folder), SetStatistics()
     with tqdm(total=len(data), unit="image", disable=not progress, mininterval=1.0) as bar:
         for shard in data.shards:
-            for stored in stored_samples(data.verified(shard)):
-                statistics.add(*stored.labels())
+            for stored in data.stored(shard):
+                sample, record = decode_sample(stored, data.manifest)
+                statistics.add(sample.mask, record)
                 bar.update()
-    for name, text in trust_files(data.folder, data.manifest, statistics).items():
-        write_atomic(data.folder / name, text)
+    for name, versions in trust_files(data.folder, data.manifest, statistics).items():
+        write_atomic(data.folder / name, versions[0])
 
 
-def trust_files(folder: Path, manifest: Json, statistics: SetStatistics) -> dict[str, bytes]:
-    """The bytes of data card and Croissant file, by file name."""
-    digest, text = sha256_of(folder / MANIFEST), _card(manifest, statistics)
+def trust_files(folder: Path, manifest: Json, statistics: SetStatistics) -> dict[str, tuple[bytes, ...]]:
+    """The bytes of data card and Croissant file, by file name: as they are written, then older versions.
+
+    Raises:
+        BdganError: a value of the manifest or of a record is nested too deeply.
+    """
+    digest = sha256_of(folder / MANIFEST)
     record = croissant(manifest, digest, _plain(manifest.get("licence", "not stated")))
+    cards = (_card(manifest, statistics, *version) for version in ((_DATA_FILES, _escaped), ("", _piped)))
     return {
-        CARD: f"{text}\nsha256 of `{MANIFEST}`: `{digest}`\n".encode(),
-        CROISSANT: (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode(),
+        CARD: tuple(f"{text}\nsha256 of `{MANIFEST}`: `{digest}`\n".encode() for text in cards),
+        CROISSANT: ((json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode(),),
     }
 
 
-def _card(manifest: Mapping[str, Any], statistics: SetStatistics) -> str:
-    """The data card, in Markdown."""
+def _card(
+    manifest: Mapping[str, Any], statistics: SetStatistics, data_files: str, escape: Callable[[str], str]
+) -> str:
+    """The data card, in Markdown, with further entries of its front matter and an escape of table cells."""
     spec, total = manifest.get("spec", {}), max(1, manifest["count"])
     made = {
         "generator, sha256 of its weights": spec.get("generator_sha256"),
@@ -107,6 +125,7 @@ def _card(manifest: Mapping[str, Any], statistics: SetStatistics) -> str:
         **{f"dropped: {reason}": f"{n:,}" for reason, n in dropped.items()},
         **{f"{key}, mean": f"{value / n:.4f}" for key, (value, n) in sorted(statistics.sums.items())},
     }
+    table = partial(_table, escape)
     classes = [
         (name, f"{n:,}", f"{statistics.area[name] / n:.4f}") for name, n in sorted(statistics.images.items())
     ]
@@ -114,7 +133,7 @@ def _card(manifest: Mapping[str, Any], statistics: SetStatistics) -> str:
 license: other
 task_categories: [image-segmentation]
 tags: [synthetic, webdataset, croissant]
----
+{data_files}---
 
 # A synthetic labelled data set
 
@@ -124,13 +143,13 @@ Li et al., CVPR 2022).
 
 ## How it was made
 
-{_table(("what", "value"), made.items())}
+{table(("what", "value"), made.items())}
 The same settings, versions and device make the same bytes again; each record holds class and seed.
 
 ## Figures
 
-{_table(("what", "value"), facts.items())}
-{_table(("class", "images", "share not background"), classes)}
+{table(("what", "value"), facts.items())}
+{table(("class", "images", "share not background"), classes)}
 ## Limits
 
 - Images show what the generator learnt, with its biases and its mistakes; a class may look wrong or alike.
@@ -140,7 +159,7 @@ The same settings, versions and device make the same bytes again; each record ho
 
 ## Licences
 
-{_table(("of", "licence"), chain.items())}
+{table(("of", "licence"), chain.items())}
 Whoever passes the data set on passes all of them on.
 
 ## How to read it
@@ -157,17 +176,30 @@ for sample, provenance in ShardedSet("FOLDER"):  # or any reader of WebDataset: 
 """
 
 
-def _table(head: tuple[str, ...], rows: Any) -> str:
+def _table(escape: Callable[[str], str], head: tuple[str, ...], rows: Any) -> str:
     """A Markdown table; rows with the value None are left out."""
     lines = [head, ("---",) * len(head), *(row for row in rows if row[1] is not None)]
-    cells = ([_plain(cell).replace("|", "\\|") for cell in row] for row in lines)
+    cells = ([escape(_plain(cell)) for cell in row] for row in lines)
     return "".join(f"| {' | '.join(row)} |\n" for row in cells)
 
 
 def _plain(value: object) -> str:
     """A value of a manifest or a record, in one line."""
-    if isinstance(value, Mapping):
-        return "; ".join(f"{key}: {_plain(one)}" for key, one in value.items() if one is not None)
-    if isinstance(value, (list, tuple, set)):
-        return ", ".join(map(_plain, sorted(value, key=str) if isinstance(value, set) else value))
-    return " ".join(str(value).split())
+    try:
+        if isinstance(value, Mapping):
+            return "; ".join(f"{key}: {_plain(one)}" for key, one in value.items() if one is not None)
+        if isinstance(value, (list, tuple, set)):
+            return ", ".join(map(_plain, sorted(value, key=str) if isinstance(value, set) else value))
+        return " ".join(str(value).split())
+    except RecursionError as error:
+        raise BdganError("a value of the manifest or of a record is nested too deeply") from error
+
+
+def _piped(cell: str) -> str:
+    """How cards were written before `_escaped`."""
+    return cell.replace("|", "\\|")
+
+
+def _escaped(cell: str) -> str:
+    """Text that Markdown and HTML show as it is, without characters that steer terminals or directions."""
+    return _MARKUP.sub(r"\\\g<0>", _STEERING.sub("", cell))

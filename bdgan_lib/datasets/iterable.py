@@ -7,7 +7,8 @@ import numpy as np
 from torch.utils.data import IterableDataset, get_worker_info
 
 from bdgan_lib.core.types import BdganError
-from bdgan_lib.datasets.shards import Labelled, ShardedSet, read_shard
+from bdgan_lib.datasets.sample_checks import decode_sample
+from bdgan_lib.datasets.shards import Labelled, ShardedSet
 
 
 class LabelledShards(IterableDataset[Labelled]):
@@ -72,5 +73,7 @@ class LabelledShards(IterableDataset[Labelled]):
         for shard in (shards[i] for i in order):
             low, high = max(start - first, 0), min(end - first, shard["count"])
             if low < high:
-                yield from islice(read_shard(self.data.verified(shard)), low, high)
+                for i, stored in enumerate(self.data.stored(shard)):
+                    if low <= i < high:
+                        yield decode_sample(stored, self.data.manifest)
             first += shard["count"]

@@ -7,22 +7,23 @@ import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bdgan_lib.core.ids import checked_id
 from bdgan_lib.core.image_codecs import encode_jpeg, encode_png
-from bdgan_lib.core.io import as_path, atomic_file, sha256_of, sha256_of_open, write_atomic
+from bdgan_lib.core.io import as_path, atomic_file, list_folder, sha256_of, sha256_of_open, write_atomic
 from bdgan_lib.core.labelled_arrays import LabelledSample
 from bdgan_lib.core.types import BdganError, Json
+from bdgan_lib.datasets.sample_checks import decode_sample
 from bdgan_lib.datasets.tar_format import (
     IMAGE,
     JPEG,
     MASK,
     RECORD,
-    how_to_remake,
+    StoredSample,
     plain_header,
     stored_samples,
 )
@@ -32,7 +33,9 @@ DROPPED = ".dropped.jsonl"  # suffix of the list of samples that filters dropped
 LOG, CALIBRATION = "log.jsonl", "calibration.json"  # about the synthesis; not part of the set's bytes
 _AGAIN = "make the data set again; finished shards are kept"
 _REMAKE = "remove it and run the same command, which makes the same bytes"
-_SHARD_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*\.tar")
+_SHARD_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,99}\.tar")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_LEAST = 6 * tarfile.BLOCKSIZE  # bytes of a sample in a shard: three headers, three contents
 
 Labelled = tuple[LabelledSample, Json]  # a sample and its provenance
 
@@ -76,20 +79,8 @@ def read_shard(path: str | os.PathLike[str]) -> Iterator[Labelled]:
     Raises:
         BdganError: a member is missing, surplus, unsafe or damaged, or the file ends too early.
     """
-    path = as_path(path)
-    for stored in stored_samples(path):
-        try:
-            image, (mask, provenance) = stored.pixels(), stored.labels()
-            _check_pair(stored.id, image, mask)
-            if provenance["id"] != stored.id:
-                raise BdganError(f"its record is of {provenance['id']}")
-            class_id, seed = cast(int, provenance["class_id"]), cast(int, provenance["seed"])
-            sample = LabelledSample(image, mask, class_id, seed, stored.id)
-        except (ValueError, KeyError) as error:
-            raise BdganError(
-                f"{path}: sample {stored.id} is damaged ({error}); {how_to_remake(path)}"
-            ) from error
-        yield sample, provenance
+    for stored in stored_samples(as_path(path)):
+        yield decode_sample(stored, {})
 
 
 def write_manifest(
@@ -113,28 +104,46 @@ def read_manifest(path: str | os.PathLike[str]) -> Json:
         BdganError: it is missing, damaged or names an unsafe file.
     """
     path = as_path(path)
+    if not path.is_file():
+        raise BdganError(
+            f"{path} is missing: there is no data set here, or it is not finished; finish it first"
+        )
     try:
         data = path.read_bytes()
         record: dict[str, Any] = json.loads(data)
-        shards = record["shards"]
         sealed = data == _sealed(record)  # another order, space or spelling is a change too
-        whole = (
-            all(isinstance(shard["sha256"], str) and isinstance(shard["count"], int) for shard in shards)
-            and all(_SHARD_NAME.fullmatch(shard["name"]) for shard in shards)
-            and len({shard["name"] for shard in shards}) == len(shards)
-            and record["count"] == sum(shard["count"] for shard in shards)
-        )
-    except FileNotFoundError as error:
-        raise BdganError(
-            f"{path} is missing: there is no data set here, or it is not finished; finish it first"
-        ) from error
+        whole = _is_consistent(record)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise BdganError(f"{path} is damaged ({error!r}); {_REMAKE}") from error
+        raise BdganError(f"{path} is damaged ({error!r:.300}); {_REMAKE}") from error
     if not sealed:
         raise BdganError(f"{path} is damaged: its sha256 is not that of its content; {_REMAKE}")
     if not whole:
-        raise BdganError(f"{path} is damaged: unsafe or repeated names, or wrong counts; {_REMAKE}")
+        raise BdganError(
+            f"{path} is damaged: unsafe or repeated names, wrong counts or kinds of entries; {_REMAKE}"
+        )
     return record
+
+
+def _is_consistent(record: dict[str, Any]) -> bool:
+    shards, counts = record["shards"], record.get("counts") or {}
+    names = {shard["name"].lower() for shard in shards}  # not told apart on every system
+    lists = [record.get(key) or [] for key in ("classes", "labels")]
+    return (
+        all(_SHARD_NAME.fullmatch(name) for name in names)
+        and len(names) == len(shards)
+        and all(_is_count(shard["count"]) and _SHA256.fullmatch(shard["sha256"]) for shard in shards)
+        and all(_SHA256.fullmatch(shard.get("dropped_sha256", "0" * 64)) for shard in shards)
+        and record["count"] == sum(shard["count"] for shard in shards)
+        and all(isinstance(part, dict) for part in (record.get("spec", {}), counts))
+        and all(map(_is_count, counts.values()))
+        and counts.get("kept", record["count"]) == record["count"]
+        and all(isinstance(names, list) and all(isinstance(name, str) for name in names) for names in lists)
+        and _is_count(record.get("image_size") or 0)
+    )
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value < 2**50
 
 
 def _sealed(record: Mapping[str, Any]) -> bytes:
@@ -160,13 +169,22 @@ class ShardedSet:
         self.folder = as_path(folder)
         manifest: dict[str, Any] = read_manifest(self.folder / MANIFEST)
         self.manifest, self.shards = manifest, list[dict[str, Any]](manifest["shards"])
-        listed, present = {s["name"] for s in self.shards}, {p.name for p in self.folder.glob("*.tar")}
+        listed = {s["name"] for s in self.shards}
+        files = {path.name: path for path in list_folder(self.folder, "*.tar")}
+        present = files.keys()
         if listed - present:
             raise BdganError(f"{self.folder / min(listed - present)} is missing; {_AGAIN}")
         if present - listed:
             raise BdganError(
                 f"{self.folder / min(present - listed)} is not in the manifest; move it elsewhere"
             )
+        if hasattr(self.folder, "fs"):
+            return  # a store would be asked for each size
+        for shard in self.shards:  # before memory is allocated for so many
+            if (size := files[shard["name"]].stat().st_size) < shard["count"] * _LEAST:
+                raise BdganError(
+                    f"{files[shard['name']]}: expected {shard['count']} samples, got {size} bytes; {_AGAIN}"
+                )
 
     def __len__(self) -> int:
         return int(self.manifest["count"])
@@ -174,15 +192,21 @@ class ShardedSet:
     def __iter__(self) -> Iterator[Labelled]:
         """Iterate over all samples and their provenance, in order, with one in memory at a time."""
         for shard in self.shards:
-            count = 0
-            for labelled in read_shard(self.verified(shard)):
-                count += 1
-                yield labelled
-            if count != shard["count"]:
-                raise BdganError(
-                    f"{self.folder / shard['name']} holds {count} samples, "
-                    f"the manifest says {shard['count']}; {_AGAIN}"
-                )
+            for stored in self.stored(shard):
+                yield decode_sample(stored, self.manifest)
+
+    def stored(self, shard: Mapping[str, object]) -> Iterator[StoredSample]:
+        """Yield the samples of one of `shards`, undecoded; its sha256 is checked before, its count after.
+
+        Raises:
+            BdganError: it is missing or damaged, or the manifest gives another count.
+        """
+        path, count = self.verified(shard), 0
+        for stored in stored_samples(path):
+            count += 1
+            yield stored
+        if count != shard["count"]:
+            raise BdganError(f"{path} holds {count} samples, the manifest says {shard['count']}; {_AGAIN}")
 
     def verify(self) -> None:
         """Check every shard's sha256.
@@ -199,14 +223,17 @@ class ShardedSet:
         All are in memory at once: N * H * W * 4 bytes.
 
         Raises:
-            BdganError: the set is empty or its images differ in size.
+            BdganError: the set is empty, does not fit into memory, or its images differ in size.
         """
         images = masks = None
         class_ids = np.empty(len(self), np.int64)
         for i, (sample, _) in enumerate(self):
             if images is None or masks is None:
-                images = np.empty((len(self), *sample.image.shape), np.uint8)
-                masks = np.empty((len(self), *sample.mask.shape), np.uint8)
+                try:
+                    images = np.empty((len(self), *sample.image.shape), np.uint8)
+                    masks = np.empty((len(self), *sample.mask.shape), np.uint8)
+                except MemoryError as error:
+                    raise BdganError(f"{error}; iterate over {self.folder} instead") from error
             if sample.image.shape != images.shape[1:]:
                 raise BdganError(
                     f"{sample.id} in {self.folder}: expected {list(images.shape[1:])} as before, "

@@ -1,18 +1,13 @@
 """The tar format of shards: members with plain headers, read as bytes without unpacking to disk."""
 
-import json
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
-from numpy.typing import NDArray
-
 from bdgan_lib.core.ids import checked_id
-from bdgan_lib.core.image_codecs import decode_image, decode_png
-from bdgan_lib.core.types import BdganError, Json
+from bdgan_lib.core.types import BdganError
 
 IMAGE, JPEG = ".png", ".jpg"  # suffixes of a sample's members: the image has one of these
 MASK, RECORD = ".mask.png", ".json"
@@ -33,6 +28,7 @@ _BLANK = _PLAIN.tobuf(tarfile.USTAR_FORMAT)
 class StoredSample:
     """One sample as the bytes of its members in a shard."""
 
+    shard: Path  # where it stands
     id: str
     image: bytes  # `<id>.png`, or `<id>.jpg`
     mask: bytes  # `<id>.mask.png`
@@ -43,31 +39,6 @@ class StoredSample:
     def image_name(self) -> str:
         """The member name of the image."""
         return self.id + self.suffix
-
-    def pixels(self) -> NDArray[np.uint8]:
-        """The image [H, W, 3].
-
-        Raises:
-            BdganError: it is damaged.
-        """
-        return decode_png(self.image) if self.suffix == IMAGE else decode_image(self.image)
-
-    def labels(self) -> tuple[NDArray[np.uint8], Json]:
-        """The mask [H, W] of label ids and the provenance.
-
-        Raises:
-            BdganError: one of them is damaged.
-        """
-        try:
-            mask, record = decode_png(self.mask), json.loads(self.record)
-            if mask.ndim != 2 or type(record["class_id"]) is not int:
-                raise BdganError(
-                    f"expected a mask [H, W] and a whole number as class_id, got {list(mask.shape)} "
-                    f"and {record['class_id']!r:.20}"
-                )
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
-            raise BdganError(f"sample {self.id} is damaged ({error}); run `bdgan validate`") from error
-        return mask, record
 
 
 def how_to_remake(path: Path) -> str:
@@ -96,9 +67,10 @@ def stored_samples(path: Path) -> Iterator[StoredSample]:
     A header must be exactly the one that `plain_header` makes of its name and size.
 
     Raises:
-        BdganError: there are links, devices, sparse files, paths, members that are huge, missing or surplus,
-            or bytes between or after the members.
+        BdganError: there are links, devices, sparse files, paths, members that are huge, missing, repeated or
+            surplus, or bytes between or after the members.
     """
+    ids = set[str]()
     if not path.is_file():
         raise BdganError(f"{path} is missing; run the same command: only it is made again")
     with path.open("rb") as file:
@@ -111,13 +83,16 @@ def stored_samples(path: Path) -> Iterator[StoredSample]:
                 checked_id(id)
             except BdganError as error:
                 raise _bad(path, name, "is where `<id>.png` was expected") from error
+            if id in ids:
+                raise _bad(path, name, "is there twice")
+            ids.add(id)
             others = []
             for suffix in (MASK, RECORD):
                 next_name, other = next(members, ("the end", b""))
                 if next_name != id + suffix:
                     raise _bad(path, id + suffix, f"is missing, {next_name} follows instead")
                 others.append(other)
-            yield StoredSample(id, data, others[0], others[1], dot + rest)
+            yield StoredSample(path, id, data, others[0], others[1], dot + rest)
 
 
 def _members(path: Path, file: BinaryIO) -> Iterator[tuple[str, bytes]]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from bdgan_lib.core.image_codecs import decode_image
+from bdgan_lib.core.image_codecs import read_image
 from bdgan_lib.core.seeds import POCKET
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.datasets.shards import ShardedSet
@@ -116,7 +116,7 @@ def of_folder(data: ShardedSet, profile: Profile, count: int, real: Sequence[Pat
     row = mask_row(np.stack(masks), np.array(ids))
     if not features_of:
         return row
-    picture = lambda path: center_square(decode_image(path.read_bytes()), profile.image_size)
+    picture = lambda path: center_square(read_image(path), profile.image_size)
     theirs = [features_of(np.stack([*map(picture, some)])) for some in _fifties(real)]
     return row | distances(np.concatenate(features), np.concatenate(theirs))
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from bdgan_lib.core.io import as_path, sha256_of
+from bdgan_lib.core.io import as_path, list_folder, sha256_of
 from bdgan_lib.core.types import BdganError, Json
 from bdgan_lib.datasets.card import CARD, CROISSANT, write_card
 from bdgan_lib.datasets.shards import DROPPED, LOG, MANIFEST, ShardedSet, read_manifest, write_manifest
@@ -135,7 +135,7 @@ def _finished_shards(spec: SynthesisSpec, folder: Path) -> dict[str, dict[str, A
             if record.get("spec_sha256") != spec.hash():
                 raise BdganError(f"{path} belongs to a data set of other settings; choose another folder")
             entries.update({shard["name"]: shard for shard in record["shards"]})
-    strangers = {path.name for path in folder.glob("*.tar")} - set(names)
+    strangers = {path.name for path in list_folder(folder, "*.tar")} - set(names)
     if strangers:
         raise BdganError(f"{folder / min(strangers)} is no shard of this data set; choose another folder")
     return entries

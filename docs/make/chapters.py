@@ -4,6 +4,7 @@ import re
 from binascii import a2b_base64
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import nbformat
 from nbformat import NotebookNode
@@ -30,7 +31,7 @@ def write_chapters(notebooks: Path, out: Path) -> None:
             elif cell.cell_type == "code":
                 cell.outputs = list(_shown(cell, heading, out, f"images/{path.stem}_{number:02d}"))
         nbformat.write(notebook, out / path.name)
-        items.append(f"[{title}]({path.name})")
+        items.append(f"[{plain(title or path.stem)}]({quote(path.name)})")
     text = (
         "Each is a notebook in the repository's folder `notebooks`, shown as it ran on the pocket profile on "
         "two CPU cores. Run it there with other settings."
@@ -51,7 +52,7 @@ def _shown(cell: NotebookNode, heading: str, out: Path, stem: str) -> Iterator[N
             content, name = output.data[kind], f"{stem}_{number}.{KINDS[kind]}"
             (out / name).write_bytes(content.encode() if "+xml" in kind else a2b_base64(content))
             text = alternative(output, cell, heading, 0 if alone else number)
-            output.data = {"text/markdown": f"![{plain(text)}]({name})"}
+            output.data = {"text/markdown": f"![{plain(text)}]({quote(name)})"}
         elif output.get("data", {}).pop(WIDGET, None) and set(output.data) <= {"text/plain"}:
             continue
         yield output

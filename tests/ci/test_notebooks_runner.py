@@ -1,6 +1,7 @@
 """The laws of the tutorial's runner, held on notebooks of three cells."""
 
 import errno
+import html
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.parse import unquote
 
 import nbformat
 import pytest
@@ -111,6 +113,23 @@ def test_a_failure_stops_the_run_and_the_next_call_goes_on_from_there(tutorial):
     assert statuses == ["done", "pending", "pending"], "a changed notebook, and those after it, are not done"
     assert tutorial.run("--fresh", "--only", "00_first").code == 0
     assert (tutorial.runs / "latest").readlink() != first_run and (tutorial.runs / first_run).is_dir()
+
+
+@pytest.mark.parametrize("name", ["00_a b#1?", '01_"x"<i>', "02_100%&amp;", "03_é"])
+def test_a_notebook_of_any_name_is_linked_and_shown_as_it_is(tutorial, name):
+    from page import write_index
+    from run_folder import create
+
+    book(tutorial.source, name, title="")
+    run = create(tutorial.runs, "pocket", {name: "a"})
+    run.entries[0].status = "done"
+    run.notebook(name).parent.mkdir(parents=True, exist_ok=True)
+    (tutorial.source / f"{name}.ipynb").rename(run.notebook(name))
+    write_index(run, run.save(), tutorial.source)
+    page = (run.path / "index.html").read_text("utf-8")
+    (link,) = re.findall(r'<a href="(notebooks/[^"]*)">(.*?)</a>', page)
+    assert unquote(link[0]) == f"notebooks/{name}.html" and not set("#?<>") & set(link[0])
+    assert html.unescape(link[1]) == name and "<" not in link[1]
 
 
 def test_metrics_are_merged_and_a_notebook_replaces_its_own(tutorial, monkeypatch):

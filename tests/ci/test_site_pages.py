@@ -11,6 +11,7 @@ import subprocess
 import sys
 from base64 import b64encode
 from pathlib import Path
+from urllib.parse import unquote
 
 import nbformat
 import numpy as np
@@ -125,6 +126,27 @@ def test_a_chapter_is_its_notebook_with_a_text_for_every_picture(tmp_path):
         file = tmp_path / "out" / re.search(r"\((.+)\)$", text)[1]
         assert file.read_bytes() == b"any bytes"
     assert "[3 · Heads](03_heads.ipynb)" in (tmp_path / "out/index.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("name", ["1 a (b)", "2 [x](y)", "3#4?", "5 <script>", "6%20é"])
+def test_a_chapter_of_any_name_is_linked_and_shown_as_it_is(name, tmp_path):
+    (tmp_path / "in").mkdir()
+    nbformat.write(new_notebook(cells=[new_markdown_cell(f"# {name}")]), tmp_path / f"in/{name}.ipynb")
+    nbformat.write(new_notebook(cells=[]), tmp_path / "in/untitled _x_.ipynb")
+    chapters.write_chapters(tmp_path / "in", tmp_path / "out")
+    page = (tmp_path / "out/index.md").read_text("utf-8")
+    children = [child for token in MarkdownIt().parse(page) for child in token.children or []]
+    links = [unquote(child.attrs["href"]) for child in children if child.type == "link_open"]
+    assert links == [f"{name}.ipynb", "untitled _x_.ipynb"]
+    assert f"- {name}- untitled _x_" in "- ".join(child.content for child in children if child.content)
+    assert {child.type for child in children} <= {
+        "text",
+        "text_special",
+        "code_inline",
+        "softbreak",
+        "link_open",
+        "link_close",
+    }
 
 
 def test_every_table_of_the_page_of_numbers_can_be_made():

@@ -17,7 +17,14 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 import bdgan_lib
-from bdgan_lib.core.image_codecs import decode_image, decode_labels, decode_png, encode_png
+from bdgan_lib.core.image_codecs import (
+    decode_encoded,
+    decode_image,
+    decode_labels,
+    decode_png,
+    encode_jpeg,
+    encode_png,
+)
 from bdgan_lib.core.image_tensors import from_uint8, to_uint8
 from bdgan_lib.core.io import atomic_file, write_atomic
 from bdgan_lib.core.types import BdganError
@@ -217,6 +224,40 @@ def test_a_truncated_or_floating_picture_is_refused():
     for data in wrong:
         with pytest.raises(BdganError, match="not a readable picture"):
             decode_image(data)
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PPM", "EPS", "PDF", "ICO", "TGA", "PCX", "SGI", "JPEG2000"])
+def test_a_picture_in_another_format_is_refused(kind):
+    data = saved(Image.new("RGB", (16, 16)), kind)
+    with pytest.raises(BdganError, match=r"not a readable picture .* expected JPEG, PNG, WEBP, TIFF, BMP"):
+        decode_image(data)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "BMP"])
+def test_a_picture_in_a_format_of_people_is_read(kind):
+    assert decode_image(saved(Image.new("RGB", (16, 9)), kind)).shape == (9, 16, 3)
+
+
+def test_every_decoder_names_its_formats():
+    """Else Pillow tries all that it has, and some of them start programs."""
+    root = Path(bdgan_lib.__file__).parent
+    free = {
+        path.relative_to(root).as_posix()
+        for path in root.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) in ("Image.open", "cv2.imread", "cv2.imdecode")
+        if "formats" not in {keyword.arg for keyword in node.keywords}
+    }
+    assert free <= {"datasets/official_annotations.py"}  # the masks of the release
+
+
+@given(st.one_of(pictures, masks))
+def test_what_is_encoded_here_is_plain(array):
+    assert np.array_equal(decode_encoded(encode_png(array), "PNG"), array)
+    if array.ndim == 3:
+        decoded = decode_encoded(encode_jpeg(array), "JPEG")
+        assert np.array_equal(decoded, decode_image(encode_jpeg(array)))
 
 
 def test_label_ids_come_out_of_every_kind_of_png():

@@ -1,12 +1,20 @@
 """Trust files: they say what lies there, the same each time, and the Croissant validator accepts them."""
 
 import json
+import os
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from bdgan_lib.core.io import sha256_of
 from bdgan_lib.datasets.card import CARD, CROISSANT, write_card
+from bdgan_lib.datasets.shards import MANIFEST, ShardedSet, write_manifest, write_shard
+from bdgan_lib.datasets.validate import validate
+
+SHARED = Path(os.environ.get("BDGAN_SHARED") or Path(__file__).resolve().parents[3] / "shared")
 
 
 def test_the_card_tells_figures_licences_and_what_was_dropped(make_set):
@@ -74,3 +82,80 @@ def test_croissant_is_accepted_and_read(make_set, tmp_path, monkeypatch):
                 assert json.loads(content) == provenance
             else:
                 assert np.array_equal(np.asarray(content), sample.image if kind == "images" else sample.mask)
+
+
+def older(card: str) -> str:
+    """A card as it was written before the front matter named the shards."""
+    start, end = card.index("configs:"), card.index("---\n\n")
+    return card[:start] + card[end:]
+
+
+def test_a_card_of_before_is_still_that_of_its_set(make_set):
+    data = make_set(licence="CC BY_4.0", counts={"kept": 11, "no_mask": 1})
+    write_card(data.folder, progress=False)
+    card = data.folder / CARD
+    card.write_text(older(card.read_text("utf-8")), "utf-8")
+    assert validate(data.folder, progress=False) == []
+    card.write_text(card.read_text("utf-8") + "x", "utf-8")
+    assert "README.md is not of this data set" in validate(data.folder, progress=False)[0]
+
+
+@pytest.mark.parametrize("shipped", [False, True])
+def test_load_dataset_gives_all_samples_of_a_set(shipped, make_set, tmp_path, monkeypatch):
+    for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"):
+        monkeypatch.setenv(name, "1")
+    datasets = pytest.importorskip("datasets")
+    folder = SHARED / "faults/16_hf_load_dataset_of_a_set/set"
+    if not shipped:
+        folder = make_set().folder
+        (folder / "log.jsonl").write_text('{"shard": "x"}\n')
+    elif folder.is_dir():
+        assert validate(folder, progress=False) == [], "its card is one of before"
+        folder = shutil.copytree(folder, tmp_path / "copy", copy_function=shutil.copyfile)
+        folder.chmod(0o755)
+    else:
+        pytest.skip("the shared faults are not here")
+    write_card(folder, progress=False)
+    assert validate(folder, progress=False) == []
+    front = yaml.safe_load((folder / CARD).read_text("utf-8").split("---\n")[1])
+    assert front["configs"][0]["data_files"] == [{"split": "train", "path": "*.tar"}]
+    rows = datasets.load_dataset(str(folder), split="train", cache_dir=str(tmp_path / "cache"))
+    for row, (sample, provenance) in zip(rows, ShardedSet(folder), strict=True):
+        assert row["__key__"] == sample.id and row["json"]["seed"] == provenance["seed"]
+        assert np.array_equal(np.asarray(row["png"]), sample.image)
+        assert np.array_equal(np.asarray(row["mask.png"]), sample.mask)
+
+
+NAMES = (
+    "<script>alert(1)</script>", "![x](http://evil/x.png)", "a | b", "**bold** _it_ ~~no~~ `code`",
+    "[x](javascript:y)", "&lt;b&gt; &amp;", "---", "# head", "https://evil.example", "www.evil.example",
+    "a\\|b\\", "<!-- x", "$x$ ^y^ @z", "snake_case_name", "größer Krug", "- x: {y}", "|", "]]>", "*_*",
+    "\u202eabc", "می‌خواهم",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_class_name_is_shown_as_it_is(name, make_set):
+    from markdown_it import MarkdownIt
+
+    data = make_set()
+    classes = [name, "blue jay", "mug"]
+    samples = [(sample, provenance | {"class_name": classes[sample.class_id]}) for sample, provenance in data]
+    entry = write_shard(data.folder / "shard_00000.tar", samples)
+    for extra in ("shard_00001.tar", "shard_00002.tar"):
+        (data.folder / extra).unlink()
+    about = {"classes": classes, "labels": ["background", name], "licence": name, "spec": {"sampling": name}}
+    write_manifest(data.folder / MANIFEST, [entry], about)
+    write_card(data.folder, progress=False)
+    assert validate(data.folder, progress=False) == []
+    front, body = (data.folder / CARD).read_text("utf-8").split("---\n", 2)[1:]
+    assert set(yaml.safe_load(front)) == {"license", "task_categories", "tags", "configs"}
+    tokens = MarkdownIt("gfm-like", {"linkify": False}).parse(body)
+    cells = [token for token in tokens if token.type == "inline" and token.level == 4]
+    shown = [
+        cell for cell in cells if "".join(c.content for c in cell.children) == name.replace("\u202e", "")
+    ]
+    assert len(shown) == 3, "sampling, licence, class"
+    assert all({child.type for child in cell.children} <= {"text", "text_special"} for cell in shown)
+    assert not [token for token in tokens if token.type.startswith("html")]
+    assert "://evil" not in body.replace("\\://", "") and "www.evil" not in body, "some readers link these"

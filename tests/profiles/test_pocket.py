@@ -237,6 +237,30 @@ def test_photographs_come_class_by_class_in_turn_at_the_profile_s_side(imagenet,
 
 
 @pytest.mark.parametrize(
+    "junk", [".DS_Store", "._0.png", "Thumbs.db", ".ipynb_checkpoints/0.png", "desktop.ini"]
+)
+@pytest.mark.parametrize("place", [".", "robin"])
+def test_what_systems_leave_among_photographs_is_passed_over(imagenet, tmp_path, junk, place):
+    photos = tmp_path / "photos"
+    photographed(photos, robin=2)
+    (photos / place / junk).parent.mkdir(exist_ok=True)
+    (photos / place / junk).write_bytes(b"\0\0\0\1Bud1")
+    assert len(load_photographs(photos, imagenet, 10).images) == 2
+
+
+@pytest.mark.parametrize(
+    "data", [b"\0\0\0\1Bud1", b"", encode_png(np.zeros((9, 9, 3), np.uint8))[:-30], b"%!PS-Adobe"]
+)
+def test_a_file_that_is_no_photograph_is_named(imagenet, tmp_path, data):
+    photos = tmp_path / "photos"
+    photographed(photos, robin=2)
+    (photos / "robin/notes.png").write_bytes(data)
+    with pytest.raises(BdganError, match=r"robin.notes\.png") as error:
+        load_photographs(photos, imagenet, 10)
+    assert "BytesIO" not in str(error.value)
+
+
+@pytest.mark.parametrize(
     ("pictures", "says"), [({"robins": 3}, "'robins', which is no class"), ({"robin": 1}, "holds 1 pictures")]
 )
 def test_a_folder_that_holds_no_photographs_of_known_classes_is_refused(imagenet, tmp_path, pictures, says):

@@ -7,15 +7,16 @@ id k: a pixel's category is what the image shows. If masks hold parts (the manif
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bdgan_lib.core.types import UNLABELLED, BdganError
 from bdgan_lib.datasets.formats.shapes import BACKGROUND
+from bdgan_lib.datasets.sample_checks import check_class, decode_sample
 from bdgan_lib.datasets.shards import ShardedSet
-from bdgan_lib.datasets.tar_format import StoredSample, stored_samples
+from bdgan_lib.datasets.tar_format import StoredSample
 
 VOID_CATEGORY = 65_535  # the category of unlabelled pixels
 
@@ -25,6 +26,7 @@ class Item:
     """One image of the set."""
 
     stored: StoredSample  # the files' bytes
+    image: NDArray[np.uint8]  # [H, W, 3]
     mask: NDArray[np.uint8]  # [H, W] label ids; 255 = unlabelled
     categories: NDArray[np.uint16]  # [H, W] indices into the source's names; VOID_CATEGORY = unlabelled
     record: dict[str, Any]  # provenance, with class_id and seed
@@ -58,17 +60,22 @@ class SetItems:
         advance: called with 1 after each image.
 
     Raises:
-        BdganError: the set names no classes, or one of them twice.
+        BdganError: the set names no classes, or one of them twice, or has a name that is not one line.
     """
 
     def __init__(self, data: ShardedSet, advance: Callable[[int], object] = lambda images: None) -> None:
         self.data, self._advance, manifest = data, advance, data.manifest
+        self._without_classes = {key: value for key, value in manifest.items() if key != "classes"}
         self.classes = [str(name) for name in manifest.get("classes") or ()]
         if not self.classes or len(set(self.classes)) < len(self.classes):
             raise BdganError(
                 f"expected each class once in the manifest of {data.folder}, got {self.classes!r:.200}"
             )
         labels = [str(name) for name in manifest.get("labels") or ()]
+        if strange := [name for name in (*self.classes, *labels) if name.splitlines() != [name]]:
+            raise BdganError(
+                f"expected names of one line in the manifest of {data.folder}, got {strange[0]!r:.100}"
+            )
         if not labels:
             labels = [BACKGROUND, *(f"part {k}" for k in range(1, self._largest_label() + 1))]
         self.parts = len(labels) > 2
@@ -79,27 +86,34 @@ class SetItems:
         }
 
     def __iter__(self) -> Iterator[Item]:
+        ids = set[str]()
         for stored in self._stored():
-            mask, record = stored.labels()
-            label, class_id = mask[mask != UNLABELLED].max(initial=0), cast(int, record["class_id"])
-            if label > (len(self.names) - 1 if self.parts else 1) or not 0 <= class_id < len(self.classes):
+            sample, record = decode_sample(stored, self._without_classes)
+            label, class_id = sample.mask[sample.mask != UNLABELLED].max(initial=0), sample.class_id
+            if label > (len(self.names) - 1 if self.parts else 1) or class_id >= len(self.classes):
                 raise BdganError(
                     f"{stored.id} has label {label} and class {class_id}, which the manifest of "
                     f"{self.data.folder} does not name; run `bdgan validate`"
                 )
-            categories = mask.astype(np.uint16) * (1 if self.parts else class_id + 1)
-            categories[mask == UNLABELLED] = VOID_CATEGORY
-            yield Item(stored, mask, categories, record)
+            check_class(stored, record, self.data.manifest)
+            if stored.id.lower() in ids:  # its files would replace those of the other
+                raise BdganError(
+                    f"{stored.shard}: the set holds the id {stored.id} twice; run `bdgan validate`"
+                )
+            ids.add(stored.id.lower())
+            categories = sample.mask.astype(np.uint16) * (1 if self.parts else class_id + 1)
+            categories[sample.mask == UNLABELLED] = VOID_CATEGORY
+            yield Item(stored, sample.image, sample.mask, categories, record)
             self._advance(1)
 
     def _stored(self) -> Iterator[StoredSample]:
         for shard in self.data.shards:
-            yield from stored_samples(self.data.verified(shard))
+            yield from self.data.stored(shard)
 
     def _largest_label(self) -> int:
         """The largest label of all masks: one more pass over a set whose manifest names no labels."""
         largest = 0
         for stored in self._stored():
-            mask, _ = stored.labels()
+            mask = decode_sample(stored, {})[0].mask
             largest = max(largest, int(mask[mask != UNLABELLED].max(initial=0)))
         return largest

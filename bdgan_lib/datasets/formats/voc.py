@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from bdgan_lib.core.image_codecs import decode_image
+from bdgan_lib.core.image_codecs import decode_encoded
 from bdgan_lib.core.types import UNLABELLED, BdganError
 from bdgan_lib.datasets.formats.set_items import VOID_CATEGORY, ExportReport, SetItems
 
@@ -34,10 +34,9 @@ def write_set(source: SetItems, folder: Path) -> ExportReport:
     with (lists / "train.txt").open("w", encoding="ascii") as train:
         for item in source:
             report.images += 1
-            pixels = item.stored.pixels()
             jpeg = io.BytesIO()
-            Image.fromarray(pixels).save(jpeg, "JPEG", quality=QUALITY, subsampling=0)
-            error += float(np.abs(decode_image(jpeg.getvalue()).astype(int) - pixels).mean())
+            Image.fromarray(item.image).save(jpeg, "JPEG", quality=QUALITY, subsampling=0)
+            error += float(np.abs(decode_encoded(jpeg.getvalue(), "JPEG").astype(int) - item.image).mean())
             (images / f"{item.id}.jpg").write_bytes(jpeg.getvalue())
             ids = np.where(item.categories == VOID_CATEGORY, UNLABELLED, item.categories).astype(np.uint8)
             mask = Image.fromarray(ids)

@@ -11,6 +11,7 @@ from PIL import Image
 
 from bdgan_lib.core.ids import checked_id
 from bdgan_lib.core.image_codecs import MOST_PIXELS, decode_labels
+from bdgan_lib.core.io import is_junk
 from bdgan_lib.core.types import UNLABELLED, BdganError
 from bdgan_lib.downstream.tasks import Task
 
@@ -63,6 +64,8 @@ def listed(folder: Path, findings: Findings) -> tuple[dict[str, Path], set[str]]
     files, seen = {}, set()
     with os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
+            if is_junk(entry.name):
+                continue
             id, _, suffix = entry.name.rpartition(".")
             seen.add(id)
             if entry.is_symlink():

@@ -11,8 +11,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from bdgan_lib.core.image_codecs import decode_image, encode_png
-from bdgan_lib.core.io import require_new_path, write_atomic
+from bdgan_lib.core.image_codecs import encode_png, read_image
+from bdgan_lib.core.io import OVERVIEW, require_new_path, write_atomic
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.downstream.benchmark.masks import Findings, expected_files, listed, read_mask
 from bdgan_lib.downstream.tasks import Task
@@ -102,7 +102,7 @@ class TruthFolder:
             return None
         if not (paths := sorted(self.images.glob(f"{id}.*"))):
             raise BdganError(f"{self.images} has no image {id}; expected one for each label")
-        return decode_image(paths[0].read_bytes())
+        return read_image(paths[0])
 
 
 def write_truth(truth: Truth, task: Task, out: Path) -> int:
@@ -139,7 +139,7 @@ def predictions(folder: Path, task: Task, truth: Truth) -> Iterator[tuple[str, M
     findings = Findings()
     files, seen = listed(folder, findings)
     ids = truth.ids
-    for id in sorted(files.keys() - set(ids)):
+    for id in sorted(files.keys() - {*ids, OVERVIEW}):
         findings.add("extra", f"{id}.png")
     for id in ids:
         if id in files:

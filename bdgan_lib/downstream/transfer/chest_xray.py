@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bdgan_lib.core.image_codecs import decode_image
+from bdgan_lib.core.image_codecs import PICTURES, read_image
+from bdgan_lib.core.io import list_folder
 from bdgan_lib.core.labelled_arrays import Segmented
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.downstream.transfer.samples import Lazy, folder, require_files, segmented
@@ -65,7 +66,7 @@ def montgomery(root: Path) -> Lazy[Segmented]:
         left, right = (_mask(part / f"{key}.png") for part in parts)
         if left.shape != right.shape:
             raise BdganError(f"expected masks of one size, got {left.shape} and {right.shape}")
-        image = decode_image((pictures / f"{key}.png").read_bytes())
+        image = read_image(pictures / f"{key}.png")
         return segmented(image, (left | right).astype(np.uint8), 2)
 
     return Lazy(keys, read)
@@ -86,22 +87,22 @@ def shenzhen(root: Path) -> Lazy[Segmented]:
     require_files(pictures / f"{key}.png" for key in keys)
 
     def read(key: str) -> Segmented:
-        image = decode_image((pictures / f"{key}.png").read_bytes())
+        image = read_image(pictures / f"{key}.png")
         return segmented(image, _mask(masks / f"{key}_mask.png").astype(np.uint8), 2)
 
     return Lazy(keys, read)
 
 
 def _stems(folder: Path, pattern: str) -> list[str]:
-    stems = sorted(path.stem for path in folder.glob(pattern))
+    stems = [path.stem for path in list_folder(folder, pattern)]
     if not stems:
         raise BdganError(f"{folder} holds no {pattern}")
     return stems
 
 
 def _mask(path: Path) -> NDArray[np.bool_]:
-    """The bright pixels of a mask with two values, in any image format."""
-    return decode_image(path.read_bytes())[..., 0] > 127
+    """The bright pixels of a mask with two values."""
+    return read_image(path, (*PICTURES, "GIF"))[..., 0] > 127
 
 
 def _film(path: Path) -> NDArray[np.uint8]:

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from torchvision.datasets import Cityscapes
 
-from bdgan_lib.core.image_codecs import decode_image, decode_labels
+from bdgan_lib.core.image_codecs import read_image, read_labels
+from bdgan_lib.core.io import list_folder
 from bdgan_lib.core.labelled_arrays import Segmented
 from bdgan_lib.core.types import UNLABELLED, BdganError
 from bdgan_lib.downstream.transfer.samples import Lazy, folder, require_files, segmented
@@ -41,13 +42,14 @@ def segmentation(root: Path, split: str) -> Lazy[Segmented]:
     images = folder(Path(root), f"leftImg8bit/{split}", "Cityscapes' images (leftImg8bit_trainvaltest.zip)")
     masks = folder(Path(root), f"gtFine/{split}", "Cityscapes' labels (gtFine_trainvaltest.zip)")
     ending = "_leftImg8bit.png"
-    keys = sorted(p.relative_to(images).as_posix()[: -len(ending)] for p in images.glob(f"*/*{ending}"))
+    files = list_folder(images, f"*/*{ending}")
+    keys = [path.relative_to(images).as_posix()[: -len(ending)] for path in files]
     if not keys:
         raise BdganError(f"{images} holds no CITY/*{ending}")
 
     def read(key: str) -> Segmented:
-        image = decode_image((images / f"{key}{ending}").read_bytes())
-        labels = _TRAIN_IDS[decode_labels((masks / f"{key}_gtFine_labelIds.png").read_bytes())]
+        image = read_image(images / f"{key}{ending}")
+        labels = _TRAIN_IDS[read_labels(masks / f"{key}_gtFine_labelIds.png")]
         return segmented(image, labels, len(CITYSCAPES_LABELS))
 
     require_files(masks / f"{key}_gtFine_labelIds.png" for key in keys)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bdgan_lib.core import rle
-from bdgan_lib.core.image_codecs import decode_image
+from bdgan_lib.core.image_codecs import read_image
 from bdgan_lib.core.labelled_arrays import Detected
 from bdgan_lib.core.model_files import read_json
 from bdgan_lib.core.types import BdganError
@@ -58,7 +58,7 @@ def instances(notes: Path, pictures: Path) -> Instances:
     numbers = {id: k for k, id in enumerate(categories)}
 
     def read(key: str) -> Detected:
-        image = decode_image(files[key].read_bytes())
+        image = read_image(files[key])
         height, width = image.shape[:2]
         declared = images[key].get("height"), images[key].get("width")
         if declared != (height, width):

@@ -13,7 +13,7 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import ParseError, fromstring
 
 from bdgan_lib.core.ids import checked_id
-from bdgan_lib.core.image_codecs import decode_image, decode_labels
+from bdgan_lib.core.image_codecs import read_image, read_labels
 from bdgan_lib.core.labelled_arrays import Detected, Segmented
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.downstream.transfer.samples import Lazy, folder, require_files, segmented
@@ -43,7 +43,7 @@ def detection(root: Path, sets: Sequence[tuple[str, str]]) -> Lazy[Detected]:
 
     def read(key: str) -> Detected:
         image_path, notes_path = paths(key)
-        return _with_objects(decode_image(image_path.read_bytes()), notes_path.read_bytes())
+        return _with_objects(read_image(image_path), notes_path.read_bytes())
 
     require_files(path for key in keys for path in paths(key))
     return Lazy(keys, read)
@@ -69,8 +69,8 @@ def segmentation(root: Path, split: str, year: str = "2012") -> Lazy[Segmented]:
     keys = _listed(root, year, "Segmentation", split)
 
     def read(id: str) -> Segmented:
-        image = decode_image((base / "JPEGImages" / f"{id}.jpg").read_bytes())
-        return segmented(image, decode_labels((masks / f"{id}.png").read_bytes()), len(VOC_CLASSES) + 1)
+        image = read_image(base / "JPEGImages" / f"{id}.jpg")
+        return segmented(image, read_labels(masks / f"{id}.png"), len(VOC_CLASSES) + 1)
 
     require_files(path for id in keys for path in (base / "JPEGImages" / f"{id}.jpg", masks / f"{id}.png"))
     return Lazy(keys, read)

@@ -1,0 +1,155 @@
+"""Outputs: no two of a command meet, and a command that writes to this machine refuses an address."""
+
+import inspect
+import sys
+import typing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bdgan_lib import cli
+from bdgan_lib.cli import networks
+from bdgan_lib.cli.benchmark import benchmark_app
+from bdgan_lib.cli.options import app
+from bdgan_lib.cli.weights import weights_app
+from bdgan_lib.core.image_codecs import decode_png, encode_png
+from bdgan_lib.downstream.benchmark.truth import TruthInMemory, predictions
+from bdgan_lib.downstream.tasks import Task
+
+COMMANDS = [
+    (group, info.name or info.callback.__name__.replace("_", "-"), info.callback)
+    for group, typer in (("", app), ("benchmark", benchmark_app), ("weights", weights_app))
+    for info in typer.registered_commands
+]
+
+
+def bdgan(monkeypatch, *arguments) -> int:
+    monkeypatch.setattr(sys, "argv", ["bdgan", *map(str, arguments)])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    return end.value.code or 0
+
+
+def is_path(hint: object) -> bool:
+    return hint is Path or any(map(is_path, typing.get_args(hint)))
+
+
+@pytest.mark.parametrize("address", ["s3://bucket/x", "memory://x", "://x", "what+ever://x"])
+@pytest.mark.parametrize(("group", "name", "callback"), COMMANDS, ids=[name for _, name, _ in COMMANDS])
+def test_a_path_that_is_an_address_is_refused_before_any_work(
+    group, name, callback, address, tmp_path, monkeypatch
+):
+    """As the command line calls it: with Paths, in which `//` has become `/`."""
+    monkeypatch.chdir(tmp_path)
+    hints = typing.get_type_hints(callback)
+    paths = [key for key in inspect.signature(callback).parameters if is_path(hints[key])]
+    for key in paths:
+        arguments = dict.fromkeys(inspect.signature(callback).parameters)
+        arguments[key] = [Path("a"), Path(address)] if "list" in str(hints[key]) else Path(address)
+        with pytest.raises(cli.BdganError, match="expected a local path, got the address"):
+            callback(**arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_output_but_those_that_take_an_address_is_a_path():
+    for _, name, callback in COMMANDS:
+        if "out" in (hints := typing.get_type_hints(callback)):
+            assert is_path(hints["out"]) == (name != "synthesize")
+
+
+@pytest.mark.parametrize("command", ["export", "sample", "annotate"])
+def test_an_address_is_one_line_and_nothing_is_written(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    plain = {"export": ("set", "--to", "coco"), "sample": (), "annotate": ()}[command]
+    assert bdgan(monkeypatch, command, *plain, "--out", "s3://bucket/x") == 2
+    said = capsys.readouterr().err
+    assert said.startswith("bdgan: ") and said.count("\n") == 1 and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("address", ["foo://x/y", "://x"])
+def test_a_set_at_an_address_that_leads_nowhere_is_one_line_before_any_work(
+    address, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("bdgan_lib.cli.datasets.load_profile", lambda *_: pytest.fail("work"))
+    for arguments in (
+        ("synthesize", "--out", address),
+        ("validate", address),
+        ("describe", address),
+        ("statistics", address),
+        ("export", address, "--to", "coco", "--out", "x"),
+    ):
+        assert bdgan(monkeypatch, *arguments) == 2
+        said = capsys.readouterr().err
+        assert said.startswith("bdgan: ") and said.count("\n") == 1 and list(tmp_path.iterdir()) == []
+
+
+MEETING = [
+    ("a/1.jpg", "b/1.png", "sheet.png"),
+    ("1.jpg", "1.png"),
+    ("1.png", "1.png"),
+    ("a/x.png", "a/X.png"),
+    ("sheet.jpg",),
+    ("a.png", "Sheet.PNG"),
+]
+
+
+@pytest.mark.parametrize("names", MEETING)
+def test_pictures_whose_masks_would_meet_are_refused_before_any_work(names, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(networks, "load_profile", lambda *_: pytest.fail("work"))
+    assert bdgan(monkeypatch, "label", *names, "--class", "robin", "--head", "h", "--out", "out") == 2
+    said = capsys.readouterr().err
+    assert "expected pictures of different names" in said and any(
+        f"got {name} beside" in said for name in names
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+class Labeller:
+    """Stands in for profile, generator and head."""
+
+    image_size, labels = 16, ("background", "foreground")
+
+    def __call__(self, *_):
+        return self
+
+    def __getattr__(self, name):
+        return self
+
+
+def test_masks_beside_their_overview_can_be_scored(tmp_path, monkeypatch):
+    labeller = Labeller()
+    labeller.class_id = lambda name: 0
+    monkeypatch.setattr(networks, "load_profile", lambda *_: labeller)
+    monkeypatch.setattr(networks, "load_head", lambda *_: labeller)
+    masks = np.random.default_rng(0).integers(0, 2, (2, 16, 16), np.uint8)
+    monkeypatch.setattr(networks, "label_images", lambda *_: (masks, None))
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.png").write_bytes(encode_png(np.zeros((20, 30, 3), np.uint8)))
+    pictures = (tmp_path / "one.png", tmp_path / "two.png")
+    out = tmp_path / "out"
+    assert bdgan(monkeypatch, "label", *pictures, "--class", "robin", "--head", "h", "--out", out) == 0
+    (out / ".DS_Store").write_bytes(b"\0\0\0\1Bud1")
+    assert decode_png((out / "sheet.png").read_bytes()).ndim == 3
+    truth = TruthInMemory(dict(zip(("one", "two"), masks, strict=True)), {})
+    task = Task("pocket", "fgbg", ("background", "foreground"), (1,))
+    assert [id for id, mask, target in predictions(out, task, truth) if (mask == target).all()] == [
+        "one",
+        "two",
+    ]
+
+
+@pytest.mark.parametrize("file", ["notes.txt", "broken.png", "drawing.eps"])
+def test_a_file_that_is_no_picture_is_named(file, tmp_path, monkeypatch, capsys):
+    labeller = Labeller()
+    monkeypatch.setattr(networks, "load_profile", lambda *_: labeller)
+    monkeypatch.setattr(networks, "load_head", lambda *_: labeller)
+    (tmp_path / file).write_bytes(
+        {"drawing.eps": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"}.get(file, b"x")
+    )
+    out = tmp_path / "out"
+    assert bdgan(monkeypatch, "label", tmp_path / file, "--class", "robin", "--head", "h", "--out", out) == 2
+    said = capsys.readouterr().err
+    assert file in said and "BytesIO" not in said and not out.exists()
