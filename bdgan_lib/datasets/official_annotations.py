@@ -1,6 +1,7 @@
 """Import of the annotations that the authors of BigDatasetGAN published."""
 
 from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -89,10 +90,9 @@ def import_official_annotations(
                 extra={"file": name},
                 latent=_latent(latents[name], z_dim),
             )
-            for id in (annotation.id, *(f"{annotation.id}-{n}" for n in range(2, 1 + len(masks)))):
-                annotation = replace(annotation, id=id)  # another file may have the class and the number too
-                if id not in ids and store.difference(annotation) != "latent":
-                    break
+            plain, numbers = annotation.id, count(2)  # other files may be of the class and the number too
+            while annotation.id in ids or store.difference(annotation) == "latent":
+                annotation = replace(annotation, id=f"{plain}-{next(numbers)}")
             store.add(annotation)
             ids.add(annotation.id)
             result.added += 1

@@ -8,6 +8,7 @@ import re
 import shutil
 import sys
 import zlib
+from copy import deepcopy
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
@@ -512,7 +513,7 @@ VALUES = [None, -1, 0, 7, 3.5, 1e300, float("nan"), True, "", "x", "\ud800", "a\
 def changed(value, noise):
     """A JSON value with a value or a key somewhere in it replaced by another, or left out."""
     if not value or not isinstance(value, dict | list) or noise.random() < 0.1:
-        return VALUES[noise.integers(len(VALUES))]
+        return deepcopy(VALUES[noise.integers(len(VALUES))])
     places = list(value) if isinstance(value, dict) else range(len(value))
     place = places[noise.integers(len(places))]
     if noise.random() < 0.1:

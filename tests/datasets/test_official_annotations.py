@@ -194,6 +194,7 @@ def test_a_mask_that_is_no_png_is_refused(tmp_path, data):
     assert "not a readable PNG" in why and "\n" not in why
 
 
+@pytest.mark.slow
 def test_every_one_of_imagenet_s_5000_annotations_is_kept(tmp_path):
     classes = [f"class {k}" for k in range(1000)]
     classes[264], classes[474] = "Cardigan", "cardigan"
