@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -279,7 +280,7 @@ class AnnotationStore:
             actual = self._record(id)["generator_sha256"]
             if actual != generator_sha256:
                 raise BdganError(
-                    f"annotation {id} in {self.root}: expected generator {generator_sha256}, got {actual}; "
+                    f"annotation {id} in {self.root}: expected generator {generator_sha256}, got {actual!s:.80}; "
                     "use the generator it was made on, or annotate again in another folder"
                 )
 
@@ -313,7 +314,9 @@ class AnnotationStore:
     def _record(self, id: str) -> dict[str, Any]:
         path = self.root / f"{checked_id(id)}.json"
         record: dict[str, Any] = read_json(path, "restore it from a copy")
-        if set(record) - _OPTIONAL != _KEYS or record["id"] != id:
+        whole = set(record) - _OPTIONAL == _KEYS and record["id"] == id
+        # a part of the digest is part of a file's name
+        if not (whole and re.fullmatch("[0-9a-f]{64}", str(record["mask_sha256"]))):
             raise BdganError(
                 f"{path}: expected the record of annotation {id}, an object with {sorted(_KEYS)}"
             )
