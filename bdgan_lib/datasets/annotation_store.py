@@ -280,8 +280,8 @@ class AnnotationStore:
             actual = self._record(id)["generator_sha256"]
             if actual != generator_sha256:
                 raise BdganError(
-                    f"annotation {id} in {self.root}: expected generator {generator_sha256}, got {actual!s:.80}; "
-                    "use the generator it was made on, or annotate again in another folder"
+                    f"annotation {id} in {self.root}: expected generator {generator_sha256}, "
+                    f"got {actual!s:.80}; use the generator it was made on, or annotate again in another folder"
                 )
 
     def difference(self, annotation: Annotation) -> str:

@@ -421,6 +421,33 @@ def test_a_list_of_labels_that_is_no_text_is_refused(exported):
         import_annotations(folder, "png")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("format", SHAPES)
+def test_files_of_shapes_may_begin_with_a_byte_order_mark(exported, format, encoding):
+    folder, _ = exported
+    write(format, folder, [("wing", SQUARE)])
+    for path in [*folder.glob("*.*"), *folder.glob("labels/*")]:
+        path.write_bytes(
+            path.read_text("utf-8").replace('"utf-8"', f'"{encoding[:6].rstrip("-")}"').encode(encoding)
+        )
+    assert (read_in(format, folder)[0].mask == 2).sum() >= 49
+
+
+def test_two_files_of_one_name_replace_nothing_and_others_come_in(exported, capsys):
+    folder, store = exported
+    two = [annotation(), annotation(id="robin_00000008", seed=8)]
+    grey = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
+    export_annotations(two, [grey, grey], folder.parent / "png", "png")
+    mask = encode_png(STORED + 1)
+    for name in (f"{ID}.png", f"{ID}.PNG", "robin_00000008.png"):
+        (folder.parent / "png/labels" / name).write_bytes(mask)
+    assert bdgan("import-labels", folder.parent / "png", "--from", "png", "--out", store.root) == 0
+    assert (store.load(ID).mask == 1).all() and (store.load("robin_00000008").mask == 2).all()
+    assert f"{ID}: its labels could not be read whole" in capsys.readouterr().out.replace("'", "").replace(
+        ".png", ""
+    )
+
+
 def test_the_junk_of_file_systems_is_passed_over(exported):
     folder, _ = exported
     for format in ("png", "labelme"):
