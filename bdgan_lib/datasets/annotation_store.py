@@ -281,7 +281,7 @@ class AnnotationStore:
             if actual != generator_sha256:
                 raise BdganError(
                     f"annotation {id} in {self.root}: expected generator {generator_sha256}, "
-                    f"got {actual!s:.80}; use the generator it was made on, or annotate again in another folder"
+                    f"got {actual!s:.80}; use the generator it was made on, or annotate in another folder"
                 )
 
     def difference(self, annotation: Annotation) -> str:
