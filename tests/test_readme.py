@@ -15,4 +15,4 @@ def test_the_lines_of_python_run():
     (block,) = [block for block in BLOCKS if "train_head(" in block]
     names: dict = {}
     exec(block, names)
-    assert names["masks"].shape == (4, 64, 64) and 0 < (names["masks"] > 0).float().mean() < 1
+    assert names["masks"].shape == (4, 64, 64) and 0 < (names["masks"] > 0).mean() < 1

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bdgan_lib.core.ids import sample_id
+from bdgan_lib.core.ids import class_sample_id
 from bdgan_lib.core.image_tensors import to_uint8
 from bdgan_lib.core.sampling import Sampling
 from bdgan_lib.core.types import BdganError
@@ -51,7 +51,7 @@ def choose_candidates(
         blank = np.zeros(images.shape[1:3], np.uint8)
         annotations = [
             Annotation(
-                id=sample_id(name, seeds[i]),
+                id=class_sample_id(generator.classes, class_id, seeds[i]),
                 class_name=name,
                 class_id=class_id,
                 seed=seeds[i],

@@ -405,6 +405,8 @@ class Session:
         self._unsettled.discard(id)
 
     def _stored(self, id: str) -> Annotation | None:
+        if key := self.store.difference(self.items[id]):
+            raise BdganError(f"{id} in {self.store.root} has another {key}: label into another folder")
         return self.store.load(id) if (self.store.root / f"{id}.json").exists() else None
 
     @property

@@ -1,5 +1,6 @@
 """Annotations: made, brought in, taken to other tools and back."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -43,7 +44,10 @@ def import_release_command(
         )
     print("licence of the release's annotations and latents: CC BY-NC 4.0")
     generator, store = world.generator(), world.annotations()
-    print(import_official_annotations(folder, store, generator.sha256, world.classes, world.synsets))
+    result = import_official_annotations(folder, store, generator.sha256, world.classes, world.synsets)
+    print(result)
+    if not result.added:
+        raise BdganError(f"no annotations of {folder} were imported")
 
 
 @app.command("export-labels")
@@ -70,11 +74,13 @@ def import_labels_command(
     out: Annotated[Path, typer.Option(help="The folder of annotations to add to.")],
 ) -> None:
     """Bring labels back from another tool, in place of the samples' old ones; what is lost is named."""
-    annotations, losses = import_annotations(folder, format)
     store, added = AnnotationStore(out), 0
-    with store.writing():
+    with store.writing() if out.exists() else nullcontext():
+        annotations, losses = import_annotations(folder, format, store)
         for annotation in annotations:
             with collect_errors(annotation.id, losses):
                 store.add(annotation)
                 added += 1
     print(*[f"{out}: {added} annotations imported", *losses], sep="\n  ")
+    if not added:
+        raise BdganError(f"no labels of {folder} were imported; {out} is unchanged")

@@ -2,6 +2,8 @@
 
 import re
 import unicodedata
+from collections.abc import Sequence
+from functools import lru_cache
 
 from bdgan_lib.core.types import BdganError
 
@@ -20,11 +22,36 @@ def checked_id(id: str) -> str:
 def sample_id(class_name: str, seed: int) -> str:
     """The id of a sample: the class name as a lower-case slug, then the seed in eight digits or more.
 
+    Classes whose names differ in case or punctuation alone share their ids; see `class_sample_id`.
+
     >>> sample_id("blue jay", 3)
     'blue_jay_00000003'
     """
+    return _sample_id(class_name, _slug(class_name), seed)
+
+
+def class_sample_id(classes: Sequence[str], class_id: int, seed: int) -> str:
+    """The `sample_id` of a class of a list; a class whose slug an earlier one has gets its number as well.
+
+    >>> [class_sample_id(("Cardigan", "robin", "cardigan"), class_id, 3) for class_id in (0, 1, 2)]
+    ['cardigan_00000003', 'robin_00000003', 'cardigan-2_00000003']
+    """
+    return _sample_id(classes[class_id], _slugs(tuple(classes))[class_id], seed)
+
+
+@lru_cache(8)
+def _slugs(classes: tuple[str, ...]) -> tuple[str, ...]:
+    slugs = [_slug(name) for name in classes]
+    # no slug holds a hyphen, so a numbered one meets no other
+    return tuple(s if not s or s not in slugs[:k] else f"{s}-{k}" for k, s in enumerate(slugs))
+
+
+def _slug(class_name: str) -> str:
     plain = unicodedata.normalize("NFKD", class_name).encode("ascii", "ignore").decode()
-    slug = re.sub(r"[^a-z0-9]+", "_", plain.lower()).strip("_")
+    return re.sub(r"[^a-z0-9]+", "_", plain.lower()).strip("_")
+
+
+def _sample_id(class_name: str, slug: str, seed: int) -> str:
     if not slug:
         raise BdganError(f"class name {class_name!r} has no letter a-z or digit; give it one for file names")
     if seed < 0:

@@ -1,8 +1,12 @@
 """Checks on label files: safe names, bounded shapes, and errors that do not stop the pieces after them."""
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import ntpath
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path, PureWindowsPath
 
 import numpy as np
 
@@ -11,15 +15,17 @@ from bdgan_lib.core.polygons import Ring
 from bdgan_lib.core.types import BdganError, Json
 
 _LONGEST = 2**22  # pixels along a polygon's edges; rasterisers allocate memory for each
+# control characters, line and paragraph separators, reversals of direction, and what no text file can hold
+_HARMFUL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 
 
 def checked_label(label: object) -> str:
     """The label's name itself, if every format can hold it.
 
     Raises:
-        BdganError: it is not 1 to 200 printable characters.
+        BdganError: it is not 1 to 200 characters, or one of them controls a terminal or breaks a line.
     """
-    if not (isinstance(label, str) and label.isprintable() and 0 < len(label) <= 200):
+    if not (isinstance(label, str) and not _HARMFUL.search(label) and 0 < len(label) <= 200):
         raise BdganError(f"expected a label of 1 to 200 printable characters, got {label!r:.100}")
     return label
 
@@ -27,24 +33,55 @@ def checked_label(label: object) -> str:
 def pairing_name(file: object, taken: set[str]) -> str:
     """The name that pairs an image with its labels: its file's stem, which is added to `taken`.
 
-    A file of that path is never opened or written.
+    The path may be of any system; a file of that path is never opened or written.
 
     Raises:
         BdganError: the path leads outside, or the name is unsafe (see `checked_id`) or taken.
     """
     if not isinstance(file, str):
         raise BdganError(f"expected a file name, got {file!r:.100}")
-    *folders, last = file.split("/")
-    if {"", ".", ".."} & set(folders):
+    path = PureWindowsPath(ntpath.normpath(file))  # it knows both kinds of separators
+    if path.anchor or ".." in path.parts or "://" in file:
         raise BdganError(f"expected a plain file name, got {file[:100]!r}, which leads outside")
-    name = checked_id(last.rpartition(".")[0] or last)
+    name = checked_id(path.stem)
     if name in taken:
         raise BdganError(f"a second image is named {name}; give each another name")
     taken.add(name)
     return name
 
 
-def checked_points(points: object, height: int, width: int, least: int = 3) -> Ring:
+def shared_names(files: Iterable[object]) -> set[str]:
+    """The names that several of these files have: which of them is the image's is unknown."""
+    names = Counter[str]()
+    for file in files:
+        with suppress(BdganError):
+            names[pairing_name(file, set())] += 1
+    return {name for name, count in names.items() if count > 1}
+
+
+def is_junk(path: Path) -> bool:
+    """Whether a file system or an editor, not a user, puts files of this name into folders."""
+    return path.name.startswith(".") or path.name in ("Thumbs.db", "desktop.ini")
+
+
+def text_lines(path: Path) -> list[str]:
+    """The lines of a text file as any editor saves it: a byte order mark and blank last lines are nothing.
+
+    Raises:
+        BdganError: it is not text in UTF-8, or in UTF-16 with a byte order mark.
+    """
+    data = path.read_bytes()
+    encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    try:
+        lines = data.decode(encoding).splitlines()
+    except UnicodeDecodeError as error:
+        raise BdganError(f"{path} is not text in UTF-8 ({error!s:.100}); save it as such") from error
+    while lines and not lines[-1]:
+        lines.pop()
+    return lines
+
+
+def checked_points(points: object, height: int, width: int, least: int = 3, most: int | None = None) -> Ring:
     """Corners [N, 2] of (x, y) that a rasteriser can safely fill.
 
     Args:
@@ -52,13 +89,15 @@ def checked_points(points: object, height: int, width: int, least: int = 3) -> R
         height: of the image, in pixels.
         width: of the image, in pixels.
         least: the fewest corners allowed.
+        most: the most corners allowed; None = any number.
 
     Raises:
-        BdganError: too few corners, far outside the image, or an outline that is too long.
+        BdganError: too few or too many corners, far outside the image, or an outline that is too long.
     """
     ring = np.asarray(points, float)
-    if ring.ndim != 2 or ring.shape[1] != 2 or len(ring) < least:
-        raise BdganError(f"expected {least} or more points (x, y), got shape {list(ring.shape)}")
+    if ring.ndim != 2 or ring.shape[1] != 2 or not least <= len(ring) <= (most or len(ring)):
+        count = f"{least} or more" if most is None else f"{least}" if most == least else f"{least} to {most}"
+        raise BdganError(f"expected {count} points (x, y), got shape {list(ring.shape)}")
     side = max(height, width)
     if not np.isfinite(ring).all() or ring.min() < -side or ring.max() > 2 * side:
         raise BdganError("its points lie far outside the image")
@@ -105,5 +144,5 @@ def collect_errors(what: str, losses: list[str]) -> Iterator[None]:
         yield
     except BdganError as error:
         losses.append(f"{what}: {error}")
-    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RecursionError) as error:
         losses.append(f"{what}: does not fit the format ({type(error).__name__}: {str(error)[:100]!r})")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -119,7 +120,7 @@ class Annotation:
         except KeyError as error:
             raise BdganError(f"the record has no {error}") from error
         except (AttributeError, OverflowError, TypeError, ValueError) as error:
-            raise BdganError(f"the record does not fit: {error}") from error
+            raise BdganError(f"the record does not fit: {error!s:.200}") from error
 
 
 def resize_annotations(annotations: Iterable[Annotation], side: int, new_side: int) -> list[Annotation]:
@@ -217,7 +218,13 @@ class AnnotationStore:
         text = json_text(record, f"annotation {id}")
 
         with self.writing(), self._mutex:
-            self._refuse_another_sample(annotation)
+            if key := self.difference(annotation):
+                values = (f"{r.get(key)!s:.80}" for r in (self._record(id), annotation.to_json()))
+                raise BdganError(
+                    f"annotation {id} in {self.root}: expected the sample's {key}"
+                    + ("" if key == "latent" else " {}, got {}".format(*values))  # it is long
+                    + "; give the new one another id or folder, or remove the old one"
+                )
             try:
                 write_atomic(self._waiting(id, mask_sha256), png)
                 write_atomic(self.root / f"{id}.json", text)  # the commit
@@ -248,7 +255,7 @@ class AnnotationStore:
             instances = _unpack_instances(record["instances"], mask.shape) if packed else None
             return Annotation.from_json(record, mask, instances)
         except (AttributeError, TypeError, ValueError) as error:
-            raise BdganError(f"{self.root / id}.json is damaged: {error}") from error
+            raise BdganError(f"{self.root / id}.json is damaged: {error!s:.200}") from error
 
     def ids(self) -> list[str]:
         """All ids, sorted.
@@ -273,9 +280,17 @@ class AnnotationStore:
             actual = self._record(id)["generator_sha256"]
             if actual != generator_sha256:
                 raise BdganError(
-                    f"annotation {id} in {self.root}: expected generator {generator_sha256}, got {actual}; "
-                    "use the generator it was made on, or annotate again in another folder"
+                    f"annotation {id} in {self.root}: expected generator {generator_sha256}, "
+                    f"got {actual!s:.80}; use the generator it was made on, or annotate in another folder"
                 )
+
+    def difference(self, annotation: Annotation) -> str:
+        """What tells an annotation's sample from the stored one of the same id, or "" if nothing does."""
+        if not (self.root / f"{annotation.id}.json").exists():
+            return ""
+        record, new = self._record(annotation.id), annotation.to_json()
+        keys = ("class_id", "seed", "generator_sha256", "sampling", "latent")
+        return next((key for key in keys if record.get(key) != new.get(key)), "")
 
     def __len__(self) -> int:
         return len(self.ids())
@@ -283,20 +298,6 @@ class AnnotationStore:
     def __iter__(self) -> Iterator[Annotation]:
         """Iterate over all but the skipped ones, which `load` returns."""
         return (annotation for annotation in map(self.load, self.ids()) if not annotation.skipped)
-
-    def _refuse_another_sample(self, annotation: Annotation) -> None:
-        """Raise if the id names another sample, whose mask would be lost."""
-        if not (self.root / f"{annotation.id}.json").exists():
-            return
-        record = self._record(annotation.id)
-        for key in ("class_id", "seed", "generator_sha256", "sampling", "latent"):
-            new = getattr(annotation, key)
-            new = new.to_json() if isinstance(new, Sampling) else list(new) if isinstance(new, tuple) else new
-            if record.get(key) != new:
-                raise BdganError(
-                    f"annotation {annotation.id} in {self.root} has {key} {record.get(key)}, the new one has "
-                    f"{new}; give it another id or folder, or remove the old one"
-                )
 
     def _settle(self, id: str) -> None:
         """Move the mask that the record names to its place and remove others that wait."""
@@ -313,7 +314,9 @@ class AnnotationStore:
     def _record(self, id: str) -> dict[str, Any]:
         path = self.root / f"{checked_id(id)}.json"
         record: dict[str, Any] = read_json(path, "restore it from a copy")
-        if set(record) - _OPTIONAL != _KEYS or record["id"] != id:
+        whole = set(record) - _OPTIONAL == _KEYS and record["id"] == id
+        # a part of the digest is part of a file's name
+        if not (whole and re.fullmatch("[0-9a-f]{64}", str(record["mask_sha256"]))):
             raise BdganError(
                 f"{path}: expected the record of annotation {id}, an object with {sorted(_KEYS)}"
             )

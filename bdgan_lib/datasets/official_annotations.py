@@ -1,15 +1,17 @@
 """Import of the annotations that the authors of BigDatasetGAN published."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from bdgan_lib.core.ids import sample_id
+from bdgan_lib.core.ids import class_sample_id
 from bdgan_lib.core.sampling import Sampling
 from bdgan_lib.core.types import BdganError
+from bdgan_lib.core.validation import is_junk, text_lines
 from bdgan_lib.datasets.annotation_store import Annotation, AnnotationStore
 
 SET = "biggan512"  # the folder of masks and latents
@@ -45,9 +47,10 @@ def import_official_annotations(
 ) -> OfficialImport:
     """Add the release's annotated BigGAN samples to a store, each mask paired with its latent by name.
 
-    The layout is `annotations/biggan512/<synset>/..._<class>_<n>.png`, in which pixels other than 0 are
-    foreground; `latents/biggan512/<synset>/<same name>.npy`, [1, 128]; and `annotations/real-random-list.txt`
-    with lines `<synset>/..._<image id>`. Files without partner or with errors are listed, others are added.
+    The layout is `annotations/biggan512/<synset>/..._<class>_<n>.png`, in which pixels that Pillow does not
+    convert to a grey of 0 are foreground; `latents/biggan512/<synset>/<same name>.npy`, [1, 128]; and
+    `annotations/real-random-list.txt` with lines `<synset>/..._<image id>`. Files without partner or with
+    errors are listed, others are added.
 
     Args:
         root: the folder with `annotations/` and `latents/`.
@@ -71,23 +74,27 @@ def import_official_annotations(
         without_latent=sorted(masks.keys() - latents.keys()),
         without_mask=sorted(latents.keys() - masks.keys()),
     )
+    ids = set[str]()
     for name in sorted(masks.keys() & latents.keys()):
         try:
             class_id, number = _numbers(name, synsets)
-            store.add(
-                Annotation(
-                    id=sample_id(classes[class_id], number),
-                    class_name=classes[class_id],
-                    class_id=class_id,
-                    seed=number,
-                    sampling=Sampling(z_std=0.9),
-                    generator_sha256=generator_sha256,
-                    mask=_mask(masks[name], side),
-                    annotator=ANNOTATOR,
-                    extra={"file": name},
-                    latent=_latent(latents[name], z_dim),
-                )
+            annotation = Annotation(
+                id=class_sample_id(classes, class_id, number),
+                class_name=classes[class_id],
+                class_id=class_id,
+                seed=number,
+                sampling=Sampling(z_std=0.9),
+                generator_sha256=generator_sha256,
+                mask=_mask(masks[name], side),
+                annotator=ANNOTATOR,
+                extra={"file": name},
+                latent=_latent(latents[name], z_dim),
             )
+            plain, numbers = annotation.id, count(2)  # other files may be of the class and the number too
+            while annotation.id in ids or store.difference(annotation) == "latent":
+                annotation = replace(annotation, id=f"{plain}-{next(numbers)}")
+            store.add(annotation)
+            ids.add(annotation.id)
             result.added += 1
         except BdganError as error:
             result.refused.append(f"{name}: {error}")
@@ -96,7 +103,8 @@ def import_official_annotations(
 
 
 def _files(folder: Path, end: str) -> dict[str, Path]:
-    return {f"{path.parent.name}/{path.stem}": path for path in folder.glob(f"*/*{end}")}
+    files = (path for path in folder.glob(f"*/*{end}") if not is_junk(path))
+    return {f"{path.parent.name}/{path.stem}": path for path in files}
 
 
 def _numbers(name: str, synsets: tuple[str, ...]) -> tuple[int, int]:
@@ -111,25 +119,29 @@ def _numbers(name: str, synsets: tuple[str, ...]) -> tuple[int, int]:
 
 def _mask(path: Path, side: int) -> NDArray[np.uint8]:
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=["PNG"]) as image:
             if image.size != (side, side):
                 raise BdganError(f"expected a mask {side} x {side}, got {image.width} x {image.height}")
-            pixels = np.asarray(image)
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise BdganError(f"the mask is not a readable image ({error})") from error
-    coloured = pixels[..., :3] if pixels.ndim == 3 else pixels[..., None]
-    foreground: NDArray[np.uint8] = np.any(coloured != 0, axis=-1).astype(np.uint8)
-    return foreground
+            image.info.pop("transparency", None)  # it changes no grey value, but Pillow may warn of it
+            foreground: NDArray[np.uint8] = (np.asarray(image.convert("L")) != 0).astype(np.uint8)
+            return foreground
+    except BdganError:
+        raise
+    except Exception as error:  # for damaged bytes Pillow raises many kinds of error
+        raise BdganError(f"the mask is not a readable PNG ({error!s:.200})") from error
 
 
 def _latent(path: Path, z_dim: int) -> tuple[float, ...]:
     try:
-        latent = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise BdganError(f"the latent is not a plain array ({error})") from error
+        latent = np.load(path, mmap_mode="r", allow_pickle=False)  # allocates nothing that a header claims
+    except Exception as error:  # for a damaged header NumPy raises many kinds of error
+        raise BdganError(f"the latent is not a plain array ({error!s:.200})") from error
+    if not isinstance(latent, np.ndarray):
+        raise BdganError("the latent is not a plain array but an archive")
     if latent.shape != (1, z_dim) or latent.dtype.kind != "f" or not np.isfinite(latent).all():
         raise BdganError(
-            f"expected a latent of finite floats [1, {z_dim}], got {latent.dtype} {list(latent.shape)}"
+            f"expected a latent of finite floats [1, {z_dim}], "
+            f"got {latent.dtype!s:.40} {list(latent.shape)!s:.80}"
         )
     return tuple(latent[0].astype(np.float32).tolist())
 
@@ -137,7 +149,7 @@ def _latent(path: Path, z_dim: int) -> tuple[float, ...]:
 def _real(annotations: Path) -> tuple[dict[str, str], list[str]]:
     """{mask: ImageNet's file} of the list of annotated real images, and its entries without a mask."""
     path, paired, orphans = annotations / "real-random-list.txt", {}, []
-    for entry in path.read_text("utf-8").split() if path.exists() else []:
+    for entry in " ".join(text_lines(path)).split() if path.exists() else []:
         synset, _, stem = entry.partition("/")
         mask = annotations / "real-random" / synset / f"{stem}.png"
         if ".." not in entry and mask.exists():

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from bdgan_lib.annotation.candidates import annotate_candidates, choose_candidates
-from bdgan_lib.core.ids import sample_id
+from bdgan_lib.core.ids import class_sample_id
 from bdgan_lib.core.image_tensors import to_uint8
 from bdgan_lib.core.seeds import GENERATOR
 from bdgan_lib.core.types import BdganError
@@ -137,7 +137,10 @@ def _new_samples(
     for numbers in torch.arange(count).split(50):
         class_ids, seeds = numbers % len(profile.classes), first_seed + numbers
         images = to_uint8(generator.sample(class_ids, seeds, profile.sampling, features=False).images)
-        names = [profile.classes[k] for k in class_ids.tolist()]
+        names = profile.classes
         more = profile.sampling, generator.sha256, np.zeros(images.shape[1:3], np.uint8), ""
-        samples = zip(names, class_ids.tolist(), seeds.tolist(), strict=True)
-        yield [Annotation(sample_id(name, seed), name, k, seed, *more) for name, k, seed in samples], images
+        samples = zip(class_ids.tolist(), seeds.tolist(), strict=True)
+        yield (
+            [Annotation(class_sample_id(names, k, seed), names[k], k, seed, *more) for k, seed in samples],
+            images,
+        )

@@ -1,11 +1,15 @@
 """Which samples are annotated, and what is recorded of them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from bdgan_lib.annotation.candidates import annotate_candidates, choose_candidates, image_source
+from bdgan_lib.annotation.session import Session
 from bdgan_lib.core.sampling import Sample, Sampling
 from bdgan_lib.core.types import BdganError
+from bdgan_lib.datasets.annotation_store import AnnotationStore
 
 NAMES = ("robin", "blue jay")
 PARTS = {"robin": ("body", "wing"), "blue jay": ("body", "wing")}
@@ -50,6 +54,29 @@ def test_the_most_recognisable_samples_are_kept_and_named():
         assert a.sampling == Sampling(0.9) and a.generator_sha256 == "f" * 64 and a.annotator == "oracle"
         assert a.classes == ("background", "body", "wing")
         assert a.extra == {"confidence": SCORES[a.seed]}
+
+
+def test_a_session_over_two_classes_of_one_name_but_for_its_capital_starts_and_saves(tmp_path):
+    class Cardigans(Generator):
+        classes = ("Cardigan", "cardigan")
+
+    chosen = choose_candidates(Cardigans(), range(2), confidence, Sampling(0.9), SEEDS, 2)
+    items = list(
+        annotate_candidates(chosen, label, "oracle", dict.fromkeys(Cardigans.classes, ("body", "wing")))
+    )
+    store = AnnotationStore(tmp_path)
+    with Session(store, items, lambda item: np.zeros((4, 4, 3), np.uint8), "ann") as session:
+        assert len(session.items) == 4
+    for item in items:
+        store.add(item)
+    assert sorted(a.class_id for a in store) == [0, 0, 1, 1]
+
+
+def test_a_session_never_shows_another_sample_s_mask(tmp_path):
+    item, other = run()[0], run()[2]
+    AnnotationStore(tmp_path).add(replace(other, id=item.id))
+    with pytest.raises(BdganError, match="has another class_id"):
+        Session(AnnotationStore(tmp_path), [item], lambda item: np.zeros((4, 4, 3), np.uint8), "ann")
 
 
 @pytest.mark.parametrize("keep", [1, 3, 4])

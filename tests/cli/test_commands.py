@@ -193,7 +193,7 @@ def test_labels_go_to_another_tool_and_come_back(folder, monkeypatch, capsys, fo
     samples["robin_00000000"]["extra"] = {"x": float("nan")}
     samples["blue_jay_00000000"]["seed"] = 5
     (folder / "out/samples.json").write_text(json.dumps(samples))
-    assert bdgan(monkeypatch, "import-labels", "out", "--from", format, "--out", "store") == 0
+    assert bdgan(monkeypatch, "import-labels", "out", "--from", format, "--out", "store") == 2
     said = capsys.readouterr().out.splitlines()
     assert (
         said[0].startswith("store: 0 ")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bdgan_lib.core.ids import checked_id, sample_id
+from bdgan_lib.core.ids import checked_id, class_sample_id, sample_id
 from bdgan_lib.core.sampling import Sampling
 from bdgan_lib.core.types import BdganError
 
@@ -58,6 +58,24 @@ def test_every_id_is_a_safe_file_name_that_holds_its_seed(class_name, seed):
 
 def test_ids_read_well():
     assert sample_id("Blue Jay", 3) == "blue_jay_00000003"
+
+
+@given(
+    st.lists(
+        st.sampled_from(["Cardigan", "cardigan", "cardigan 2", "cardigan-2", "a b", "a_b", "A b!", "a b 4"])
+    )
+)
+def test_ids_are_unique_over_all_classes_and_the_first_of_a_name_keeps_its_own(classes):
+    ids = [class_sample_id(classes, class_id, 7) for class_id in range(len(classes))]
+    assert len(set(ids)) == len(ids) and all(checked_id(id).endswith("_00000007") for id in ids)
+    slugs = [sample_id(name, 7) for name in classes]
+    assert all(ids[slugs.index(slug)] == slug for slug in slugs)
+
+
+def test_a_class_without_a_plain_letter_is_refused_alone():
+    assert class_sample_id(("木", "mug"), 1, 0) == "mug_00000000"
+    with pytest.raises(BdganError, match="火"):
+        class_sample_id(("木", "火"), 1, 0)
 
 
 @pytest.mark.parametrize("id", ["", "a/b", "..", ".a", "a.b", "a b", "-a", "é", "a\n", "a" * 91])

@@ -160,6 +160,21 @@ def test_a_record_with_a_wrong_value_is_named(store, change):
         store.load("robin_00000003")
 
 
+@pytest.mark.parametrize("digest", [None, 3, ["a"], "", "/../../secret", "A" * 64, "a" * 5_000])
+def test_a_digest_that_is_none_names_no_file(store, digest):
+    folder = store.root / "robin_00000003."  # a name that the digest continues
+    secret = store.root.parent / "secret.png"
+    folder.mkdir()
+    secret.write_bytes(encode_png(np.ones((6, 8), np.uint8)))
+    path = store.root / "robin_00000003.json"
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"mask_sha256": digest}))
+    for call in (store.load, lambda id: store.add(annotation()), store.remove):
+        with pytest.raises(BdganError, match=r"robin_00000003\.json: expected the record") as error:
+            call("robin_00000003")
+        assert len(str(error.value)) < 500
+    assert secret.exists()
+
+
 def test_a_foreign_mask_under_the_right_name_is_not_taken(store):
     (store.root / "robin_00000003.png").write_bytes(encode_png(np.ones((6, 8), np.uint8)))
     with pytest.raises(BdganError, match="expected sha256"):

@@ -169,7 +169,7 @@ def test_a_file_of_labelme_comes_in(tmp_path):
     disc = (y - 5) ** 2 + (x - 15) ** 2
     assert (item.mask[disc <= 8] == 2).all() and not (item.mask[(disc > 12) & (x > 8) & (y < 14)]).any()
     assert (item.mask[15:19, 20:23] == 2).all() and (item.mask[14:, 10:] == 2).sum() == 12
-    assert item.instances[3, 4] == 1 and item.instances[5, 15] == 2 and item.instances[16, 21] == 0
+    assert item.instances[3, 4] == 1 and item.instances[5, 15] == 2 and item.instances[16, 21] == 3
     assert losses == [
         "photo-7: shape at 3: shape of kind 'linestrip' left out",
         "photo-7: object '0' is number 1 here",
@@ -199,7 +199,8 @@ def test_a_file_of_cvat_comes_in(tmp_path):
     assert (label[7:17, 23:27] == "wing").all() and (label == "wing").sum() == 12 + 40
     y, x = np.mgrid[:30, :40]
     assert (label[((x - 10) / 6) ** 2 + ((y - 20) / 3) ** 2 <= 0.9] == "beak").all()
-    assert (item.instances[label == "beak"] > 0).sum() == (item.instances == 4).sum() > 50
+    assert (label[item.instances == 4] == "beak").all() and (item.instances == 4).sum() > 50
+    assert len({*item.instances[label != "background"].tolist()} - {0}) == 5, "each shape is an object"
     assert label[2:4, 33:36].tolist() == [
         ["background", "claw", "claw"],
         ["background", "background", "claw"],

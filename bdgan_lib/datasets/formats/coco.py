@@ -1,7 +1,8 @@
 """COCO: annotation files of instances, and data sets with instances or panoptic segments."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,19 @@ from bdgan_lib.core.io import require_new_path, write_atomic
 from bdgan_lib.core.model_files import read_json
 from bdgan_lib.core.polygons import outline
 from bdgan_lib.core.types import UNLABELLED, BdganError
-from bdgan_lib.core.validation import checked_points, collect_errors, pairing_name
+from bdgan_lib.core.validation import checked_points, collect_errors, pairing_name, shared_names
 from bdgan_lib.datasets.formats.json_lists import Lists
 from bdgan_lib.datasets.formats.set_items import VOID_CATEGORY, ExportReport, Item, SetItems
-from bdgan_lib.datasets.formats.shapes import BACKGROUND, CHECK_FORMAT, VOID, Canvas, LabelledImage, box
+from bdgan_lib.datasets.formats.shapes import (
+    BACKGROUND,
+    CHECK_FORMAT,
+    MEANINGS,
+    VOID,
+    Canvas,
+    LabelledImage,
+    box,
+    checked_size,
+)
 
 FILE = "instances.json"
 
@@ -69,26 +79,41 @@ def read_annotations(path: Path, losses: list[str]) -> Iterator[LabelledImage]:
     Raises:
         BdganError: the file is missing, or is not COCO's instances.
     """
-    record: dict[str, Any] = read_json(path / FILE if path.is_dir() else path, CHECK_FORMAT)
+    file = path / FILE if path.is_dir() else path
+    record: dict[str, Any] = read_json(file, CHECK_FORMAT)
     names, taken, seen = dict[Any, Any](), set[str](), set[Any]()
     of_image: dict[Any, list[dict[str, Any]]] = {}
-    for category in _list(record, "categories"):
-        with collect_errors("a category", losses):
-            names[category["id"]] = category["name"]
+    for i, category in enumerate(_list(record, "categories")):
+        with collect_errors(f"category at {i}", losses):
+            if names.setdefault(category["id"], category["name"]) != category["name"]:
+                names[category["id"]] = None  # no label
+                raise BdganError(f"a second category has the id {category['id']!r:.20}; neither is read")
+    nowhere = len(losses)
     for i, annotation in enumerate(_list(record, "annotations")):
         with collect_errors(f"annotation at {i}", losses):
             of_image.setdefault(annotation["image_id"], []).append(annotation)
-    for i, image in enumerate(_list(record, "images")):
+    images = _list(record, "images")
+    damaged = len(losses) > nowhere  # an annotation that may be of any image
+    entries = [image for image in images if isinstance(image, dict)]
+    ids = Counter(entry["id"] for entry in entries if isinstance(entry.get("id"), Hashable) and "id" in entry)
+    orphans = of_image.keys() - ids  # they may be of an image that seems to have none
+    shared = shared_names(entry.get("file_name") for entry in entries)
+    for i, image in enumerate(images):
         item = None
         with collect_errors(f"image at {i}", losses):
             if image["id"] in seen:
                 raise BdganError(f"a second image has the id {image['id']!r:.20}")
             seen.add(image["id"])
             name = pairing_name(image["file_name"], taken)
-            canvas = Canvas(name, image["height"], image["width"], losses)
+            size = checked_size(name, (image.get("height"), image.get("width")), file.parent)
+            canvas = Canvas(name, size, losses)
+            canvas.whole = not (damaged or name in shared or (orphans and image["id"] not in of_image))
             for annotation in of_image.pop(image["id"], []):
-                with collect_errors(f"{name}: annotation {annotation.get('id')!r:.20}", losses):
+                with canvas.shape(f"annotation {annotation.get('id')!r:.20}"):
                     _paint(canvas, annotation, names)
+            if ids[image["id"]] > 1:  # which of the images they are of is unknown
+                canvas = Canvas(name, size, losses)
+                canvas.whole = False
             item = canvas.finished()
         if item:
             yield item
@@ -202,7 +227,7 @@ def _paint(canvas: Canvas, annotation: dict[str, Any], names: dict[Any, Any]) ->
     instance = (annotation.get("attributes") or {}).get("instance")
     if type(instance) is not int:
         instance = None
-        if annotation.get("iscrowd") and label != VOID:
+        if annotation.get("iscrowd") and MEANINGS.get(label, label) != VOID:
             canvas.losses.append(f"{canvas.name}: a crowd of {label!r:.100} is of no object here")
             instance = 0
     canvas.paint(label, instance, pixels)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator
+from operator import itemgetter
 from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
@@ -15,11 +16,13 @@ from numpy.typing import NDArray
 from bdgan_lib.core import rle
 from bdgan_lib.core.io import require_new_path, write_atomic
 from bdgan_lib.core.types import BdganError
-from bdgan_lib.core.validation import checked_points, collect_errors, pairing_name
+from bdgan_lib.core.validation import checked_points, collect_errors, pairing_name, shared_names
 from bdgan_lib.datasets.formats.coco import fill_polygons
-from bdgan_lib.datasets.formats.shapes import CHECK_FORMAT, Canvas, LabelledImage, box
+from bdgan_lib.datasets.formats.shapes import CHECK_FORMAT, Canvas, LabelledImage, box, checked_size
 
 FILE = "annotations.xml"
+# the attributes of a mask that is of no object, in the order in which we write them; CVAT has another
+_OF_NO_OBJECT = ["label", "source", "occluded", "z_order", "rle", "left", "top", "width", "height"]
 
 
 def write_annotations(items: Iterable[LabelledImage], folder: Path) -> None:
@@ -47,7 +50,8 @@ def read_annotations(path: Path, losses: list[str]) -> Iterator[LabelledImage]:
     """Read the images of such a file, or of the folder with `annotations.xml`.
 
     Masks, polygons, boxes and ellipses are read, filled as CVAT does when it makes masks of them, and painted
-    in order of z_order; other shapes are left out. A file with a DTD or entities is refused.
+    in order of z_order; other shapes are left out. Each is a separate object unless it has a group, or is a
+    mask as `write_annotations` wrote it. A file with a DTD or entities is refused.
 
     Args:
         path: the file or its folder.
@@ -63,7 +67,7 @@ def read_annotations(path: Path, losses: list[str]) -> Iterator[LabelledImage]:
         raise BdganError(f"{path} is missing; {CHECK_FORMAT}") from error
     except (ElementTree.ParseError, DefusedXmlException, ValueError, LookupError) as error:
         raise BdganError(f"{path} is not plain XML ({error}); {CHECK_FORMAT}") from error
-    taken = set[str]()
+    taken, shared = set[str](), shared_names(image.get("name") for image in root.iter("image"))
     for i, image in enumerate(root):
         item = None
         with collect_errors(f"element at {i}", losses):
@@ -72,11 +76,24 @@ def read_annotations(path: Path, losses: list[str]) -> Iterator[LabelledImage]:
             if image.tag != "image":
                 raise BdganError(f"expected CVAT for images, got {image.tag!r:.20}, which is left out")
             name = pairing_name(image.get("name"), taken)
-            canvas = Canvas(name, int(image.attrib["height"]), int(image.attrib["width"]), losses)
-            for shape in sorted(image, key=lambda shape: int(shape.get("z_order", "0"))):
-                with collect_errors(f"{name}: a {shape.tag!r:.20}", losses):
-                    pixels = _pixels(shape, canvas.height, canvas.width)
-                    canvas.paint(shape.get("label"), int(shape.get("group_id", "0")), pixels)
+            size = _number(image.get("height")), _number(image.get("width"))
+            canvas = Canvas(name, checked_size(name, size, path.parent), losses)
+            canvas.whole = name not in shared
+            shapes = list[tuple[int, Element]]()
+            for shape in image:
+                if shape.tag == "tag":
+                    losses.append(f"{name}: a 'tag' is of the whole image; it is left out")
+                    continue
+                with canvas.shape(f"a {shape.tag!r:.20}"):
+                    shapes.append((int(shape.get("z_order", "0")), shape))
+            for _, shape in sorted(shapes, key=itemgetter(0)):
+                with canvas.shape(f"a {shape.tag!r:.20}"):
+                    group = int(shape.get("group_id", "0")) or None
+                    canvas.paint(
+                        shape.get("label"),
+                        0 if list(shape.attrib) == _OF_NO_OBJECT else group,
+                        _pixels(shape, canvas.height, canvas.width),
+                    )
             item = canvas.finished()
         if item:
             yield item
@@ -84,6 +101,11 @@ def read_annotations(path: Path, losses: list[str]) -> Iterator[LabelledImage]:
 
 def _texts(**attributes: object) -> dict[str, str]:
     return {key: str(value) for key, value in attributes.items()}
+
+
+def _number(text: str | None) -> object:
+    """The number in an attribute; None if there is no such attribute."""
+    return None if text is None else int(text) if text.strip().isdecimal() else float(text)
 
 
 def _pixels(shape: Element, height: int, width: int) -> NDArray[np.bool_]:
@@ -103,8 +125,9 @@ def _pixels(shape: Element, height: int, width: int) -> NDArray[np.bool_]:
         points = [[float(x) for x in pair.split(",")] for pair in shape.attrib["points"].split(";")]
         return fill_polygons([np.ravel(points)], height, width)
     if shape.tag == "box":
-        x0, y0, x1, y1 = numbers("xtl", "ytl", "xbr", "ybr")
-        centre, half = np.array([x0 + x1, y0 + y1]) / 2, np.array([x1 - x0, y1 - y0]) / 2
+        ends = np.reshape(numbers("xtl", "ytl", "xbr", "ybr"), (2, 2))
+        low, high = checked_points(ends, height, width, 2)
+        centre, half = (low + high) / 2, (high - low) / 2
         cos, sin = math.cos(math.radians(turn)), math.sin(math.radians(turn))
         corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * half
         return fill_polygons([np.ravel(corners @ [[cos, sin], [-sin, cos]] + centre)], height, width)

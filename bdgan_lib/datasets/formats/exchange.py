@@ -14,9 +14,9 @@ from bdgan_lib.core.io import atomic_folder, require_new_path, write_atomic
 from bdgan_lib.core.model_files import read_json
 from bdgan_lib.core.types import UNLABELLED, BdganError
 from bdgan_lib.core.validation import collect_errors
-from bdgan_lib.datasets.annotation_store import Annotation, json_text
+from bdgan_lib.datasets.annotation_store import Annotation, AnnotationStore, json_text
 from bdgan_lib.datasets.formats import coco, cvat, labelme, png
-from bdgan_lib.datasets.formats.shapes import CHECK_FORMAT, LabelledImage
+from bdgan_lib.datasets.formats.shapes import CHECK_FORMAT, MEANINGS, PICTURES, LabelledImage, picture_size
 
 
 class AnnotationFormat(Protocol):
@@ -66,15 +66,23 @@ def export_annotations(
             yield LabelledImage(id, annotation.mask, annotation.classes, annotation.instances)
 
     with atomic_folder(folder) as unfinished:
-        codec.write_annotations(items(unfinished / "images"), unfinished)
+        codec.write_annotations(items(unfinished / PICTURES), unfinished)
         write_atomic(unfinished / SAMPLES, json_text(records, SAMPLES))
     return len(records)
 
 
-def import_annotations(folder: Path, format: str) -> tuple[list[Annotation], list[str]]:
+def import_annotations(
+    folder: Path, format: str, store: AnnotationStore | None = None
+) -> tuple[list[Annotation], list[str]]:
     """Read annotations that were exported and perhaps edited, and list what was lost or refused, by name.
 
-    Labels and samples are paired by name; a new label is added to the sample's classes, and listed.
+    Labels and samples are paired by name; a new label is added to the sample's classes, and listed. Labels
+    that could not be read whole are taken if some of them could be read and the store has none of the sample.
+
+    Args:
+        folder: what `export_annotations` wrote, edited.
+        format: one of FORMATS.
+        store: the annotations that are to be replaced; it is not changed.
 
     Raises:
         BdganError: the format is unknown, or `samples.json` or the tool's file is missing or damaged.
@@ -85,7 +93,12 @@ def import_annotations(folder: Path, format: str) -> tuple[list[Annotation], lis
         with collect_errors(item.name, losses):
             if item.name not in samples:
                 raise BdganError(f"{SAMPLES} has no sample of this name")
-            annotations.append(_annotation(item, samples.pop(item.name), losses))
+            record = samples.pop(item.name)
+            if not item.whole and not np.any(item.mask):
+                raise BdganError("nothing of its labels could be read; it is not taken")
+            if store is not None and (store.root / f"{item.name}.json").exists():
+                _require_replaceable(item, store, folder)
+            annotations.append(_annotation(item, record, losses))
     return annotations, losses + [
         f"{name!r:.100}: the file has no labels for this sample" for name in samples
     ]
@@ -97,18 +110,39 @@ def _codec(format: str) -> AnnotationFormat:
     return FORMATS[format]
 
 
+def _require_replaceable(item: LabelledImage, store: AnnotationStore, folder: Path) -> None:
+    """Raise unless an item's labels may replace the stored ones of the sample."""
+    if not item.whole:
+        raise BdganError(
+            "its labels could not be read whole, and the stored ones stay; mend the file, or remove those"
+        )
+    if picture_size(folder, item.name) is None:  # else the reader has compared the sizes
+        try:
+            size = store.load(item.name).mask.shape
+        except BdganError:  # a damaged label may be replaced
+            return
+        if size != item.mask.shape:
+            raise BdganError(
+                f"expected labels of the size of the stored ones, {list(size)}, got {list(item.mask.shape)}"
+            )
+
+
 def _annotation(item: LabelledImage, record: Any, losses: list[str]) -> Annotation:
     instances = item.instances
     if instances is None and record["instances"]:
-        instances = np.zeros_like(item.mask)
+        raise BdganError(f"the objects are missing that {SAMPLES} promises; restore its file of instances")
+    if instances is not None and not record["instances"] and not instances.any():
+        instances = None  # not told apart
     if record["id"] != item.name:
         raise BdganError(f"its record in {SAMPLES} is of {record['id']!r:.100}")
     plain = Annotation.from_json(record, np.full_like(item.mask, UNLABELLED), instances)
     classes, table = list(plain.classes), np.full(256, UNLABELLED, np.uint8)
+    known = [MEANINGS.get(name, name) for name in classes]
     for label in np.unique(item.mask[item.mask != UNLABELLED]).tolist():
-        name = item.labels[label]
-        if name not in classes:
+        name = MEANINGS.get(item.labels[label], item.labels[label])
+        if name not in known:
             losses.append(f"{item.name}: label {name!r} is new")
             classes.append(name)
-        table[label] = classes.index(name)
+            known.append(name)
+        table[label] = known.index(name)
     return replace(plain, mask=table[item.mask], classes=tuple(classes))

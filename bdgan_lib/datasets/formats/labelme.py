@@ -4,6 +4,7 @@ import base64
 import json
 import math
 from collections.abc import Iterable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,15 @@ from bdgan_lib.core.image_codecs import decode_labels, encode_png
 from bdgan_lib.core.io import require_new_path, write_atomic
 from bdgan_lib.core.model_files import read_json
 from bdgan_lib.core.types import BdganError
-from bdgan_lib.core.validation import checked_points, collect_errors, pairing_name
-from bdgan_lib.datasets.formats.shapes import CHECK_FORMAT, Canvas, LabelledImage, box
+from bdgan_lib.core.validation import checked_points, collect_errors, is_junk, pairing_name
+from bdgan_lib.datasets.formats.shapes import CHECK_FORMAT, Canvas, LabelledImage, box, checked_size
 
 FOLDER = "labels"
+# the keys of a shape that is of no object if its group is null, in the order in which we write them; labelme
+# has another order, and there null is an object of its own
+_OF_NO_OBJECT = ["label", "group_id", "description", "flags", "shape_type", "points", "mask"]
+_CORNERS = {"polygon": (3, None), "rectangle": (2, 4), "circle": (2, 2), "mask": (2, 2),
+            "oriented_rectangle": (4, 4), "rotation": (4, 4)}  # fmt: skip
 
 
 def write_annotations(items: Iterable[LabelledImage], folder: Path) -> None:
@@ -51,8 +57,9 @@ def write_annotations(items: Iterable[LabelledImage], folder: Path) -> None:
 def read_annotations(path: Path, losses: list[str]) -> Iterator[LabelledImage]:
     """Read the images of the JSON files in a folder, or in its `labels/` if there is one.
 
-    Polygons, rectangles, circles and masks are read, filled as labelme does; lines and points are left out.
-    The JSON file's name is the image's; the path inside is ignored.
+    Polygons, rectangles (upright or oriented), circles and masks are read, filled as labelme does; lines and
+    points are left out. A shape without a group is a separate object, unless it is as `write_annotations`
+    wrote it. The JSON file's name is the image's; the path inside is ignored.
 
     Args:
         path: the folder.
@@ -62,22 +69,19 @@ def read_annotations(path: Path, losses: list[str]) -> Iterator[LabelledImage]:
         BdganError: there is no JSON file.
     """
     folder = path / FOLDER if (path / FOLDER).is_dir() else path
-    files = sorted(file for file in folder.glob("*.json") if file.is_file())
+    files = sorted(file for file in folder.glob("*.json") if file.is_file() and not is_junk(file))
     if not files:
         raise BdganError(f"{folder}: the JSON files are missing; {CHECK_FORMAT}")
     for file in files:
         item = None
-        with collect_errors(file.name, losses):
+        with collect_errors(f"{file.name!r:.100}", losses):
             name = pairing_name(file.name, set())
             record: dict[str, Any] = read_json(file)
-            canvas = Canvas(name, record["imageHeight"], record["imageWidth"], losses)
+            size = record.get("imageHeight"), record.get("imageWidth")
+            canvas = Canvas(name, checked_size(name, size, path), losses)
             for i, shape in enumerate(record["shapes"]):
-                with collect_errors(f"{name}: shape at {i}", losses):
-                    group = shape.get("group_id")
-                    if group is not None and type(group) is not int:
-                        raise BdganError(f"expected a whole number or null as group_id, got {group!r:.20}")
-                    # in labelme group 0 is an object too
-                    canvas.paint(shape["label"], {None: 0, 0: "0"}.get(group, group), _pixels(shape, canvas))
+                with canvas.shape(f"shape at {i}"):
+                    canvas.paint(shape["label"], _object(shape), _pixels(shape, canvas))
             item = canvas.finished()
         if item:
             yield item
@@ -103,20 +107,36 @@ def _shapes(pixels: NDArray[np.bool_]) -> Iterator[dict[str, Any]]:
         yield {"shape_type": "mask", "points": points.tolist(), "mask": base64.b64encode(png).decode()}
 
 
+def _object(shape: dict[str, Any]) -> int | str | None:
+    group = shape.get("group_id")
+    if group is None:
+        return 0 if list(shape) == _OF_NO_OBJECT else None
+    if type(group) is not int:
+        raise BdganError(f"expected a whole number or null as group_id, got {group!r:.20}")
+    return group or "0"  # in labelme group 0 is an object too
+
+
 def _pixels(shape: dict[str, Any], canvas: Canvas) -> NDArray[np.bool_]:
     kind = shape.get("shape_type") or "polygon"
-    if kind not in ("polygon", "rectangle", "circle", "mask"):
+    if not isinstance(kind, str) or kind not in _CORNERS:
         raise BdganError(f"shape of kind {kind!r:.20} left out")
-    points = checked_points(shape["points"], canvas.height, canvas.width, 3 if kind == "polygon" else 2)
+    points = checked_points(shape["points"], canvas.height, canvas.width, *_CORNERS[kind])
+    corners = set(product(*zip(points.min(0), points.max(0), strict=True)))
+    if kind == "rectangle" and len(points) > 2 and set(map(tuple, points.tolist())) != corners:
+        raise BdganError(
+            f"expected two opposite corners of a rectangle or all four, got {points.tolist()!s:.80}"
+        )
     if kind != "mask":
         return _filled(kind, points, canvas.height, canvas.width)
-    (left, top), (right, bottom) = points[:2].astype(int).tolist()
     mask = decode_labels(base64.b64decode(shape["mask"], validate=True)) > 0
+    rows, columns = mask.shape
+    # as labelme, which rounds the box; a whole one fits exactly
+    if (np.abs(points[1] - points[0] + 1 - (columns, rows)) >= 1).any():
+        raise BdganError(f"its mask {list(mask.shape)} does not fit its box {points.tolist()!s:.80}")
+    left, top = np.rint(points[0]).astype(int).tolist()
     pixels = np.zeros((canvas.height, canvas.width), bool)
-    window = pixels[max(top, 0) : bottom + 1, max(left, 0) : right + 1]
-    if not (window.shape == mask.shape == (bottom - top + 1, right - left + 1)):
-        raise BdganError(f"its mask {list(mask.shape)} does not fit its box or the image")
-    window[:] = mask
+    window = pixels[max(top, 0) : max(top + rows, 0), max(left, 0) : max(left + columns, 0)]
+    window[:] = mask[max(-top, 0) :, max(-left, 0) :][: len(window), : window.shape[1]]
     return pixels
 
 
@@ -124,11 +144,11 @@ def _filled(kind: str, points: NDArray[np.float64], height: int, width: int) -> 
     """The shape's pixels by labelme's rule, which is Pillow's: outline and interior."""
     picture = Image.new("L", (width, height))
     draw = ImageDraw.Draw(picture)
-    if kind == "polygon":
+    if kind == "rectangle":
+        draw.rectangle([*points.min(0), *points.max(0)], outline=1, fill=1)
+    elif kind != "circle":
         draw.polygon([(x, y) for x, y in points.tolist()], outline=1, fill=1)
-    elif kind == "rectangle":
-        draw.rectangle([*points[:2].min(0), *points[:2].max(0)], outline=1, fill=1)
-    else:  # a circle: its centre, a point on it
+    else:  # its centre, a point on it
         radius = math.dist(points[0], points[1])
         draw.ellipse([*(points[0] - radius), *(points[0] + radius)], outline=1, fill=1)
     return np.asarray(picture) > 0

@@ -8,8 +8,14 @@ import numpy as np
 from bdgan_lib.core.image_codecs import decode_labels, encode_png
 from bdgan_lib.core.io import require_new_path, write_atomic
 from bdgan_lib.core.types import UNLABELLED, BdganError
-from bdgan_lib.core.validation import collect_errors, pairing_name
-from bdgan_lib.datasets.formats.shapes import BACKGROUND, CHECK_FORMAT, LabelledImage
+from bdgan_lib.core.validation import collect_errors, is_junk, pairing_name, shared_names, text_lines
+from bdgan_lib.datasets.formats.shapes import (
+    BACKGROUND,
+    CHECK_FORMAT,
+    IGNORE,
+    LabelledImage,
+    checked_size,
+)
 
 LABELS, INSTANCES, NAMES = "labels", "instances", "labels.txt"
 
@@ -44,32 +50,40 @@ def read_annotations(path: Path, losses: list[str]) -> Iterator[LabelledImage]:
     """Read the images of such a folder.
 
     PNGs of any tool are read: grey of 1 to 16 bits with values up to 255, or palettes (their indices, as in
-    Pascal VOC). Without `labels.txt` the labels are named by their numbers.
+    Pascal VOC). Without `labels.txt` the labels are named by their numbers. It is read as editors save it.
 
     Args:
         path: the folder.
         losses: receives a line for everything that is lost.
 
     Raises:
-        BdganError: it has no folder `labels/`.
+        BdganError: it has no folder `labels/`, or `labels.txt` is not text.
     """
     if not (path / LABELS).is_dir():
         raise BdganError(f"{path / LABELS} is missing; {CHECK_FORMAT}")
     names = None
     if (path / NAMES).exists():
-        names = tuple((path / NAMES).read_text("utf-8", "replace").splitlines())
-    maps = {file.name: file for file in (path / INSTANCES).glob("*") if file.is_file()}
-    for file in sorted(file for file in (path / LABELS).iterdir() if file.is_file()):
-        item, instances = None, maps.pop(file.name, None)
+        names = text_lines(path / NAMES)
+        names = names[names[:1] == [IGNORE] :]  # labelme's lists begin with the label -1
+    masks, maps = ([file for file in sorted((path / kind).glob("*")) if file.is_file() and not is_junk(file)]
+                   for kind in (LABELS, INSTANCES))  # fmt: skip
+    objects = {file.name: file for file in maps}
+    shared = shared_names(file.name for file in masks if file.suffix.lower() == ".png")
+    for file in masks:
+        item, instances = None, objects.pop(file.name, None)
         with collect_errors(f"{file.name!r:.100}", losses):
             name, mask = pairing_name(file.name, set()), decode_labels(file.read_bytes())
+            checked_size(name, mask.shape, path)
+            if names and IGNORE in names:
+                mask[mask == names.index(IGNORE)] = UNLABELLED
             count = int(mask[mask != UNLABELLED].max(initial=0)) + 1
             item = LabelledImage(
                 name,
                 mask,
-                names or (BACKGROUND, *(f"label {n}" for n in range(1, count))),
+                tuple(names or (BACKGROUND, *(f"label {n}" for n in range(1, count)))),
                 decode_labels(instances.read_bytes()) if instances else None,
+                whole=name not in shared,
             )
         if item:
             yield item
-    losses += [f"{name!r:.100}: instances without labels" for name in sorted(maps)]
+    losses += [f"{name!r:.100}: instances without labels" for name in sorted(objects)]

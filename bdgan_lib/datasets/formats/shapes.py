@@ -1,18 +1,24 @@
 """One image's labels for any tool, and the canvas on which the shapes of a label file are painted."""
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from bdgan_lib.core.ids import checked_id
 from bdgan_lib.core.image_codecs import MOST_PIXELS
 from bdgan_lib.core.types import UNLABELLED, BdganError
-from bdgan_lib.core.validation import checked_label
+from bdgan_lib.core.validation import checked_label, collect_errors
 
 BACKGROUND = "background"  # pixels that no shape covers, in every file
 VOID = "unlabelled"  # the name of 255 in files of shapes
+IGNORE = "__ignore__"  # labelme's name of 255
+MEANINGS = {"_background_": BACKGROUND, IGNORE: VOID}
+PICTURES = "images"  # the folder of the images, beside the labels
 CHECK_FORMAT = "check that this is the folder and that the format is right"
 
 
@@ -24,6 +30,7 @@ class LabelledImage:
     mask: NDArray[np.uint8]  # [H, W] an index into labels, or 255 = unlabelled
     labels: tuple[str, ...]
     instances: NDArray[np.uint8] | None = None  # [H, W] object numbers, 0 = of none; None = not distinguished
+    whole: bool = True  # whether everything that the file says of the image could be read
 
     def __post_init__(self) -> None:
         checked_id(self.name)
@@ -54,36 +61,80 @@ class LabelledImage:
                 yield name, instance, keys == key
 
 
+def picture_size(folder: Path, name: str) -> tuple[int, int] | None:
+    """Height and width of `images/<name>.png` in a folder of labels; None if there is no such file.
+
+    Raises:
+        BdganError: it is not a PNG.
+    """
+    path = folder / PICTURES / f"{name}.png"
+    if not path.is_file():
+        return None
+    try:
+        with Image.open(path, formats=["PNG"]) as picture:
+            return picture.height, picture.width
+    except Exception as error:  # for damaged bytes Pillow raises many kinds of error
+        raise BdganError(f"{path} is not a readable PNG ({error!s:.100}); restore it") from error
+
+
+def checked_size(name: str, size: Sequence[object], folder: Path) -> tuple[int, int]:
+    """The size of an image: that of its picture, if there is one, which a label file must not contradict.
+
+    Args:
+        name: of the image.
+        size: its height and width in pixels, as the label file says; None = it does not say.
+        folder: with the picture in `images/`.
+
+    Raises:
+        BdganError: the size is another, is not two positive whole numbers, or is too large.
+    """
+    height, width = size
+    if actual := picture_size(folder, name):
+        if not all(said is None or said == true for said, true in zip(size, actual, strict=True)):
+            raise BdganError(
+                f"expected labels of the image's size [{actual[0]}, {actual[1]}], "
+                f"got [{height!r:.20}, {width!r:.20}]"
+            )
+        height, width = actual
+    if not (type(height) is int and type(width) is int and height > 0 < width):
+        raise BdganError(f"expected a size of two whole numbers, got {height!r:.20} x {width!r:.20}")
+    if height * width > MOST_PIXELS:
+        raise BdganError(f"it claims {width} x {height} pixels, above {MOST_PIXELS:,}")
+    return height, width
+
+
 class Canvas:
     """Labels and objects of one image, on which shapes are painted, later ones over earlier ones.
 
     Args:
         name: of the image.
-        height: in pixels, as the file says.
-        width: in pixels, as the file says.
+        size: its height and width, from `checked_size`.
         losses: receives a line for everything that is lost.
-
-    Raises:
-        BdganError: the size is not two positive whole numbers, or too large.
     """
 
-    def __init__(self, name: str, height: object, width: object, losses: list[str]) -> None:
-        if not (type(height) is int and type(width) is int and height > 0 < width):
-            raise BdganError(f"expected a size of two whole numbers, got {height!r:.20} x {width!r:.20}")
-        if height * width > MOST_PIXELS:
-            raise BdganError(f"it claims {width} x {height} pixels, above {MOST_PIXELS:,}")
-        self.name, self.height, self.width, self.losses = name, height, width, losses
-        self._top = np.zeros((height, width), np.int32)  # index of the uppermost pair, see below
+    def __init__(self, name: str, size: tuple[int, int], losses: list[str]) -> None:
+        self.name, (self.height, self.width), self.losses = name, size, losses
+        self.whole = True  # whether every shape could be read
+        self._top = np.zeros(size, np.int32)  # index of the uppermost pair, see below
         self._pairs: dict[tuple[str, Hashable], int] = {(BACKGROUND, 0): 0}  # (label, object)
         self._labels = {BACKGROUND: 0, VOID: UNLABELLED}
+
+    @contextmanager
+    def shape(self, what: str) -> Iterator[None]:
+        """Read and paint one shape; an error in it is named in the losses, and the image is not whole."""
+        read = False
+        with collect_errors(f"{self.name}: {what}", self.losses):
+            yield
+            read = True
+        self.whole &= read
 
     def paint(self, label: object, instance: Hashable, pixels: NDArray[np.bool_]) -> None:
         """Paint a shape over the earlier ones.
 
         Args:
-            label: its name.
+            label: its name; labelme's names of the background and of unlabelled pixels mean these.
             instance: the object's number, or anything else that tells objects apart; 0 = of no object,
-                None = a separate object.
+                None = a separate object, if the label can have objects.
             pixels: [height, width].
 
         Raises:
@@ -91,7 +142,9 @@ class Canvas:
         """
         if not pixels.any():
             raise BdganError("it covers no pixel")
-        name = checked_label(label)
+        name = MEANINGS.get(checked_label(label), checked_label(label))
+        if instance is None and name in (BACKGROUND, VOID):
+            instance = 0
         if name not in self._labels:
             if len(self._labels) > UNLABELLED:
                 raise BdganError(f"expected at most 255 labels in an image, got {name!r:.100} as the 256th")
@@ -112,7 +165,7 @@ class Canvas:
         instances = np.array([numbers[key] for _, key in self._pairs], np.uint8)[self._top]
         mask = np.array(ids, np.uint8)[self._top]
         labels = tuple(label for label in self._labels if label != VOID)
-        return LabelledImage(self.name, mask, labels, instances if instances.any() else None)
+        return LabelledImage(self.name, mask, labels, instances, self.whole)
 
     def _numbers(self) -> dict[Hashable, int]:
         """Numbers 1 to 255 of the objects: those of the file where it has some, else the next free ones."""
