@@ -1,6 +1,7 @@
 """Paths, hashes, and files and folders that appear whole or not at all."""
 
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,8 @@ from tempfile import NamedTemporaryFile, TemporaryDirectory
 from typing import BinaryIO, cast
 
 from bdgan_lib.core.types import BdganError
+
+TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp")  # names of unfinished files; only `atomic_file` makes them
 
 
 def as_path(path: str | os.PathLike[str]) -> Path:

@@ -10,6 +10,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from subprocess import PIPE, Popen
@@ -161,8 +162,10 @@ def serve(folder: str, torch_threads: bool) -> None:
     while True:
         job: bytes = messages.get()
         try:
-            function = function or _with_script(script, lambda: _set_up(folder, torch_threads))
-            outcome = pickle.dumps((_DONE, function(_with_script(script, lambda data=job: pickle.loads(data)))))
+            function = function or _with_script(script, partial(_set_up, folder, torch_threads))
+            outcome = pickle.dumps(
+                (_DONE, function(_with_script(script, lambda data=job: pickle.loads(data))))
+            )
         except BaseException as error:
             outcome = _failure(error)
         _to_parent.write(outcome)

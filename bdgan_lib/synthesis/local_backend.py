@@ -1,6 +1,6 @@
 """Shards by several processes of this machine, each with one thread."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ _worker: dict[str, Any] = {}  # in a worker process: the arguments of `_begin`
 
 def make_shards_in_processes(
     spec: SynthesisSpec, models: Models, folder: Path, shards: Sequence[int], workers: int, advance: Advance
-) -> Iterator[Json]:
+) -> Generator[Json, None, None]:
     """Yield the entries of these shards in the order they are finished.
 
     The models are written to one temporary file; their tensors stay in memory that all processes share.
