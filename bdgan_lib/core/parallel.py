@@ -163,9 +163,8 @@ def serve(folder: str, torch_threads: bool) -> None:
         job: bytes = messages.get()
         try:
             function = function or _with_script(script, partial(_set_up, folder, torch_threads))
-            outcome = pickle.dumps(
-                (_DONE, function(_with_script(script, lambda data=job: pickle.loads(data))))
-            )
+            argument = _with_script(script, partial(pickle.loads, job))
+            outcome = pickle.dumps((_DONE, function(argument)))
         except BaseException as error:
             outcome = _failure(error)
         _to_parent.write(outcome)
