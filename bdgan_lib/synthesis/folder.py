@@ -75,9 +75,10 @@ def check_folder(folder: Path) -> None:
     for path in ours:
         if path.name in (LOG, LOCK) and not hasattr(path, "fs") and path.is_symlink():
             raise BdganError(f"{path} is a link, and what it leads to would be changed; remove it")
-        # what has a manifest or a record is compared with its sha256; finished cards are never replaced
-        recorded = MANIFEST in names or f"{path.name.partition('.')[0]}.json" in names
-        if not recorded and not is_ours(path):
+        # a shard with a record is compared with its sha256; beside a manifest only our own cards are replaced
+        recorded = path.name.startswith("shard_") and f"{path.name.partition('.')[0]}.json" in names
+        finished = MANIFEST in names and path.name != LOG
+        if not recorded and not finished and not is_ours(path):
             raise BdganError(f"{path} is not of a data set and would be replaced; choose another folder")
     if not ours and paths:
         raise BdganError(f"{folder} holds {paths[0].name} and no data set; choose a new or an empty folder")
