@@ -15,7 +15,7 @@ from bdgan_lib.synthesis.job import Job, started_job
 from bdgan_lib.synthesis.shard import make_shard
 from bdgan_lib.synthesis.spec import SynthesisSpec
 
-START = 120  # seconds that Ray has to start or to answer; longer than it takes on a busy machine
+LIMIT, STEP = 120.0, 10.0  # seconds that Ray has to start or to answer, and between two lines about it
 QUIET = 60  # seconds without a finished shard, after which a line says what the cluster has
 _OTHERWISE = "start the cluster first, unset RAY_ADDRESS to use this machine alone, or --engine local"
 
@@ -53,9 +53,9 @@ def synthesize_on_ray(
     with started_job(spec, models, as_path(folder), progress) as job:
         if not job.missing:
             return job.complete([])
+        if started:
+            _connect(address_of(address), progress)
         try:
-            if started:
-                _connect(address or os.environ.get("RAY_ADDRESS") or "local", progress)
             workers = workers or max(1, int(_resources().get("CPU", 1)))
             job.announce(workers)
             return job.complete(_make_shards(job, models, workers, gpus, progress))
@@ -64,13 +64,19 @@ def synthesize_on_ray(
                 ray.shutdown()
 
 
-def _connect(address: str, progress: bool) -> None:
-    """Connect to a cluster, or start one on this machine for the address "local".
+def address_of(address: str | None) -> str:
+    """The address, or what $RAY_ADDRESS says, or "local": a new cluster on this machine.
 
-    Not "auto" or None: Ray would then look for a cluster in a file that dead ones leave behind.
+    For None, Ray itself would look for a cluster in a file that dead ones leave behind.
+    """
+    return address or os.environ.get("RAY_ADDRESS") or "local"
+
+
+def _connect(address: str, progress: bool) -> None:
+    """Connect to a cluster, or start one.
 
     Raises:
-        BdganError: it fails, or takes longer than START seconds.
+        BdganError: it fails, or takes longer than LIMIT seconds.
     """
     import ray
 
@@ -84,17 +90,17 @@ def _connect(address: str, progress: bool) -> None:
             outcome.put(error)
 
     threading.Thread(target=connect, daemon=True).start()  # ray.init itself waits for up to 14 minutes
-    for waited in range(10, START + 10, 10):
+    for i in range(1, round(LIMIT / STEP) + 1):
         try:
-            error = outcome.get(timeout=10)
+            error = outcome.get(timeout=STEP)
         except Empty:
             if progress:
-                print(f"Ray ({address}): no answer for {waited} s, at most {START} s", flush=True)
+                print(f"Ray ({address}): no answer for {i * STEP:g} s, at most {LIMIT:g} s", flush=True)
             continue
         if error is None:
             return
         raise BdganError(f"Ray ({address}) does not start: {error}; {_OTHERWISE}") from error
-    raise BdganError(f"Ray ({address}) gave no answer in {START} s; {_OTHERWISE}")
+    raise BdganError(f"Ray ({address}) gave no answer in {LIMIT:g} s; {_OTHERWISE}")
 
 
 def _resources() -> dict[str, float]:
