@@ -98,8 +98,8 @@ def records(folder: Path) -> Iterator[tuple[Path, Json]]:
             yield path, read_manifest(path)
 
 
-def check_settings(spec: SynthesisSpec, folder: Path, unknown: tuple[str, ...] = ()) -> None:
-    """Check that what is finished in a folder belongs to this specification.
+def check_settings(spec: SynthesisSpec, folder: Path, unknown: tuple[str, ...] = ()) -> list[Json]:
+    """Check that what is finished in a folder belongs to this specification, and return its `records`.
 
     Args:
         spec: the specification.
@@ -109,8 +109,8 @@ def check_settings(spec: SynthesisSpec, folder: Path, unknown: tuple[str, ...] =
     Raises:
         BdganError: another specification.
     """
-    here = json.loads(json.dumps(spec.to_json()))
-    for path, record in records(folder):
+    here, finished = json.loads(json.dumps(spec.to_json())), list(records(folder))
+    for path, record in finished:
         there = cast(Json, record.get("spec", {}))
         different = [key for key in here if key not in unknown and there.get(key) != here[key]]
         if different or (not unknown and record.get("spec_sha256") != spec.hash()):
@@ -118,6 +118,7 @@ def check_settings(spec: SynthesisSpec, folder: Path, unknown: tuple[str, ...] =
             raise BdganError(
                 f"{path} belongs to a data set of other settings; choose another folder. Different: {which}"
             )
+    return [record for _, record in finished]
 
 
 def finished_shards(spec: SynthesisSpec, folder: Path) -> dict[str, Json]:
@@ -126,11 +127,10 @@ def finished_shards(spec: SynthesisSpec, folder: Path) -> dict[str, Json]:
     Raises:
         BdganError: the folder holds other data.
     """
-    check_settings(spec, folder)
+    shards = (cast(list[Any], record["shards"]) for record in check_settings(spec, folder))
     names = {shard_name(k) for k in range(spec.num_shards)}
     if strangers := {path.name for path in folder.glob("*.tar")} - names:
         raise BdganError(f"{folder / min(strangers)} is no shard of this data set; choose another folder")
-    shards = (cast(list[Any], record["shards"]) for _, record in records(folder))
     return {shard["name"]: shard for entries in shards for shard in entries}
 
 
