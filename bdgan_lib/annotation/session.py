@@ -88,6 +88,8 @@ class Session:
         checked_json({"by": annotator})
         self.error = ""  # why the last save failed
         self.notice = ""  # what the journal holds and cannot be used
+        self.id: str  # of the open item
+        self.state: ItemState
         self.rings: list[list[list[float]]] = []  # the polygon that `outline` gave
         self.status: dict[str, str] = {}  # id -> "labelled" or "skipped"
         self._clock, self._place = clock, str(store.root.resolve())

@@ -1,9 +1,11 @@
 """Synthetic data sets: made, written for other tools, checked, described."""
 
+import math
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import torch
 import typer
 
 from bdgan_lib.cli.options import (
@@ -20,6 +22,7 @@ from bdgan_lib.cli.options import (
     sampling_of,
 )
 from bdgan_lib.core.io import as_path, list_folder
+from bdgan_lib.core.seeds import GENERATOR
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.datasets.card import CARD, CROISSANT, write_card
 from bdgan_lib.datasets.formats.export import EXPORTS, export_set
@@ -30,7 +33,8 @@ from bdgan_lib.heads.training import train_head
 from bdgan_lib.metrics.mask_geometry import COLUMNS
 from bdgan_lib.profiles import load_profile
 from bdgan_lib.profiles.annotated import training_annotations
-from bdgan_lib.synthesis.filters import Models, load_or_calibrate_filters
+from bdgan_lib.synthesis.filters import Models, check_shares, load_or_calibrate_filters
+from bdgan_lib.synthesis.folder import OF_MODELS, check_folder, check_settings
 from bdgan_lib.synthesis.job import synthesize
 from bdgan_lib.synthesis.spec import SynthesisSpec
 
@@ -48,6 +52,7 @@ def synthesize_command(
         typer.Option(
             "--calibration",
             min=50,
+            max=GENERATOR["filter thresholds"].count,
             help="Samples that find the filters' thresholds; with 40 of a class it has its own.",
         ),
     ] = 1_000,
@@ -69,29 +74,36 @@ def synthesize_command(
     profile: ProfileName = "pocket",
 ) -> None:
     """Write a labelled data set: shards of PNG images and masks with a manifest. The same command goes on."""
-    folder, world = as_path(out), load_profile(profile)
-    names = names_of(classes) or world.classes
-    ids = tuple(world.class_id(name) for name in names)
-    generator, sampling = world.generator(device), sampling_of(world, truncation, top_k, top_p, temperature)
+    if engine not in ("local", "ray"):
+        raise BdganError(f"no engine {engine!r}; there is local, ray")
+    if not 0 <= gpus < math.inf:
+        raise BdganError(f"gpus is {gpus}; give a finite number from 0")
+    check_shares(keep_confident, keep_agreed)
+    world, folder = load_profile(profile), as_path(out)
+    ids = tuple(world.class_id(name) for name in names_of(classes) or world.classes)
+    sampling = sampling_of(world, truncation, top_k, top_p, temperature)
+    settings: dict[str, Any] = {
+        "batch_size": batch_size, "shard_size": shard_size, "first_seed": first_seed,
+        "licence": world.licence, "bf16": bf16, "jpeg": jpeg,
+    }  # fmt: skip
+    check_folder(folder)
+    check_settings(SynthesisSpec("", "", ids, images, sampling, **settings), folder, OF_MODELS)
+    generator = world.generator(device)
+    generator.sample(torch.tensor(ids[:1]), torch.tensor([first_seed]), sampling, features=False)  # it can
     labeller = load_head(head) if head else train_head(*training_annotations(world, device))[0]
     agreed = keep_agreed if labeller.config.architecture.members > 1 else 1.0  # one alone never disagrees
     models = Models(generator, labeller.to(device), world.scorer.to(device) if keep_confident < 1 else None)
     filters = load_or_calibrate_filters(
         folder, models, ids, sampling, keep_confident, agreed, calibration_samples, bf16
     )
-    spec = SynthesisSpec.for_models(
-        models, ids, images, sampling, filters, batch_size=batch_size, shard_size=shard_size,
-        first_seed=first_seed, licence=world.licence, bf16=bf16, jpeg=jpeg,
-    )  # fmt: skip
+    spec = SynthesisSpec.for_models(models, ids, images, sampling, filters, **settings)
     if engine == "ray":
         from bdgan_lib.synthesis.ray_backend import synthesize_on_ray
 
         synthesize_on_ray(spec, models, folder, workers, gpus)
-    elif engine == "local":
+    else:
         alone = 1 if device != "cpu" else os.cpu_count() or 1
         synthesize(spec, models, folder, workers or alone)
-    else:
-        raise BdganError(f"no engine {engine!r}; there is local, ray")
     print(out)
 
 

@@ -15,6 +15,7 @@ from bdgan_lib.core.types import BdganError
 _ADDRESS = re.compile(r"(|[A-Za-z][A-Za-z0-9+.-]+)://?")  # `Path` makes one slash of two
 OVERVIEW = "sheet"  # stem of the picture that `bdgan label` writes beside its masks
 _JUNK = {".ds_store", "thumbs.db", "desktop.ini", ".ipynb_checkpoints", "__macosx"}  # in lower case
+TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp")  # names of unfinished files; only `atomic_file` makes them
 
 
 def as_path(path: str | os.PathLike[str]) -> Path:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 import torch
@@ -17,12 +17,14 @@ from bdgan_lib.core.model_files import read_json, write_json
 from bdgan_lib.core.precision import one_thread
 from bdgan_lib.core.sampling import Sample, Sampling
 from bdgan_lib.core.seeds import GENERATOR
-from bdgan_lib.core.types import BdganError
+from bdgan_lib.core.types import BdganError, Json
 from bdgan_lib.datasets.shards import CALIBRATION
 from bdgan_lib.generators.base import Generator
 from bdgan_lib.generators.class_scorer import ClassScorer
+from bdgan_lib.synthesis.folder import records
 from bdgan_lib.synthesis.spec import Filters
 
+_AGAIN = "remove it, and the thresholds are computed again"
 ENOUGH = 40  # samples of a class from which its own threshold can be estimated
 REASONS = ("confidence", "divergence", "empty", "full")  # why a sample is dropped, in the order checked
 
@@ -142,9 +144,7 @@ def calibrate_filters(
     Raises:
         BdganError: a share out of range, or keep_confident below 1 without a class scorer.
     """
-    for name, share in (("keep_confident", keep_confident), ("keep_agreed", keep_agreed)):
-        if not 0 < share <= 1:
-            raise BdganError(f"{name} is {share}; give a share above 0 and at most 1")
+    check_shares(keep_confident, keep_agreed)
     if keep_confident < 1 and models.scorer is None:
         raise BdganError(f"keep_confident is {keep_confident} without a classifier; pass a class scorer")
     confidences, divergences = [], []
@@ -175,6 +175,17 @@ def calibrate_filters(
     )
 
 
+def check_shares(keep_confident: float, keep_agreed: float) -> None:
+    """Check the shares that `calibrate_filters` takes.
+
+    Raises:
+        BdganError: one is not in (0, 1].
+    """
+    for name, share in (("keep_confident", keep_confident), ("keep_agreed", keep_agreed)):
+        if not 0 < share <= 1:
+            raise BdganError(f"{name} is {share}; give a share above 0 and at most 1")
+
+
 def load_or_calibrate_filters(
     folder: Path,
     models: Models,
@@ -187,11 +198,15 @@ def load_or_calibrate_filters(
 ) -> Filters:
     """Thresholds from `folder/calibration.json` if made with these arguments, else newly calibrated ones.
 
-    The arguments are those of `calibrate_filters`. With both shares 1 there are no filters at all.
+    The arguments are those of `calibrate_filters`. With both shares 1 there are no filters at all. The file
+    carries the sha256 of its content. Older files have none; they count where finished shards agree.
+
+    Raises:
+        BdganError: the file is damaged, or shards in the folder were made with other thresholds.
     """
     if keep_confident == keep_agreed == 1:
         return Filters()
-    settings = {
+    settings: Json = {
         "generator_sha256": models.generator.sha256,
         "head_sha256": models.head.sha256,
         "judge_sha256": models.scorer.sha256 if models.scorer else "",
@@ -201,13 +216,37 @@ def load_or_calibrate_filters(
         "samples": samples,
         "bf16": bf16,
     }
-    digest, path = sha256(json.dumps(settings).encode()).hexdigest(), folder / CALIBRATION
-    if path.exists():
-        record = read_json(path, "remove it, and the thresholds are computed again")
-        if record.get("asked_sha256") == digest:
-            thresholds: Any = record["filters"]
-            return Filters(**thresholds)
-    filters = calibrate_filters(models, class_ids, sampling, keep_confident, keep_agreed, samples, bf16=bf16)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(path, {"asked_sha256": digest, **settings, "filters": asdict(filters)})
+    asked, path = sha256(json.dumps(settings).encode()).hexdigest(), folder / CALIBRATION
+    spec: Any = next((record["spec"] for _, record in records(folder)), {})
+    made = spec.get("filters")
+    stored = read_json(path, _AGAIN) if path.exists() else {}
+    digest = stored.pop("sha256", None)
+    if digest not in (None, _sha256(stored)):
+        raise BdganError(f"{path} is damaged: its sha256 is not that of its content; {_AGAIN}")
+    if stored.get("asked_sha256") == asked and (digest or made):
+        filters = _from_json(stored.get("filters"), path)
+    else:
+        filters = calibrate_filters(
+            models, class_ids, sampling, keep_confident, keep_agreed, samples, bf16=bf16
+        )
+        if not made:
+            record: Json = {"asked_sha256": asked, **settings, "filters": cast(Json, asdict(filters))}
+            folder.mkdir(parents=True, exist_ok=True)
+            write_json(path, {**record, "sha256": _sha256(record)})
+    if made and filters != _from_json(made, folder):
+        raise BdganError(
+            f"the shards in {folder} belong to a data set of other settings, or {path} was changed: "
+            "they were made with other thresholds; choose another folder"
+        )
     return filters
+
+
+def _sha256(record: Json) -> str:
+    return sha256(json.dumps(record).encode()).hexdigest()
+
+
+def _from_json(thresholds: Any, path: Path) -> Filters:
+    try:
+        return Filters(**thresholds)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise BdganError(f"{path} is damaged: no thresholds ({error}); {_AGAIN}") from error

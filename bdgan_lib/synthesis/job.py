@@ -4,20 +4,30 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from bdgan_lib.core.io import as_path, list_folder, sha256_of
-from bdgan_lib.core.types import BdganError, Json
+from bdgan_lib.core.io import as_path, sha256_of
+from bdgan_lib.core.parallel import exit_at_sigterm
+from bdgan_lib.core.types import Json
 from bdgan_lib.datasets.card import CARD, CROISSANT, write_card
-from bdgan_lib.datasets.shards import DROPPED, LOG, MANIFEST, ShardedSet, read_manifest, write_manifest
+from bdgan_lib.datasets.shards import DROPPED, LOG, MANIFEST, ShardedSet, write_manifest
 from bdgan_lib.generators.base import Generator
 from bdgan_lib.synthesis.filters import Models
+from bdgan_lib.synthesis.folder import (
+    check_folder,
+    finished_shards,
+    is_ours,
+    only_writer,
+    record_path,
+    shard_name,
+)
 from bdgan_lib.synthesis.local_backend import make_shards_in_processes
-from bdgan_lib.synthesis.shard import check_models, make_shard, record_path, shard_name
+from bdgan_lib.synthesis.shard import check_models, make_shard
 from bdgan_lib.synthesis.spec import SynthesisSpec
 
 
@@ -31,7 +41,7 @@ def synthesize(
     """Make the whole data set in `folder`, or the rest of one that was interrupted.
 
     Each finished shard has a record beside it; a shard whose bytes still have the recorded sha256 is kept.
-    The manifest is written last and is the one commit point.
+    The manifest is written last and is the one commit point. A finished set is left as it is.
 
     Args:
         spec: specification of the data set.
@@ -41,29 +51,41 @@ def synthesize(
         progress: print the estimate, show images per second and the kept share.
 
     Raises:
-        BdganError: the folder holds another data set, or these are not the models of the specification.
+        BdganError: the folder holds something else, another process writes there, or these are not the
+            models of the specification.
         OSError: no space is left, for example; finished shards stay readable.
     """
-    job = Job(spec, models, as_path(folder), max(1, workers), progress)
-    if workers > 1:
-        parts = make_shards_in_processes(spec, models, job.folder, job.missing, workers, job.advance)
-    else:
-        parts = (make_shard(spec, k, models, job.folder, job.advance) for k in job.missing)
-    return job.complete(parts)
+    with started_job(spec, models, as_path(folder), progress) as job:
+        job.announce(max(1, workers))
+        if workers > 1:
+            shards = make_shards_in_processes(spec, models, job.folder, job.missing, workers, job.advance)
+        else:
+            shards = (make_shard(spec, k, models, job.folder, job.advance) for k in job.missing)
+        with closing(shards):  # so that workers have ended before the folder is given free
+            return job.complete(shards)
+
+
+@contextmanager
+def started_job(spec: SynthesisSpec, models: Models, folder: Path, progress: bool) -> Iterator["Job"]:
+    """Check everything, then hold the folder's lock for a job.
+
+    Raises:
+        BdganError: as of `synthesize`; nothing was written.
+    """
+    check_models(spec, models)
+    finished_shards(spec, folder)
+    check_folder(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with exit_at_sigterm(), only_writer(folder):
+        yield Job(spec, models, folder, progress)
 
 
 class Job:
     """A data set in the making: which shards are missing, the progress bar, the log, and the commit."""
 
-    def __init__(
-        self, spec: SynthesisSpec, models: Models, folder: Path, workers: int, progress: bool
-    ) -> None:
-        check_models(spec, models)
+    def __init__(self, spec: SynthesisSpec, models: Models, folder: Path, progress: bool) -> None:
         self.spec, self.folder = spec, folder
-        entries = _finished_shards(spec, folder)  # before anything is written
-        folder.mkdir(parents=True, exist_ok=True)
-        if progress:
-            print(_estimate(spec, models.generator, folder, workers), flush=True)
+        self._generator, self._progress = models.generator, progress
         self._about = {
             "spec": spec.to_json(),
             "spec_sha256": spec.hash(),
@@ -71,7 +93,10 @@ class Job:
             "labels": list(models.head.labels),
             "image_size": models.generator.image_size,
         }
-        self._done = {name: entry for name, entry in entries.items() if _is_whole(folder, entry)}
+        entries = finished_shards(spec, folder)
+        self._done: dict[str, Any] = {
+            name: entry for name, entry in entries.items() if _is_whole(folder, entry)
+        }
         self.missing = [k for k in range(spec.num_shards) if shard_name(k) not in self._done]
         self._kept = self._drawn = 0
         before = spec.count - sum(len(spec.numbers(k)) for k in self.missing)
@@ -79,6 +104,11 @@ class Job:
             total=spec.count, initial=before, unit="image", disable=not progress, mininterval=1.0
         )
         self._began = time.monotonic()
+
+    def announce(self, workers: int) -> None:
+        """Print what the data set takes at most, with so many batches computed at a time."""
+        if self._progress:
+            print(_estimate(self.spec, self._generator, self.folder, workers), flush=True)
 
     def advance(self, drawn: int, kept: int) -> None:
         """Move the progress bar by so many samples."""
@@ -102,10 +132,11 @@ class Job:
                 "counts": {"made": self.spec.count, "kept": kept, **dict(sorted(reasons.items()))},
             }
             write_manifest(self.folder / MANIFEST, [self._done[name] for name in names], about)
-        # the manifest now holds the entries of the records; temporary files are those of a killed process
-        for path in [*(record_path(self.folder, name) for name in names), *self.folder.glob(".*.tmp")]:
-            path.unlink(missing_ok=True)
-        if self.missing or not all((self.folder / name).exists() for name in (CARD, CROISSANT)):
+        for path in (record_path(self.folder, name) for name in names):
+            if path.exists():  # the manifest now holds its entry
+                path.unlink()
+        cards = [path for name in (CARD, CROISSANT) if (path := self.folder / name).exists()]
+        if (self.missing or len(cards) < 2) and all(map(is_ours, cards)):
             write_card(self.folder, progress=False)
         return ShardedSet(self.folder)
 
@@ -125,23 +156,7 @@ class Job:
                 log.write(json.dumps(line) + "\n")
 
 
-def _finished_shards(spec: SynthesisSpec, folder: Path) -> dict[str, dict[str, Any]]:
-    """Entries of the shards that earlier calls finished, by name; BdganError for other data in the folder."""
-    entries = {}
-    names = [shard_name(k) for k in range(spec.num_shards)]
-    for path in [folder / MANIFEST, *(record_path(folder, name) for name in names)]:
-        if path.exists():
-            record: dict[str, Any] = read_manifest(path)
-            if record.get("spec_sha256") != spec.hash():
-                raise BdganError(f"{path} belongs to a data set of other settings; choose another folder")
-            entries.update({shard["name"]: shard for shard in record["shards"]})
-    strangers = {path.name for path in list_folder(folder, "*.tar")} - set(names)
-    if strangers:
-        raise BdganError(f"{folder / min(strangers)} is no shard of this data set; choose another folder")
-    return entries
-
-
-def _is_whole(folder: Path, entry: dict[str, Any]) -> bool:
+def _is_whole(folder: Path, entry: Mapping[str, Any]) -> bool:
     """Whether the files of a shard still have the sha256 of its entry."""
     path = folder / entry["name"]
     files = {path: entry["sha256"]}
@@ -157,8 +172,14 @@ def _estimate(spec: SynthesisSpec, generator: Generator, folder: Path, workers: 
     disk = spec.count * (4 * size * size + 6 * 1024) + spec.num_shards * 10 * 1024
     features = sum(channels * side * side for channels, side in generator.blocks.values())
     memory = 4 * spec.batch_size * (features + 3 * size * size) * workers  # float32
+    again = (
+        f"\na batch of {spec.batch_size} is computed again for each shard of {spec.shard_size} that it "
+        "reaches into; larger shards or smaller batches are faster"
+    )
     return (
         f"{spec.count:,} images of {size} × {size} in {spec.num_shards} shards to {folder.name}: "
         f"at most {disk / 1e6:,.0f} MB on the disk, {memory / 1e6:,.0f} MB in memory for "
         f"{workers} {'batch' if workers == 1 else 'batches'} of {spec.batch_size} and their features"
+        + again
+        * (spec.batch_size > spec.shard_size)
     )

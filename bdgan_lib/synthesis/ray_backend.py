@@ -2,16 +2,22 @@
 
 import logging
 import os
+import threading
 from collections.abc import Iterator
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from bdgan_lib.core.io import as_path
 from bdgan_lib.core.types import BdganError, Json
 from bdgan_lib.datasets.shards import ShardedSet
 from bdgan_lib.synthesis.filters import Models
-from bdgan_lib.synthesis.job import Job
+from bdgan_lib.synthesis.job import Job, started_job
 from bdgan_lib.synthesis.shard import make_shard
 from bdgan_lib.synthesis.spec import SynthesisSpec
+
+LIMIT, STEP = 120.0, 10.0  # seconds that Ray has to start or to answer, and between two lines about it
+QUIET = 60  # seconds without a finished shard, after which a line says what the cluster has
+_OTHERWISE = "start the cluster first, unset RAY_ADDRESS to use this machine alone, or --engine local"
 
 
 def synthesize_on_ray(
@@ -33,29 +39,78 @@ def synthesize_on_ray(
         folder: one that all machines of the cluster reach.
         workers: shards under way at a time; 0: as many as the cluster has CPUs.
         gpus: share of a GPU per task, such as 0.5 where two fit on one; its models are on cuda.
-        address: of the cluster, such as "auto"; None: what $RAY_ADDRESS says, or a cluster on this machine.
+        address: of the cluster, such as "auto"; None: what $RAY_ADDRESS says, or a new cluster here.
         progress: print the estimate, show images per second and the kept share.
 
     Raises:
-        BdganError: ray is not installed, or as of `synthesize`.
+        BdganError: ray is not installed or gives no answer, or as of `synthesize`.
     """
     try:
         import ray
     except ImportError as error:
         raise BdganError("ray is not installed; pip install 'bdgan-lib[ray]', or --engine local") from error
     started = not ray.is_initialized()
-    if started:
-        ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-    try:
-        workers = workers or max(1, int(ray.cluster_resources().get("CPU", 1)))  # type: ignore[no-untyped-call]
-        job = Job(spec, models, as_path(folder), workers, progress)
-        return job.complete(_make_shards(job, models, workers, gpus))
-    finally:
+    with started_job(spec, models, as_path(folder), progress) as job:
+        if not job.missing:
+            return job.complete([])
         if started:
-            ray.shutdown()
+            _connect(address_of(address), progress)
+        try:
+            workers = workers or max(1, int(_resources().get("CPU", 1)))
+            job.announce(workers)
+            return job.complete(_make_shards(job, models, workers, gpus, progress))
+        finally:
+            if started:
+                ray.shutdown()
 
 
-def _make_shards(job: Job, models: Models, workers: int, gpus: float) -> Iterator[Json]:
+def address_of(address: str | None) -> str:
+    """The address, or what $RAY_ADDRESS says, or "local": a new cluster on this machine.
+
+    For None, Ray itself would look for a cluster in a file that dead ones leave behind.
+    """
+    return address or os.environ.get("RAY_ADDRESS") or "local"
+
+
+def _connect(address: str, progress: bool) -> None:
+    """Connect to a cluster, or start one.
+
+    Raises:
+        BdganError: it fails, or takes longer than LIMIT seconds.
+    """
+    import ray
+
+    outcome: SimpleQueue[BaseException | None] = SimpleQueue()
+
+    def connect() -> None:
+        try:
+            ray.init(address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+            outcome.put(None)
+        except BaseException as error:
+            outcome.put(error)
+
+    threading.Thread(target=connect, daemon=True).start()  # ray.init itself waits for up to 14 minutes
+    for i in range(1, round(LIMIT / STEP) + 1):
+        try:
+            error = outcome.get(timeout=STEP)
+        except Empty:
+            if progress:
+                print(f"Ray ({address}): no answer for {i * STEP:g} s, at most {LIMIT:g} s", flush=True)
+            continue
+        if error is None:
+            return
+        raise BdganError(f"Ray ({address}) does not start: {error}; {_OTHERWISE}") from error
+    raise BdganError(f"Ray ({address}) gave no answer in {LIMIT:g} s; {_OTHERWISE}")
+
+
+def _resources() -> dict[str, float]:
+    import ray
+
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return resources
+
+
+def _make_shards(job: Job, models: Models, workers: int, gpus: float, progress: bool) -> Iterator[Json]:
     """Yield the entries of the missing shards as tasks finish, with so many tasks under way."""
     import ray
 
@@ -67,7 +122,11 @@ def _make_shards(job: Job, models: Models, workers: int, gpus: float) -> Iterato
             pending[make.remote(job.spec, k, sent, path)] = k
         if not pending:
             return
-        (done,), _ = ray.wait(list(pending))
-        entry, k = ray.get(done), pending.pop(done)
-        yield entry
-        job.advance(len(job.spec.numbers(k)), entry["count"])
+        finished, _ = ray.wait(list(pending), timeout=QUIET)
+        if not finished and progress:
+            has = ", ".join(f"{_resources().get(kind, 0):g} {kind}" for kind in ("CPU", "GPU"))
+            print(f"Ray: {len(pending)} shards under way, 1 CPU and {gpus:g} GPU each; the cluster has {has}")
+        for task in finished:
+            entry, k = ray.get(task), pending.pop(task)
+            yield entry
+            job.advance(len(job.spec.numbers(k)), entry["count"])

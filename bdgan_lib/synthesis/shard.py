@@ -5,7 +5,6 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -18,20 +17,11 @@ from bdgan_lib.core.precision import bf16_is_fast, one_thread
 from bdgan_lib.core.types import BdganError, Json
 from bdgan_lib.datasets.shards import DROPPED, Labelled, write_shard
 from bdgan_lib.synthesis.filters import REASONS, Models, ScoredBatch, drop_reasons, score_batch
+from bdgan_lib.synthesis.folder import shard_name
 from bdgan_lib.synthesis.spec import Filters, SynthesisSpec
 
 Advance = Callable[[int, int], object]  # called after each batch with the numbers of samples drawn and kept
 T = TypeVar("T")
-
-
-def shard_name(k: int) -> str:
-    """File name of shard k."""
-    return f"shard_{k:05d}.tar"
-
-
-def record_path(folder: Path, name: str) -> Path:
-    """Where the entry of a finished shard stands until the manifest is written."""
-    return (folder / name).with_suffix(".json")
 
 
 def make_shard(

@@ -83,6 +83,15 @@ class SynthesisSpec:
         for name, least in (("images_per_class", 1), ("batch_size", 1), ("shard_size", 1), ("first_seed", 0)):
             if getattr(self, name) < least:
                 raise BdganError(f"{name} is {getattr(self, name)}; give {least} or more")
+        if self.first_seed + self.count + self.batch_size > 2**63:  # the last batch is whole
+            raise BdganError(
+                f"first_seed is {self.first_seed}; give one whose last sample has a seed below 2^63"
+            )
+        if self.batch_size > max(self.shard_size, self.count):
+            raise BdganError(
+                f"batch_size is {self.batch_size}; give at most the samples of a shard ({self.shard_size}) "
+                f"or of the data set ({self.count})"
+            )
         for name in ("min_confidence", "max_divergence"):
             value = getattr(self.filters, name)
             if isinstance(value, Mapping) and (lacking := set(self.class_ids) - set(value)):

@@ -9,7 +9,7 @@ import torch
 
 from bdgan_lib.core.sampling import Sampling
 from bdgan_lib.core.types import BdganError
-from bdgan_lib.datasets.shards import ShardedSet
+from bdgan_lib.datasets.shards import CALIBRATION, ShardedSet
 from bdgan_lib.synthesis.filters import (
     Models,
     ScoredBatch,
@@ -20,7 +20,7 @@ from bdgan_lib.synthesis.filters import (
 from bdgan_lib.synthesis.job import synthesize
 from bdgan_lib.synthesis.spec import Filters, SynthesisSpec
 
-from .test_job import SPEC, TinyGenerator, TinyHead
+from .test_job import SPEC, TinyGenerator, TinyHead, content
 
 
 class TinyScorer:
@@ -145,6 +145,82 @@ def test_thresholds_are_found_once(tmp_path):
     assert len(generator.batches) == batches
     assert load_or_calibrate_filters(tmp_path, models, (0,), Sampling(), samples=100) != first
     assert load_or_calibrate_filters(tmp_path / "no", models, (0,), Sampling(), 1, 1) == Filters()
+
+
+def edited(text: str) -> str:
+    """The text with one threshold changed, as by hand."""
+    record = json.loads(text)
+    record["filters"]["max_divergence"] = 9.0
+    return json.dumps(record)
+
+
+def unsealed(text: str) -> str:
+    return json.dumps({key: value for key, value in json.loads(text).items() if key != "sha256"})
+
+
+def no_thresholds(text: str) -> str:
+    return json.dumps({**json.loads(unsealed(text)), "filters": {"max_divergence": "high"}})
+
+
+def calibrated(folder, finished: bool) -> Filters:
+    """Thresholds of two classes in `folder`, and with `finished` a data set that they filtered."""
+    filters = load_or_calibrate_filters(folder, MODELS, (0, 2), SPEC.sampling, 1, 0.8, samples=50)
+    if finished:
+        spec = SynthesisSpec.for_models(MODELS, (0, 2), 7, SPEC.sampling, filters, batch_size=4, shard_size=6)
+        synthesize(spec, MODELS, folder, progress=False)
+    return filters
+
+
+@pytest.mark.parametrize("finished", [False, True])
+@pytest.mark.parametrize(
+    ("damage", "text"),
+    [
+        (lambda text: text[:-20], "is not JSON"),
+        (lambda text: "[]", "expected a JSON object|is not of a data set"),
+        (edited, "calibration.json is damaged: its sha256 is not that of its content"),
+    ],
+)
+def test_damaged_thresholds_are_told_and_not_replaced(tmp_path, finished, damage, text):
+    calibrated(tmp_path, finished)
+    path = tmp_path / CALIBRATION
+    path.write_text(damage(path.read_text()))
+    before = content(tmp_path)
+    with pytest.raises(BdganError, match=text):
+        calibrated(tmp_path, finished)
+    assert content(tmp_path) == before
+
+
+def test_thresholds_without_a_sha256_count_where_shards_agree_with_them(tmp_path):
+    filters = calibrated(tmp_path, finished=False)
+    path = tmp_path / CALIBRATION
+    before = path.read_text()
+    path.write_text(unsealed(edited(before)))
+    assert calibrated(tmp_path, finished=True) == filters and path.read_text() == before
+    path.write_text(unsealed(before))
+    assert calibrated(tmp_path, finished=True) == filters and path.read_text() == unsealed(before)
+    for damage, text in ((edited, "other thresholds"), (no_thresholds, "no thresholds")):
+        path.write_text(unsealed(damage(before)))
+        with pytest.raises(BdganError, match=text):
+            calibrated(tmp_path, finished=True)
+
+
+def test_other_thresholds_than_those_of_the_shards_replace_no_file(tmp_path):
+    calibrated(tmp_path, finished=True)
+    before = content(tmp_path)
+    with pytest.raises(BdganError, match="a data set of other settings"):
+        load_or_calibrate_filters(tmp_path, MODELS, (0, 2), SPEC.sampling, 1, 0.5, samples=50)
+    assert content(tmp_path) == before
+    (tmp_path / CALIBRATION).unlink()
+    calibrated(tmp_path, finished=True)
+    assert content(tmp_path) == {k: v for k, v in before.items() if k != CALIBRATION}
+
+
+@pytest.mark.parametrize("share", [float("nan"), float("inf"), -0.1, 0, 1.1])
+def test_a_share_is_above_0_and_at_most_1(tmp_path, share):
+    for shares in ((share, 1), (1, share)):
+        with pytest.raises(BdganError, match="give a share above 0 and at most 1"):
+            load_or_calibrate_filters(tmp_path, MODELS, (0,), Sampling(), *shares)
+    assert content(tmp_path) == {}
 
 
 def test_a_dropped_list_that_changed_is_made_again(tmp_path):

@@ -7,17 +7,61 @@ import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
+from bdgan_lib.core.types import BdganError
+from bdgan_lib.synthesis import ray_backend
 from bdgan_lib.synthesis.job import synthesize
 from bdgan_lib.synthesis.ray_backend import synthesize_on_ray
 
 from .test_local_backend import models, spec, tree_hash  # noqa: F401 (fixtures)
 
-pytestmark = pytest.mark.slow
+
+@pytest.fixture
+def ray_init(monkeypatch):
+    """A stand-in for ray that gathers the addresses given to `init`."""
+    stand_in = SimpleNamespace(is_initialized=lambda: False, shutdown=lambda: None, addresses=[])
+    stand_in.init = lambda address, **_: stand_in.addresses.append(address)
+    stand_in.cluster_resources = lambda: {"CPU": 2}
+    monkeypatch.setitem(sys.modules, "ray", stand_in)
+    monkeypatch.setattr(ray_backend, "_make_shards", lambda *_: iter(()))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    return stand_in
 
 
+def test_without_an_address_ray_starts_here_whatever_cluster_was_here_before(ray_init, monkeypatch):
+    ray_backend._connect(ray_backend.address_of(None), False)
+    monkeypatch.setenv("RAY_ADDRESS", "first:6379")
+    ray_backend._connect(ray_backend.address_of(None), False)
+    ray_backend._connect(ray_backend.address_of("second:6379"), False)
+    assert ray_init.addresses == ["local", "first:6379", "second:6379"]
+
+
+def test_ray_is_not_waited_for_for_ever(ray_init, monkeypatch, capsys, models, spec, tmp_path):  # noqa: F811
+    monkeypatch.setattr(ray_backend, "LIMIT", 0.2)
+    monkeypatch.setattr(ray_backend, "STEP", 0.1)
+    ray_init.init = lambda *_, **__: time.sleep(60)
+    with pytest.raises(BdganError, match=r"Ray \(local\) gave no answer in 0\.2 s; start the cluster first"):
+        synthesize_on_ray(spec, models, tmp_path)
+    assert "no answer for 0.1 s, at most 0.2 s" in capsys.readouterr().out and list(tmp_path.iterdir()) == []
+
+    def refuse(*_, **__):
+        raise ConnectionError("no cluster")
+
+    ray_init.init = refuse
+    with pytest.raises(BdganError, match="does not start: no cluster"):
+        synthesize_on_ray(spec, models, tmp_path)
+
+
+def test_a_finished_set_starts_no_cluster(ray_init, models, spec, tmp_path):  # noqa: F811
+    synthesize(spec, models, tmp_path, progress=False)
+    synthesize_on_ray(spec, models, tmp_path, progress=False)
+    assert ray_init.addresses == []
+
+
+@pytest.mark.slow
 @pytest.mark.skipif("BDGAN_RAY" in os.environ, reason="would start itself")
 def test_a_cluster_in_a_process_of_its_own():
     """The test below, in a process that can be ended if the cluster hangs."""
@@ -34,6 +78,7 @@ def test_a_cluster_in_a_process_of_its_own():
     assert run.returncode == 0, output.decode()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.environ.get("BDGAN_RAY"), reason="the test above runs it")
 def test_a_cluster_that_loses_a_worker_makes_the_same_bytes(models, spec, tmp_path):  # noqa: F811
     ray = pytest.importorskip("ray")

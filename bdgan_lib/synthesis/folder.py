@@ -1,0 +1,174 @@
+"""The folder of a data set in the making: what may stand in it, what is finished there, and who writes."""
+
+import json
+import os
+import re
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, cast
+
+from filelock import FileLock, Timeout
+
+from bdgan_lib.core.io import TEMPORARY, is_junk, list_folder
+from bdgan_lib.core.types import BdganError, Json
+from bdgan_lib.datasets.card import CARD, CROISSANT
+from bdgan_lib.datasets.shards import CALIBRATION, LOG, MANIFEST, read_manifest
+from bdgan_lib.synthesis.spec import SynthesisSpec
+
+LOCK = ".synthesis.lock"
+OF_MODELS = ("generator_sha256", "head_sha256", "judge_sha256", "device", "filters")  # known with the models
+_OURS = (  # the names of our files, and a text that each of them holds unless it is empty
+    (re.compile(r"manifest\.json|shard_\d{5,}\.json"), b'"spec_sha256"'),
+    (re.compile(r"shard_\d{5,}\.tar"), b'"generator_sha256"'),
+    (re.compile(r"shard_\d{5,}\.dropped\.jsonl"), b'"dropped"'),
+    (re.compile(re.escape(CALIBRATION)), b'"asked_sha256"'),
+    (re.compile(re.escape(LOG)), b'{"shard"'),
+    (re.compile(re.escape(CARD)), b"sha256 of `manifest.json`"),
+    (re.compile(re.escape(CROISSANT)), b'"bdgan-'),
+    (re.compile(re.escape(LOCK)), b"process "),
+    (TEMPORARY, b""),
+)
+
+
+def shard_name(k: int) -> str:
+    """File name of shard k."""
+    return f"shard_{k:05d}.tar"
+
+
+def record_path(folder: Path, name: str) -> Path:
+    """Where the entry of a finished shard stands until the manifest is written."""
+    return (folder / name).with_suffix(".json")
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a file's name and content are those of a file that synthesis writes."""
+    text = next((text for name, text in _OURS if name.fullmatch(path.name)), None)
+    if text is None:
+        return False
+    empty, before = True, b""
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            if text in before + block:
+                return True
+            empty, before = empty and not block.strip(b"\0"), block[-len(text) :]
+    return empty
+
+
+def check_folder(folder: Path) -> None:
+    """Check that nothing in a folder is lost if a data set is written there. Writes nothing.
+
+    A folder with a finished or unfinished data set may hold other files as well, under names that synthesis
+    does not write.
+
+    Raises:
+        BdganError: the folder holds other files and no data set, a file of another origin has a name that
+            synthesis writes, or another process is writing there.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise BdganError(f"{folder} is a file; give a folder")
+    paths = [path for path in folder.iterdir() if not is_junk(path.name)] if folder.exists() else []
+    paths.sort(key=lambda path: path.name)
+    names = {path.name for path in paths}
+    ours = [path for path in paths if any(name.fullmatch(path.name) for name, _ in _OURS)]
+    for path in ours:
+        if path.name in (LOG, LOCK) and not hasattr(path, "fs") and path.is_symlink():
+            raise BdganError(f"{path} is a link, and what it leads to would be changed; remove it")
+        # a shard with a record is compared with its sha256; beside a manifest only our own cards are replaced
+        recorded = path.name.startswith("shard_") and f"{path.name.partition('.')[0]}.json" in names
+        finished = MANIFEST in names and path.name != LOG
+        if not recorded and not finished and not is_ours(path):
+            raise BdganError(f"{path} is not of a data set and would be replaced; choose another folder")
+    if not ours and paths:
+        raise BdganError(f"{folder} holds {paths[0].name} and no data set; choose a new or an empty folder")
+    if LOCK in names:
+        with only_writer(folder):
+            pass
+
+
+def records(folder: Path) -> Iterator[tuple[Path, Json]]:
+    """Yield the manifest and the records of finished shards that stand in a folder, with their paths.
+
+    Raises:
+        BdganError: one of them is damaged.
+    """
+    for path in [folder / MANIFEST, *list_folder(folder, "shard_*.json")]:
+        if path.exists():
+            yield path, read_manifest(path)
+
+
+def check_settings(spec: SynthesisSpec, folder: Path, unknown: tuple[str, ...] = ()) -> list[Json]:
+    """Check that what is finished in a folder belongs to this specification, and return its `records`.
+
+    Args:
+        spec: the specification.
+        folder: of the data set.
+        unknown: settings that are not compared.
+
+    Raises:
+        BdganError: another specification.
+    """
+    here, finished = json.loads(json.dumps(spec.to_json())), list(records(folder))
+    for path, record in finished:
+        there = cast(Json, record.get("spec", {}))
+        different = [key for key in here if key not in unknown and there.get(key) != here[key]]
+        if different or (not unknown and record.get("spec_sha256") != spec.hash()):
+            which = ", ".join(f"{key} ({there.get(key)!r:.60}, not {here[key]!r:.60})" for key in different)
+            raise BdganError(
+                f"{path} belongs to a data set of other settings; choose another folder. Different: {which}"
+            )
+    return [record for _, record in finished]
+
+
+def finished_shards(spec: SynthesisSpec, folder: Path) -> dict[str, Json]:
+    """Entries of the shards that earlier calls finished, by name.
+
+    Raises:
+        BdganError: the folder holds other data.
+    """
+    shards = (cast(list[Any], record["shards"]) for record in check_settings(spec, folder))
+    names = {shard_name(k) for k in range(spec.num_shards)}
+    if strangers := {path.name for path in list_folder(folder, "*.tar")} - names:
+        raise BdganError(f"{folder / min(strangers)} is no shard of this data set; choose another folder")
+    return {shard["name"]: shard for entries in shards for shard in entries}
+
+
+@contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock, and at the end remove the temporary files of this and of killed processes.
+
+    The system releases the lock of a process that dies. Where no file can be locked (a disk that is
+    read-only, an object store) there is none: two writers then make the same bytes twice.
+
+    Raises:
+        BdganError: another process holds the lock; the message says which.
+    """
+    path, holder = folder / LOCK, ""
+    lock = None if hasattr(folder, "fs") else FileLock(path)
+    if lock:
+        with suppress(OSError):
+            holder = path.read_text("utf-8")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise BdganError(
+                f"{folder} is being written by {holder or 'another process'}; wait for it, or choose another "
+                "folder"
+            ) from error
+        except (OSError, NotImplementedError):
+            lock = None
+    try:
+        if lock:
+            since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+            with suppress(OSError):  # it holds without its text
+                path.write_text(f"process {os.getpid()} on {socket.gethostname()}, since {since}", "utf-8")
+        yield
+    finally:
+        if lock:
+            for old in folder.iterdir():
+                if TEMPORARY.fullmatch(old.name):
+                    old.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
+            lock.release()

@@ -1,0 +1,64 @@
+"""`bdgan synthesize`: what cannot succeed is refused before a head is trained or a byte is written."""
+
+import json
+
+import pytest
+
+from bdgan_lib import cli
+
+from .test_commands import bdgan, folder  # noqa: F401 (a fixture)
+
+ALL = ("--keep-confident", 1, "--keep-agreed", 1)
+
+
+@pytest.fixture
+def no_training(monkeypatch):
+    def fail(*_):
+        pytest.fail("work before the arguments were checked")
+
+    monkeypatch.setattr(cli.datasets, "train_head", fail)
+    monkeypatch.setattr(cli.datasets, "load_head", fail)
+
+
+def test_what_cannot_succeed_is_refused_first(folder, no_training, monkeypatch, capsys):  # noqa: F811
+    floats = ("keep_confident", "keep_agreed", "truncation", "top_p", "temperature", "gpus")
+    cases = [
+        (f"--{name.replace('_', '-')}={x}", name) for name in floats for x in ("nan", "inf", "-inf", -0.5)
+    ]
+    cases += [(f"--first-seed={seed}", "first_seed") for seed in (2**63 - 1, 2**63, 10**26)]
+    cases += [
+        (f"--images={10**26}", "first_seed"),
+        (f"--batch-size={10**12}", "batch_size is 1000000000000; give at most"),
+        ("--engine=dodo", "no engine 'dodo'"),
+        ("--top-k=5", "only VQGAN takes them"),
+    ]
+    for option, text in cases:
+        assert bdgan(monkeypatch, "synthesize", "--out", "data", option) == 2
+        assert text in " ".join(capsys.readouterr().err.split()).replace("--gpus", "gpus"), option
+    for command, option in (("train-head", "--seed"), ("sample", "--first-seed")):
+        assert bdgan(monkeypatch, command, "--out", "x", option, 10**26) == 2
+    assert list(folder.iterdir()) == []
+
+
+def test_a_folder_of_the_user_s_is_refused_first(folder, no_training, monkeypatch, capsys):  # noqa: F811
+    for name in ("README.md", "photo.png", "calibration.json", "manifest.json"):
+        data = folder / name.partition(".")[0]
+        data.mkdir()
+        (data / name).write_text("{}")
+        assert bdgan(monkeypatch, "synthesize", "--out", data) == 2
+        assert name in capsys.readouterr().err
+        assert [path.read_text() for path in data.iterdir()] == ["{}"]
+
+
+def test_other_settings_are_named_before_any_work(folder, monkeypatch, capsys):  # noqa: F811
+    assert bdgan(monkeypatch, "train-head", "--out", "head", "--steps", 1) == 0
+    command = ("synthesize", "--out", "data", "--images", 2, "--workers", 1, "--head", "head", *ALL)
+    assert bdgan(monkeypatch, *command) == 0 and bdgan(monkeypatch, *command) == 0
+    before = {path.name: path.read_bytes() for path in (folder / "data").iterdir()}
+    monkeypatch.setattr(cli.datasets, "load_head", lambda *_: pytest.fail("work before the check"))
+    for option, value in (("--first-seed", 7), ("--images", 3), ("--truncation", 0.5)):
+        capsys.readouterr()
+        assert bdgan(monkeypatch, *command, option, value) == 2
+        assert "belongs to a data set of other settings" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in (folder / "data").iterdir()} == before
+    assert json.loads(before["manifest.json"])["spec"]["filters"]["max_divergence"] is None

@@ -1,0 +1,174 @@
+"""Laws of the folder: nothing of the user's is lost, one process writes, a finished set is left as it is."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bdgan_lib.core.types import BdganError
+from bdgan_lib.datasets.card import CARD, CROISSANT
+from bdgan_lib.datasets.shards import CALIBRATION, LOG, MANIFEST
+from bdgan_lib.datasets.validate import validate
+from bdgan_lib.synthesis.filters import Models
+from bdgan_lib.synthesis.folder import LOCK, check_folder, only_writer
+from bdgan_lib.synthesis.job import synthesize
+
+from .killed import MODELS
+from .killed import SPEC as NOISE
+from .test_job import SPEC, TinyGenerator, TinyHead, content
+
+TEMPORARY = ".0123456789abcdef.tmp"  # as a killed process leaves it
+
+
+def make(folder: Path, spec=SPEC):
+    return synthesize(spec, Models(TinyGenerator(), TinyHead()), folder, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (CARD, "# My notes"),
+        (CROISSANT, "{}"),
+        (LOG, "mine"),
+        (MANIFEST, '{"name": "my web application"}'),
+        ("shard_00000.json", "{}"),
+        ("shard_00000.tar", "another tool's"),
+        ("shard_00000.dropped.jsonl", "mine"),
+        (CALIBRATION, '{"camera": 1}'),
+        (".important.tmp", "mine"),
+        ("photo.png", "mine"),
+        (LOCK, "mine"),
+    ],
+)
+def test_a_folder_of_the_user_s_is_refused_and_left_as_it_is(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(BdganError, match=name.replace(".", r"\.")):
+        make(tmp_path)
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, text)]
+
+
+def test_a_file_is_no_folder(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(BdganError, match="is a file; give a folder"):
+        make(tmp_path / "file")
+
+
+def test_of_the_temporary_files_those_of_killed_processes_go(tmp_path):
+    make(tmp_path)
+    (tmp_path / "shard_00001.tar").unlink()
+    for name in (".important.tmp", TEMPORARY):
+        (tmp_path / name).touch()
+    make(tmp_path)
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == [".important.tmp"]
+
+
+def test_notes_in_place_of_the_data_card_are_kept(tmp_path):
+    before = content(make(tmp_path).folder)
+    (tmp_path / CARD).write_text("# My notes")
+    make(tmp_path)
+    (tmp_path / "shard_00001.tar").unlink()
+    make(tmp_path)
+    assert content(tmp_path) == {**before, CARD: b"# My notes"}
+
+
+@pytest.mark.parametrize("name", [LOG, LOCK])
+def test_a_link_to_a_file_elsewhere_is_refused(tmp_path, name):
+    (tmp_path / "elsewhere").write_text("")
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / name).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(BdganError, match="is a link"):
+        make(tmp_path / "set")
+    assert (tmp_path / "elsewhere").read_text() == ""
+
+
+def test_a_second_writer_is_told_who_the_first_is(tmp_path):
+    make(tmp_path)
+    (tmp_path / "shard_00001.tar").unlink()
+    with only_writer(tmp_path):
+        (tmp_path / TEMPORARY).touch()
+        for write in (make, check_folder):
+            with pytest.raises(
+                BdganError, match=f"is being written by process {os.getpid()} on .*, since 20"
+            ):
+                write(tmp_path)
+        assert (tmp_path / TEMPORARY).exists()
+    make(tmp_path)
+    assert not (tmp_path / LOCK).exists() and validate(tmp_path, progress=False) == []
+
+
+RUN = """
+import sys
+sys.path.insert(0, {tests!r})
+import os, signal, killed
+from bdgan_lib.synthesis import shard
+number, stop, write = {number}, iter(range(2)), shard.write_shard
+def end(*arguments):
+    entry = write(*arguments)
+    next(stop, None) is None and os.kill(os.getpid(), number)
+    return entry
+shard.write_shard = end
+killed.synthesize(killed.SPEC, killed.MODELS, {folder!r}, progress=False)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_an_ended_run_leaves_the_last_good_state_and_its_lock_is_taken_over(tmp_path, number):
+    tests, folder = str(Path(__file__).parent), tmp_path / "set"
+    run = [sys.executable, "-c", RUN.format(tests=tests, folder=str(folder), number=int(number))]
+    assert subprocess.run(run).returncode == (143 if number == signal.SIGTERM else -9)
+    names = {path.name for path in folder.iterdir()}
+    assert {"shard_00000.json", "shard_00001.json"} <= names and MANIFEST not in names
+    assert (LOCK in names) == (number == signal.SIGKILL)
+    (folder / TEMPORARY).touch()
+    synthesize(NOISE, MODELS, folder, progress=False)
+    whole = synthesize(NOISE, MODELS, tmp_path / "whole", progress=False)
+    assert content(folder) == content(whole.folder)
+
+
+READ_ONLY = 'mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" && exec "$0" -c "$2"'
+AGAIN = """
+import sys
+sys.path.insert(0, {tests!r})
+import killed
+print(len(killed.synthesize(killed.SPEC, killed.MODELS, {folder!r}, progress=False)))
+"""
+
+
+@pytest.mark.skipif(not shutil.which("unshare"), reason="no mount of its own")
+@pytest.mark.parametrize("lost", ["", "shard_00001.tar"])
+def test_a_finished_set_on_a_read_only_disk_is_a_success(tmp_path, lost):
+    data = synthesize(NOISE, MODELS, tmp_path, progress=False)
+    if lost:
+        (tmp_path / lost).unlink()
+    program = AGAIN.format(tests=str(Path(__file__).parent), folder=str(tmp_path))
+    command = ["unshare", "-rm", "sh", "-c", READ_ONLY, sys.executable, str(tmp_path), program]
+    if subprocess.run([*command[:4], f"mount --bind {tmp_path} {tmp_path}"]).returncode:
+        pytest.skip("mounts are not allowed here")
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.stdout == f"{len(data)}\n") == (not lost), done.stderr
+    assert lost == "" or "Read-only file system" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"first_seed": 2**63 - 15}, "first_seed"),
+        ({"first_seed": 10**26}, "first_seed"),
+        ({"images_per_class": 10**26}, "first_seed"),
+        ({"batch_size": 15}, "batch_size is 15; give at most"),
+    ],
+)
+def test_numbers_that_no_seed_or_batch_can_hold_are_refused(change, text):
+    with pytest.raises(BdganError, match=text):
+        replace(SPEC, **change)
+    assert replace(SPEC, first_seed=2**63 - 18).count == 14
+
+
+def test_a_batch_larger_than_a_shard_is_warned_of(tmp_path, capsys):
+    synthesize(replace(SPEC, shard_size=3), Models(TinyGenerator(), TinyHead()), tmp_path, progress=True)
+    assert "a batch of 4 is computed again for each shard of 3" in capsys.readouterr().out
