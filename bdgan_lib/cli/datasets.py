@@ -138,6 +138,9 @@ def describe_command(folder: DataSet) -> None:
     print(f"{folder}: {CARD}, {CROISSANT}")
 
 
+SHAPES = {"SD": "mean Chamfer distance between two shapes of a class"}
+
+
 @app.command("statistics")
 def statistics_command(
     folder: DataSet,
@@ -156,4 +159,4 @@ def statistics_command(
     row = of_folder(ShardedSet(as_path(folder)), load_profile(profile), images, pictures)
     for name, value in row.items():
         if not isinstance(value, list):
-            print(f"{name:<8}{value:>10.4g}  {COLUMNS.get(name, '')}")
+            print(f"{name:<8}{value:>10.4g}  {(COLUMNS | SHAPES).get(name, '')}")

@@ -1,6 +1,7 @@
 """The tutorial without a checkout: its notebooks copied into a folder and run there."""
 
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -34,6 +35,8 @@ def tutorial(
     for path in shipped.values():
         if not (out / path.name).exists():
             shutil.copyfile(path, out / path.name)
+    if run and (missing := [name for name in ("papermill", "ipykernel") if find_spec(name) is None]):
+        raise BdganError(f"no {', '.join(missing)} to run notebooks; pip install 'bdgan-lib[tutorial]'")
     if not run:
         print(f"{out}: {len(shipped)} notebooks; open them with: jupyter lab {out}")
         return
@@ -45,12 +48,14 @@ def tutorial(
 
 def _run(path: Path, folder: Path, settings: dict[str, str]) -> None:
     """Execute a notebook in place; its outputs stay in it, after an error too."""
+    import papermill
+    from nbformat.reader import NotJSONError
+    from papermill.exceptions import PapermillExecutionError
+
     try:
-        import papermill
-        from papermill.exceptions import PapermillExecutionError
-    except ImportError as error:
-        raise BdganError(f"{error}; the notebooks need: pip install 'bdgan-lib[tutorial]'") from error
-    known = papermill.inspect_notebook(path)
+        known = papermill.inspect_notebook(path)
+    except (NotJSONError, ValueError) as error:
+        raise BdganError(f"{path} is no readable notebook: {str(error)[:80]}; move it away") from error
     parameters = {name: value for name, value in settings.items() if name in known} | {"RUN_DIR": "run"}
     try:
         papermill.execute_notebook(path, path, parameters, kernel_name="python3", cwd=folder)

@@ -5,7 +5,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from bdgan_lib.core.io import list_folder, sha256_of
+from bdgan_lib.core.io import as_path, list_folder, sha256_of
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.datasets.card import CARD, CROISSANT, SetStatistics, trust_files
 from bdgan_lib.datasets.sample_checks import decode_sample
@@ -13,7 +13,7 @@ from bdgan_lib.datasets.shards import CALIBRATION, DROPPED, LOG, MANIFEST, read_
 from bdgan_lib.datasets.tar_format import how_to_remake, stored_samples
 
 
-def validate(folder: Path, progress: bool = True) -> list[str]:
+def validate(folder: str | Path, progress: bool = True) -> list[str]:
     """List everything that is wrong with a data set, a line each with file, member and remedy; [] = valid.
 
     Checks the sha256 of the manifest and of every shard, that there are no other files, headers of members
@@ -21,6 +21,7 @@ def validate(folder: Path, progress: bool = True) -> list[str]:
     data card and the Croissant file, if there, are those of this set. Of a sample the first error is listed.
     Nothing is unpacked to disk; one sample and all ids are in memory.
     """
+    folder = as_path(folder)
     try:
         manifest: dict[str, Any] = read_manifest(folder / MANIFEST)
     except (BdganError, OSError) as error:

@@ -120,7 +120,8 @@ class Head(nn.Module, ABC):
         missing = [name for name in self.projections if name not in features]
         if missing:
             raise BdganError(
-                f"features of {', '.join(missing)} are missing; sample the generator with features=True"
+                f"expected features of {', '.join(missing)}, got {', '.join(features) or 'none'}; sample "
+                "with features=True, and from the generator that the head was trained on"
             )
 
     @property

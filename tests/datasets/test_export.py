@@ -79,7 +79,7 @@ def test_coco_through_pycocotools(data, tmp_path):
 
 
 def test_panoptic_through_its_rule(data, tmp_path):
-    export_set(data, tmp_path / "out", "coco-panoptic", progress=False)
+    export_set(data, str(tmp_path / "out"), "coco-panoptic", progress=False)
     record = json.loads((tmp_path / "out/panoptic.json").read_text(encoding="utf-8"))
     things = {c["id"]: c["isthing"] for c in record["categories"]}
     assert things == {id: int(id > 0) for id in range(len(SetItems(data).names))}

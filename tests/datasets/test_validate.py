@@ -48,7 +48,7 @@ def write(path: Path, found: list[tuple[tarfile.TarInfo, bytes]], format: int = 
 
 
 def test_a_whole_set_is_whole(folder, make_set):
-    assert validate(folder, progress=False) == []
+    assert validate(str(folder), progress=False) == []
     for name in (CARD, CROISSANT):
         (folder / name).unlink()
     assert validate(folder, progress=False) == []

@@ -23,7 +23,7 @@ EXPORTS = {
 ABOUT = "export.json"  # source, licence, categories and losses of an export
 
 
-def export_set(data: ShardedSet, folder: Path, format: str, progress: bool = True) -> ExportReport:
+def export_set(data: ShardedSet, folder: str | Path, format: str, progress: bool = True) -> ExportReport:
     """Write a data set in the format of another tool, and `export.json` about its source and losses.
 
     One image is in memory at a time (100 for "hf"). The folder appears when all is written.
@@ -31,7 +31,7 @@ def export_set(data: ShardedSet, folder: Path, format: str, progress: bool = Tru
     Args:
         data: the data set.
         folder: a new folder.
-        format: one of EXPORTS.
+        format: "coco", "coco-panoptic", "voc", "hf", "yolo-seg" or "folder".
         progress: show a bar.
 
     Raises:
@@ -39,7 +39,7 @@ def export_set(data: ShardedSet, folder: Path, format: str, progress: bool = Tru
     """
     if format not in EXPORTS:
         raise BdganError(f"unknown format {format!r}; choose one of {', '.join(EXPORTS)}")
-    with atomic_folder(folder) as unfinished:
+    with atomic_folder(Path(folder)) as unfinished:
         with tqdm(total=len(data), unit="image", disable=not progress, mininterval=1.0) as bar:
             source = SetItems(data, bar.update)
             report = EXPORTS[format](source, unfinished)
