@@ -19,7 +19,7 @@ class Entry(NamedTuple):
     name: str
     title: str
     caption: str  # {tested_on}: what the profile's test images are
-    make: Callable[..., Figure | list[Row]]  # of the experiments' results; without any, of the figure data
+    draw: Callable[..., Figure | list[Row]]  # of the experiments' results; without any, of the figure data
     experiments: tuple[str, ...]  # whose stored results it shows; empty: drawn from this run's samples
 
     @property
@@ -27,9 +27,13 @@ class Entry(NamedTuple):
         """Name of its files, without suffix."""
         return f"{self.number}_{self.name}"
 
+    def make(self, data: FigureData) -> Figure | list[Row]:
+        """The figure, or the table's rows."""
+        return self.draw(*(map(data.result, self.experiments) if self.experiments else [data]))
+
     def drawn(self, data: FigureData) -> Figure:
         """The figure; a table as a picture."""
-        made = self.make(*(map(data.result, self.experiments) if self.experiments else [data]))
+        made = self.make(data)
         return picture(made) if isinstance(made, list) else made
 
 
