@@ -28,6 +28,10 @@ def write_html(executed: NotebookNode, path: Path) -> None:
     """Write an executed notebook to `path` (.ipynb) and, self-contained, beside it as .html."""
     from nbconvert import HTMLExporter
 
+    for cell in executed.cells:  # a widget that has died is shown by its picture
+        for data in [output.get("data", {}) for output in cell.get("outputs", ())]:
+            if any(kind.startswith("image/") for kind in data):
+                data.pop("application/vnd.jupyter.widget-view+json", None)
     write(path, nbformat.writes(executed))
     exporter = HTMLExporter(template_name="lab", embed_images=True)
     page, _ = exporter.from_notebook_node(executed, {"metadata": {"name": title_of(executed) or path.stem}})
