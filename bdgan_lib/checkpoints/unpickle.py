@@ -157,7 +157,7 @@ def _tensors(state: Mapping[object, object], file_size: int) -> Iterator[tuple[s
 
 
 def _seconds(size: int) -> int:
-    return 30 + size // 10_000_000
+    return 30 + size // 10**7
 
 
 def _limit(size: int) -> None:
@@ -171,7 +171,7 @@ def _limit(size: int) -> None:
     except (ImportError, OSError):  # Windows, macOS
         return
     used = resource.getrusage(resource.RUSAGE_SELF)
-    seconds = int(used.ru_utime + used.ru_stime) + 5 + size // 20_000_000
+    seconds = int(used.ru_utime + used.ru_stime) + 5 + size // (2 * 10**7)
     for kind, most in (
         (resource.RLIMIT_CPU, seconds),
         (resource.RLIMIT_DATA, pages * resource.getpagesize() + 6 * size + _SPARE),

@@ -79,7 +79,7 @@ def synthesize_command(
     if not 0 <= gpus < math.inf:
         raise BdganError(f"gpus is {gpus}; give a finite number from 0")
     check_shares(keep_confident, keep_agreed)
-    world, folder = load_profile(profile), as_path(out)
+    folder, world = as_path(out), load_profile(profile)
     ids = tuple(world.class_id(name) for name in names_of(classes) or world.classes)
     sampling = sampling_of(world, truncation, top_k, top_p, temperature)
     settings: dict[str, Any] = {

@@ -21,6 +21,7 @@ def bdgan(monkeypatch, tmp_path):
     splits = {"validation": SeedRange(30_120_000, 24), "test": SeedRange(30_240_000, 36)}
     monkeypatch.setattr(pocket, "REAL_ANNOTATED", splits)
     monkeypatch.setattr(pocket.PocketRenderer, "real", lambda _, count, first: render_set(count, first))
+    monkeypatch.setattr(pocket, "_split", pocket._split.__wrapped__)  # not what others have rendered
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments):

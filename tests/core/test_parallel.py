@@ -22,6 +22,19 @@ import pool_jobs  # a new process finds it there too
 LARGE = bytes(1 << 20)  # more than a pipe holds
 
 
+OTHERS: set[psutil.Process] = set()  # children that earlier tests left
+
+
+@pytest.fixture(autouse=True)
+def others():
+    OTHERS.clear()
+    OTHERS.update(psutil.Process().children())
+
+
+def ours() -> list[psutil.Process]:
+    return [child for child in psutil.Process().children() if child not in OTHERS]
+
+
 def run(function, jobs, workers=2, **settings) -> dict:
     return dict(run_in_processes(function, jobs, workers, torch_threads=False, **settings))
 
@@ -68,14 +81,14 @@ def test_jobs_report_to_the_process_that_gave_them_out():
 def test_an_error_in_a_job_is_raised_here(function, jobs, kind, text):
     with pytest.raises(kind, match=text):
         run(function, jobs)
-    assert psutil.Process().children() == []
+    assert ours() == []
 
 
 @pytest.mark.parametrize("delay", [0, 0.1, 1])  # as it starts, as it reads what it was sent, as it computes
 @pytest.mark.parametrize("workers", [1, 2, 4])
 def test_a_process_that_dies_is_told_and_not_waited_for(workers, delay):
     def kill() -> None:
-        while len(children := psutil.Process().children()) < workers:
+        while len(children := ours()) < workers:
             time.sleep(0.001)
         time.sleep(delay)
         with suppress(psutil.NoSuchProcess):
@@ -86,7 +99,7 @@ def test_a_process_that_dies_is_told_and_not_waited_for(workers, delay):
     began = time.monotonic()
     with pytest.raises(BdganError, match="a worker process died"):
         run(time.sleep, [600] * workers, workers, setup=len, arguments=(LARGE,))
-    assert time.monotonic() - began < 20 and psutil.Process().children() == []
+    assert time.monotonic() - began < 20 and ours() == []
     hunter.join()
 
 
@@ -129,7 +142,7 @@ def test_a_closed_iterator_ends_the_processes():
     results = run_in_processes(time.sleep, [0, 600, 600], 2, torch_threads=False)
     assert next(results) == (0, None)
     results.close()
-    assert psutil.Process().children() == []
+    assert ours() == []
 
 
 SCRIPT = """
