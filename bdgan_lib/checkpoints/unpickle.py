@@ -29,8 +29,8 @@ _INERT = ("pytorch_lightning.", "lightning.", "omegaconf.", "argparse.Namespace"
 
 _WITHIN = (  # where a checkpoint has its weights, if not at the top: first choice first, in any case
     "g_ema", "state_dict_ema", "ema_state_dict", "params_ema", "model_ema", "ema_model", "generator_ema",
-    "ema", "state_dict", "model_state_dict", "model", "teacher", "student", "params", "generator", "g", "net",
-    "module",
+    "ema", "shadow", "state_dict", "model_state_dict", "model", "teacher", "student", "params", "generator",
+    "g", "net", "module",
 )  # fmt: skip
 _DEPTH = 8  # dictionaries within one another
 _SPARE = 1 << 30  # bytes of memory beside what the tensors take
@@ -99,6 +99,9 @@ def read_weights(checkpoint: Path) -> tuple[dict[str, Tensor], str]:
             raise BdganError(
                 f"it holds no tensors by name, neither at its top nor under {', '.join(_WITHIN)}"
             )
+        counts = [sum(isinstance(value, Tensor) for value in found.values()) for _, found in places]
+        first = next(k for k, n in enumerate(counts) if 2 * n >= max(counts))  # not a counter or a decay
+        places.insert(0, places.pop(first))
         tensors = dict(_tensors(places[0][1], checkpoint.stat().st_size))
     except BdganError:
         raise

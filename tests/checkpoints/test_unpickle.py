@@ -176,6 +176,8 @@ def weights(value):
         ({"model": weights(1), "ema": {"decay": 0.9}}, ""),
         ({"student": weights(0), "teacher": weights(1)}, "took teacher, not student"),  # DINO
         ({"G_EMA": weights(1), "step": torch.tensor(3)}, "took G_EMA, not the top"),
+        ({"model": weights(0), "ema": {"shadow": weights(1), "n": torch.ones(1)}},
+         "took ema.shadow, not ema, model"),
         ({"state_dict": weights(1), "optimizer": {"state": {0: weights(0)}}}, ""),
         (weights(1), ""),
     ],
