@@ -429,7 +429,8 @@ def _same(state: ItemState, stored: Annotation) -> bool:
 
 
 def _is_origin(value: Any) -> bool:
-    return isinstance(value, list | tuple) and [type(part) for part in value] == [str, int]
+    typed = isinstance(value, list | tuple) and [type(part) for part in value] == [str, int]
+    return typed and 0 <= value[1] < 2**53  # what a browser counts exactly
 
 
 _COMMANDS: dict[str, tuple[Callable[[Session, Command], None], set[str]]] = {  # and the keys each may have

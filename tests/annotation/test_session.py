@@ -187,7 +187,14 @@ def test_a_command_is_done_once_on_the_image_it_was_drawn_on(session, folder):
     assert AnnotationStore(folder).ids() == []
     session.handle({**dab(9, 9), "origin": ["v", 0]})  # older than what was answered
     assert not session.state.history.maps.any()
-    for wrong in ({"image": "mug_00000009"}, {"image": 3}, {"origin": 7}, {"origin": ["v", True]}):
+    for wrong in (
+        {"image": "mug_00000009"},
+        {"image": 3},
+        {"origin": 7},
+        {"origin": ["v", True]},
+        {"origin": ["v", 2**53]},
+        {"origin": ["v", -1]},
+    ):
         with pytest.raises(BdganError):
             session.handle({**polygon(), **wrong})
 

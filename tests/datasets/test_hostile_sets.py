@@ -94,7 +94,7 @@ def test_counts_that_are_not_those_of_the_shards_are_found_by_every_reader(count
         folder / MANIFEST, shards, {k: v for k, v in manifest.items() if k not in ("sha256", "count")}
     )
     for reader in READERS:
-        refusal(reader, folder, tmp_path / "out")
+        assert refusal(reader, folder, tmp_path / "out"), reader
 
 
 def test_an_id_twice_is_refused_where_it_would_replace_a_file(tmp_path):
