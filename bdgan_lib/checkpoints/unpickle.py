@@ -99,7 +99,7 @@ def read_weights(checkpoint: Path) -> tuple[dict[str, Tensor], str]:
             raise BdganError(
                 f"it holds no tensors by name, neither at its top nor under {', '.join(_WITHIN)}"
             )
-        counts = [sum(isinstance(value, Tensor) for value in found.values()) for _, found in places]
+        counts = [sum(isinstance(value, Tensor) for value in state_dict.values()) for _, state_dict in places]
         first = next(k for k, n in enumerate(counts) if 2 * n >= max(counts))  # not a counter or a decay
         places.insert(0, places.pop(first))
         tensors = dict(_tensors(places[0][1], checkpoint.stat().st_size))
