@@ -4,11 +4,15 @@
     {"op": "brush", "points": [[x, y], ...], "radius": 4, "label": 1, "instance": 1}
     {"op": "fill", "point": [x, y], "label": 1, "instance": 1}
     {"op": "mask", "regions": [{"label": 1, "instance": 1, "rle": "..."}, ...], "whole": false, "tool": "..."}
+    {"op": "relabel", "label": 1, "instance": 2, "to_label": 2, "to_instance": 1}
 
 Numbers are pixels; pixel (i, j) covers x in [j, j + 1] and y in [i, i + 1]. Label 0 is background, 255
 unlabelled. `replace`: the polygon replaces all pixels of its label and instance, as when a vertex is dragged.
 `whole`: all pixels outside the regions become background. `tool`: what made the mask, a name of at most 40
-characters, for the records alone.
+characters, for the records alone. `relabel` gives all pixels of one object to another, or to the background.
+
+Every other stroke may have `mode`: with "protect" it changes only what is background or the same object, with
+"subtract" it takes its pixels away from this object and changes nothing else.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,7 +34,9 @@ _KEYS = {
     "brush": {"points", "radius", "label", "instance"},
     "fill": {"point", "label", "instance"},
     "mask": {"regions", "whole", "tool"},
+    "relabel": {"label", "instance", "to_label", "to_instance"},
 }
+_MODES = ("protect", "subtract")
 _REGION = {"label", "instance", "rle"}
 
 
@@ -52,7 +58,12 @@ def regions(
     op = stroke.get("op")
     if not isinstance(op, str) or op not in _KEYS:
         raise BdganError(f"expected a stroke of kind {', '.join(_KEYS)}, got {op!r:.40}")
-    refuse_strangers(f"a {op}", stroke, _KEYS[op] | {"op"})
+    mode = stroke.get("mode")
+    if "mode" in stroke and (op == "relabel" or stroke.get("whole") or mode not in _MODES):
+        raise BdganError(
+            f"expected a mode of {', '.join(_MODES)} for a stroke on a part, got {mode!r:.40} of a {op}"
+        )
+    refuse_strangers(f"a {op}", stroke, _KEYS[op] | {"op", "mode"})
     for flag in ("replace", "whole"):
         if type(stroke.get(flag, False)) is not bool:
             raise BdganError(f"expected {flag} as true or false, got {stroke[flag]!r:.40}")
@@ -66,26 +77,49 @@ def regions(
             if not isinstance(region, Mapping) or not isinstance(region.get("rle"), str):
                 raise BdganError("a region of a mask has no `rle`; expected label, instance and rle")
             refuse_strangers("a region of a mask", region, _REGION)
-            yield rle.decode(region["rle"], *shape), *target(region, num_labels)
+            pixels = rle.decode(region["rle"], *shape)
+            yield _changed(mode, pixels, *target(region, num_labels), labels, instances)
         return
     label, instance = target(stroke, num_labels)
+    if op == "relabel":
+        new = {"label": stroke.get("to_label"), "instance": stroke.get("to_instance", 1)}
+        yield (labels == label) & (instances == instance), *target(new, num_labels)
+        return
     if op == "polygon":
         rings = [points_of(ring) for ring in _listed(stroke.get("rings"), "rings")]
         if sum(map(len, rings)) > MOST_POINTS or any(len(ring) < 3 for ring in rings):
             raise BdganError(f"a polygon needs three points a ring and at most {MOST_POINTS} in all")
         if stroke.get("replace"):
             yield (labels == label) & (instances == instance), 0, 0
-        yield fill(rings, *shape), label, instance
+        pixels = fill(rings, *shape)
     elif op == "brush":
         radius: Any = stroke.get("radius")
         if not _number(radius) or not 0 < radius <= max(shape):
             raise BdganError(f"expected a brush radius above 0 and at most {max(shape)}, got {radius!r:.40}")
-        yield brush(points_of(stroke.get("points")), radius, *shape), label, instance
+        pixels = brush(points_of(stroke.get("points")), radius, *shape)
     else:
         ((x, y),) = points_of([stroke.get("point")])
         if not (0 <= x < shape[1] and 0 <= y < shape[0]):
             raise BdganError(f"the fill at {x:.0f}, {y:.0f} is outside the image; click inside")
-        yield _connected(labels, instances, int(y), int(x)), label, instance
+        pixels = _connected(labels, instances, int(y), int(x))
+    yield _changed(mode, pixels, label, instance, labels, instances)
+
+
+def _changed(
+    mode: Any,
+    pixels: NDArray[np.bool_],
+    label: int,
+    instance: int,
+    labels: NDArray[np.uint8],
+    instances: NDArray[np.uint8],
+) -> Region:
+    """Which of the pixels change in this mode, and to what."""
+    if mode is None:
+        return pixels, label, instance
+    same = (labels == label) & (instances == instance)
+    if mode == "subtract":
+        return pixels & same, 0, 0
+    return pixels & (same | (labels == 0)), label, instance
 
 
 def brush(points: ArrayLike, radius: float, height: int, width: int) -> NDArray[np.bool_]:
@@ -106,8 +140,9 @@ def brush(points: ArrayLike, radius: float, height: int, width: int) -> NDArray[
 def _connected(labels: NDArray[np.uint8], instances: NDArray[np.uint8], y: int, x: int) -> NDArray[np.bool_]:
     """The 4-connected region of equal label and instance around a pixel."""
     same = (labels == labels[y, x]) & (instances == instances[y, x])
-    parts = cv2.connectedComponents(same.astype(np.uint8), connectivity=4)[1]
-    return parts == parts[y, x]
+    region = np.pad(same.view(np.uint8) ^ 1, 1)  # OpenCV fills where this is 0
+    cv2.floodFill(same.view(np.uint8), region, (x, y), 1, flags=4 | cv2.FLOODFILL_MASK_ONLY | 2 << 8)
+    return region[1:-1, 1:-1] == 2
 
 
 def refuse_strangers(what: str, record: Mapping[str, Any], known: set[str]) -> None:

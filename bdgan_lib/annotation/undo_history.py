@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,6 +10,12 @@ from bdgan_lib.annotation.strokes import Stroke, regions
 
 Maps = NDArray[np.uint8]  # [2, H, W]: labels, instances
 Patch = tuple[slice, slice, Maps]  # a box of the maps, and their previous values in it
+
+
+def box_of(pixels: NDArray[np.bool_]) -> tuple[slice, slice] | None:
+    """The rows and columns of the smallest box around the pixels [H, W] that are true; None if none is."""
+    x, y, width, height = cv2.boundingRect(np.ascontiguousarray(pixels).view(np.uint8))
+    return (slice(y, y + height), slice(x, x + width)) if width else None
 
 
 class UndoHistory:
@@ -76,11 +83,12 @@ class UndoHistory:
         patches: list[Patch] = []
         try:
             for pixels, label, instance in regions(stroke, self.labels, self.instances, self.num_labels):
-                if pixels.any():
-                    rows, columns = np.flatnonzero(pixels.any(1)), np.flatnonzero(pixels.any(0))
-                    box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-                    patches.append((*box, self.maps[(slice(None), *box)].copy()))
-                    self.labels[pixels], self.instances[pixels] = label, instance
+                if box := box_of(pixels):
+                    rows, columns = box
+                    before = self.maps[:, rows, columns].copy()
+                    patches.append((rows, columns, before))
+                    for map, value in zip(self.maps, (label, instance), strict=True):
+                        map[box][pixels[box]] = value
         except BaseException:
             self._restore(patches)
             raise

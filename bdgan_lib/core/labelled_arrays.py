@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TypeVar
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -56,6 +57,12 @@ class LabelledSet:
 
     images: NDArray[np.uint8]  # [N, H, W, 3]
     masks: NDArray[np.unsignedinteger]  # [N, H, W] class masks, or a task's labels (downstream.tasks)
+
+
+def values_of(map: NDArray[np.uint8]) -> list[int]:
+    """The values that occur in a map [H, W], in order; much faster than `np.unique`."""
+    histogram = cv2.calcHist([np.ascontiguousarray(map)], [0], None, [256], [0, 256])
+    return np.flatnonzero(histogram).tolist()
 
 
 def class_masks(masks: NDArray[np.integer], class_ids: NDArray[np.integer]) -> NDArray[np.unsignedinteger]:

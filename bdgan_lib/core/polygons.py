@@ -15,7 +15,8 @@ Ring = NDArray[np.float64]
 
 def fill(rings: Sequence[Ring], height: int, width: int) -> NDArray[np.bool_]:
     """The mask [height, width] of pixels whose centre lies inside the rings; on an edge, one side counts."""
-    turns = np.zeros((height, width + 1), np.int64)
+    inside = np.zeros((height, width), bool)
+    crossings = [np.zeros((2, 0), int)]  # row and column of each, where inside and outside change places
     for ring in rings:
         start = np.asarray(ring, float).reshape(-1, 2)
         end = np.roll(start, -1, 0)
@@ -29,8 +30,13 @@ def fill(rings: Sequence[Ring], height: int, width: int) -> NDArray[np.bool_]:
         with np.errstate(all="ignore"):
             x = x0 + (row + 0.5 - y0) / (y1 - y0) * (x1 - x0)
         column = np.clip(np.ceil(x - 0.5), 0, width).astype(int)
-        np.add.at(turns, (row, column), 1)
-    inside: NDArray[np.bool_] = np.cumsum(turns, 1)[:, :width] % 2 == 1
+        crossings.append(np.stack([row, column]))
+    rows, columns = np.concatenate(crossings, 1)
+    if rows.size:
+        top, left, bottom, right = rows.min(), columns.min(), rows.max() + 1, columns.max()
+        turns = np.zeros((bottom - top, right - left + 1), np.uint8)
+        np.add.at(turns, (rows - top, columns - left), 1)  # only even or odd matters, so it may overflow
+        inside[top:bottom, left:right] = np.bitwise_xor.accumulate(turns & 1, 1)[:, :-1]
     return inside
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,11 +11,15 @@ from bdgan_lib.core.types import BdganError
 
 def runs(mask: NDArray[np.bool_]) -> list[int]:
     """Run lengths of a mask [H, W], column by column; the first run is background and may be 0."""
-    flat = np.asarray(mask, bool).ravel(order="F")
-    turns = np.flatnonzero(flat[1:] != flat[:-1]) + 1
-    bounds = np.concatenate([[0] if flat.size and flat[0] else [], [0], turns, [flat.size]])
-    lengths: list[int] = np.diff(bounds).astype(int).tolist()
-    return lengths
+    mask = np.ascontiguousarray(mask, bool)
+    if not mask.any():
+        return [mask.size]
+    x, _, width, _ = cv2.boundingRect(mask.view(np.uint8))
+    columns = np.pad(cv2.transpose(mask.view(np.uint8)[:, x : x + width]).ravel(), 1)
+    turns = np.flatnonzero(columns[1:] != columns[:-1])
+    bounds = np.concatenate([[0], turns + x * len(mask), [mask.size]])
+    lengths: list[int] = np.diff(bounds).tolist()
+    return lengths if lengths[-1] else lengths[:-1]
 
 
 def from_runs(counts: Sequence[int], height: int, width: int) -> NDArray[np.bool_]:

@@ -20,6 +20,7 @@ from bdgan_lib.core import rle
 from bdgan_lib.core.ids import checked_id
 from bdgan_lib.core.image_codecs import decode_png, encode_png
 from bdgan_lib.core.io import flush_folder, write_atomic
+from bdgan_lib.core.labelled_arrays import values_of
 from bdgan_lib.core.model_files import read_json
 from bdgan_lib.core.sampling import Sampling
 from bdgan_lib.core.types import UNLABELLED, BdganError, Json
@@ -56,11 +57,11 @@ class Annotation:
         if not isinstance(mask, np.ndarray) or mask.dtype != np.uint8 or mask.ndim != 2 or mask.size == 0:
             kind = f"{getattr(mask, 'dtype', type(mask).__name__)} {list(getattr(mask, 'shape', []))}"
             raise BdganError(f"annotation {self.id}: expected a uint8 mask [H, W], got {kind}")
-        wrong = np.setdiff1d(mask, [*range(len(self.classes)), UNLABELLED])
-        if wrong.size:
+        wrong = [v for v in values_of(mask) if v >= len(self.classes) and v != UNLABELLED]
+        if wrong:
             raise BdganError(
                 f"annotation {self.id}: expected a mask of 0..{len(self.classes) - 1} "
-                f"({', '.join(self.classes)}) and {UNLABELLED} (unlabelled), got {wrong.tolist()[:5]}"
+                f"({', '.join(self.classes)}) and {UNLABELLED} (unlabelled), got {wrong[:5]}"
             )
         if self.instances is not None and (
             self.instances.dtype != np.uint8 or self.instances.shape != mask.shape
@@ -213,8 +214,8 @@ class AnnotationStore:
         mask_sha256 = sha256(png).hexdigest()
         record = annotation.to_json() | {"mask_sha256": mask_sha256}
         if annotation.instances is not None:
-            numbers = np.unique(annotation.instances[annotation.instances > 0]).tolist()
-            record["instances"] = {str(n): rle.encode(annotation.instances == n) for n in numbers}
+            numbers = values_of(annotation.instances)
+            record["instances"] = {str(n): rle.encode(annotation.instances == n) for n in numbers if n}
         text = json_text(record, f"annotation {id}")
 
         with self.writing(), self._mutex:
