@@ -24,6 +24,7 @@ class ItemState:
     item: Annotation  # its mask is ignored
     history: UndoHistory = field(init=False)
     skipped: bool = False  # no recognisable object
+    done: bool | None = None  # None: never said, as in journals older than `done`, where what is drawn counts
     seconds: float = 0.0
     clicks: int = 0
     tools: Counter[str] = field(default_factory=Counter)
@@ -38,6 +39,8 @@ class ItemState:
         do, by = entry.get("do"), entry.get("by")
         stroke: Any = entry.get("stroke")
         seconds, clicks = checked_cost(entry.get("seconds"), entry.get("clicks"))
+        if type(done := entry.get("done", self.done)) not in (bool, type(None)):
+            raise BdganError(f"expected done as true or false, got {done!r:.40}")
         if not isinstance(by, str):
             raise BdganError(f"expected the annotator's name, got {by!r:.40}")
         if do in ("stroke", "base") and not isinstance(stroke, Mapping):
@@ -54,8 +57,11 @@ class ItemState:
             if type(skipped := entry.get("skipped")) is not bool:
                 raise BdganError(f"expected skipped as true or false, got {skipped!r:.40}")
             self.skipped = skipped
-        elif do not in ("undo", "redo") or not getattr(self.history, do)():
+        elif do == "done" and done is None:
+            raise BdganError("expected done as true or false, got none")
+        elif do != "done" and (do not in ("undo", "redo") or not getattr(self.history, do)()):
             raise BdganError(f"there is nothing to {do!s:.40}")
+        self.done = done
         self.seconds += seconds
         self.clicks += clicks
         self.annotator = by
@@ -81,6 +87,8 @@ class ItemState:
         extra = {**self.item.extra, **cost, "entries": self.entries}
         if self.skipped:
             extra["skipped"] = True
+        elif self.done is False:
+            extra["done"] = False
         return replace(
             self.item,
             mask=labels,

@@ -1,11 +1,15 @@
 """A labelling session without a screen: it handles commands, and journals each one that changes something.
 
 A command is JSON: `{"do": "stroke", "stroke": {...}}` (see `strokes`), `undo`, `redo`, `skip` (`skipped`),
-`open` (`id`), `next`, `previous`, `save` (try again after a full disk); with the help of image or model
-`grabcut` (`box` [x0, y0, x1, y1], or points `inside` and `outside`), `superpixel` (`point`), `learn`,
-`propose`, `queue`; `outline` gives a region's polygon to edit. Each may tell its cost: `seconds`, `clicks`.
-The widget, a recorded log and a test send the same commands. A command that is refused changes neither the
-drawing nor the journal.
+`done` (`done`), `open` (`id`), `next`, `previous`, `save` (again, after a full disk). With help of image or
+model: `segment` the object at clicks (`points` [x, y, 1 or 0 = not on the object], `box` [x0, y0, x1, y1],
+`segmenter`), or `preview` that mask first; `grabcut` (`box`, or points `inside` and `outside`), `superpixel`
+(`point`), `learn`, `propose`, `queue`. `outline` gives a region's polygon to edit. Each may tell its cost:
+`seconds`, `clicks`. The widget, a recorded log and a test send the same commands. A command that is refused
+changes neither the drawing nor the journal.
+
+An image that is drawn on is "started" until `done` says that it is finished. Only then do `learn`, and
+all who iterate over the store, take its labels.
 
 A command may name the `image` (id) it was drawn on, which need not be the open one any more. It may carry its
 `origin` [view, number], numbers growing with each command of a view: one that is not above the last that the
@@ -13,11 +17,10 @@ journal has of this view was answered before, and is not done again.
 """
 
 import time
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from threading import RLock
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -25,16 +28,21 @@ from numpy.typing import NDArray
 
 from bdgan_lib.annotation import assist
 from bdgan_lib.annotation.active_learning import next_ids
-from bdgan_lib.annotation.item_state import LONGEST_PAUSE, ItemState, base_stroke, checked_cost
+from bdgan_lib.annotation.aids import ImageAids
+from bdgan_lib.annotation.item_state import LONGEST_PAUSE, ItemState, checked_cost
+from bdgan_lib.annotation.saved_items import SavedItems, is_origin
+from bdgan_lib.annotation.segmenters import Click, GrabCutSegmenter, Segmenter
 from bdgan_lib.annotation.strokes import points_of, refuse_strangers, target
 from bdgan_lib.core import rle
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.core.validation import checked_json
 from bdgan_lib.datasets.annotation_store import Annotation, AnnotationStore
-from bdgan_lib.datasets.journal import Entry, Journal
+from bdgan_lib.datasets.journal import Entry
 
 Command = Mapping[str, Any]
-DRAWS = ("stroke", "undo", "redo", "skip", "grabcut", "superpixel", "propose", "outline")  # on an image
+DRAWS = ("stroke", "undo", "redo", "skip", "done", "segment", "preview", "grabcut", "superpixel", "propose",
+         "outline")  # on an image  # fmt: skip
+MOST_CLICKS = 500  # of one `segment`
 _OPEN: "WeakValueDictionary[str, Session]" = WeakValueDictionary()  # folder -> session that writes there
 
 
@@ -53,6 +61,14 @@ class Proposals(Protocol):
         """The ensemble's mean JS divergence of each item, [N]."""
 
 
+class Preview(NamedTuple):
+    """What `segment` would draw."""
+
+    id: str  # of the image
+    mask: NDArray[np.bool_]  # [H, W]
+    uncertainty: NDArray[np.float32]  # [H, W] in [0, 1]
+
+
 class Session:
     """Samples to label, one open at a time, and a store that holds every stroke when `saved` is true.
 
@@ -64,6 +80,7 @@ class Session:
         annotator: who labels; stored with every mask.
         proposer: the model that proposes masks, if any.
         clock: a running time in seconds, with which the cost of an image is measured.
+        segmenters: what answers clicks, the first one by default; None: GrabCut.
 
     Raises:
         BdganError: no items, an item twice, another process has a session on the folder, or the journal there
@@ -78,6 +95,7 @@ class Session:
         annotator: str,
         proposer: Proposals | None = None,
         clock: Callable[[], float] = time.monotonic,
+        segmenters: Sequence[Segmenter] | None = None,
     ) -> None:
         self.items = {item.id: item for item in items}
         if not items or len(self.items) < len(items):
@@ -86,24 +104,23 @@ class Session:
             )
         self.store, self.picture, self.annotator, self.proposer = store, picture, annotator, proposer
         checked_json({"by": annotator})
-        self.error = ""  # why the last save failed
-        self.notice = ""  # what the journal holds and cannot be used
+        self.aids = ImageAids(picture, [GrabCutSegmenter()] if segmenters is None else segmenters)
         self.id: str  # of the open item
         self.state: ItemState
         self.rings: list[list[list[float]]] = []  # the polygon that `outline` gave
-        self.status: dict[str, str] = {}  # id -> "labelled" or "skipped"
-        self._clock, self._place = clock, str(store.root.resolve())
-        self._since, self._lock = clock(), RLock()  # a kernel may answer in several threads
-        self._unsettled: set[str] = set()  # items whose mask in the store is not what the journal says
+        self.preview: Preview | None = None  # what `preview` gave
+        self._clock, self._place, self._since = clock, str(store.root.resolve()), clock()
+        self._lock = RLock()  # a kernel may answer in several threads
         self._listeners: list[Callable[[Session], None]] = []
         if older := _OPEN.get(self._place):
             older.close()
-        with ExitStack() as stack:
-            stack.enter_context(store.writing())
-            self._journal = Journal(store.root / "journal.jsonl")
-            stack.callback(self._journal.close)
-            self._resume()
-            self._closing = stack.pop_all()
+        self._saved = SavedItems(store, self.items)
+        try:
+            self._show(self._saved.last)
+        except BaseException:
+            self._saved.close()
+            raise
+        self._saved.save(self.state)
         _OPEN[self._place] = self
         if older:  # whoever watched it goes on here
             self._listeners, older._listeners = older._listeners, []
@@ -126,7 +143,22 @@ class Session:
     @property
     def saved(self) -> bool:
         """Whether every change is in the journal, and every mask in the store."""
-        return not (self._journal.waiting or self._unsettled)
+        return self._saved.saved
+
+    @property
+    def error(self) -> str:
+        """Why the last save failed."""
+        return self._saved.error
+
+    @property
+    def notice(self) -> str:
+        """What the journal holds and cannot be used."""
+        return self._saved.notice
+
+    @property
+    def status(self) -> dict[str, str]:
+        """Id -> "started", "labelled" (that is done) or "skipped"; untouched items are not there."""
+        return self._saved.status
 
     @property
     def closed(self) -> bool:
@@ -134,12 +166,12 @@ class Session:
         return _OPEN.get(self._place) is not self
 
     def labelled(self) -> list[Annotation]:
-        """The labelled samples as they are stored, in the order of the items."""
+        """The samples that are done, as they are stored, in the order of the items."""
         return [self.store.load(id) for id in self.items if self.status.get(id) == "labelled"]
 
     def log(self) -> list[Entry]:
         """The entries of all changes so far, for `replay`."""
-        return [entry for entry in self._journal.entries if entry.get("do") not in ("open", "base")]
+        return [entry for entry in self._saved.log if entry.get("do") not in ("open", "base")]
 
     # -- what can be done
 
@@ -160,10 +192,10 @@ class Session:
             raise BdganError(f"expected a command of {', '.join(_COMMANDS)}, got {do!r:.40}")
         action, keys = _COMMANDS[do]
         place = {"image", "origin"} if do in DRAWS else set()
-        refuse_strangers(do, command, keys | place | {"do", "seconds", "clicks"})
+        refuse_strangers(do, command, keys | place | {"do", "seconds", "clicks", "done"})
         checked_cost(command.get("seconds", 0), command.get("clicks", 1))
         with self._lock:
-            self.rings, self.notice = [], ""
+            self.rings, self.preview, self._saved.notice = [], None, ""
             if self._is_repeated(command.get("origin")):
                 return
             try:
@@ -176,22 +208,26 @@ class Session:
             except Exception as error:  # of the model or of the source of pictures, which a caller gave
                 raise BdganError(f"{do} failed: {type(error).__name__}: {error}") from error
             finally:
-                self._save()
+                self._saved.save(self.state)
                 self._changed()
 
     def replay(self, log: Iterable[Entry]) -> None:
-        """Do the changes of a log again, with the seconds and clicks that it records."""
+        """Do the changes of a log again, with the seconds and clicks that it records.
+
+        In logs older than `done` whatever is drawn on counts as done.
+        """
         for entry in map(checked_json, log):
             if entry.get("id") != self.id:
                 self.handle({"do": "open", "id": entry.get("id")})
-            self.handle({key: value for key, value in entry.items() if key not in ("id", "by")})
+            known = {key: value for key, value in entry.items() if key not in ("id", "by", "origin")}
+            self.handle({"done": None, **known})
 
     def close(self) -> None:
         """Release the store; BdganError if something could not be saved."""
         if not self.closed:
-            self._save()
+            self._saved.save(self.state)
             del _OPEN[self._place]
-            self._closing.close()
+            self._saved.close()
             self._changed()
             if self.error:
                 raise BdganError(f"{self.error}; what was saved before is in {self.store.root}")
@@ -203,9 +239,9 @@ class Session:
         self.close()
 
     def _is_repeated(self, origin: Any) -> bool:
-        if origin is not None and not _is_origin(origin):
+        if origin is not None and not is_origin(origin):
             raise BdganError(f"expected an origin as [view, number], got {str(origin)[:40]!r}")
-        return origin is not None and self._answered.get(origin[0], -1) >= origin[1]
+        return origin is not None and self._saved.answered.get(origin[0], -1) >= origin[1]
 
     def _changed(self) -> None:
         for listener in self._listeners:
@@ -216,30 +252,65 @@ class Session:
         """Work on this image, and be back at the open one afterwards; None: on the open one."""
         open_id, open_state = self.id, self.state
         if image not in (None, open_id):
-            self.state, self.id = self._restored(self._known(image)), image
+            self.state, self.id = self._saved.restored(self._known(image)), image
         try:
             yield
         finally:
             if self.id == image != open_id:
-                self.state, self.id, self.rings = open_state, open_id, []
+                self._saved.save(self.state)
+                self.state, self.id, self.rings, self.preview = open_state, open_id, [], None
 
     def _stroke(self, command: Command) -> None:
         self._do(command, stroke=command.get("stroke"))
 
     def _skip(self, command: Command) -> None:
-        self._do(command, skipped=command.get("skipped", True))
+        if (skipped := command.get("skipped", True)) is not self.state.skipped:
+            self._do(command, skipped=skipped)
+
+    def _undo(self, command: Command) -> None:
+        if self.state.skipped:  # that was done last
+            self._do({**command, "do": "skip"}, skipped=False)
+        else:
+            self._do(command)
+
+    def _done(self, command: Command) -> None:
+        if self.state.skipped:
+            raise BdganError("this image is skipped; draw its object, or press Skip again, before it is done")
+        if not self.state.history.labels.any():
+            raise BdganError("nothing is drawn on this image; draw its object, or skip it")
+        self._do(command)
+
+    def _segmented(self, command: Command) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+        points, box = command.get("points") or [], command.get("box")
+        if not isinstance(points, list) or len(points) > MOST_CLICKS:
+            raise BdganError(f"expected at most {MOST_CLICKS} points as a list, got {str(points)[:40]!r}")
+        clicks: list[Click] = []
+        for point in points:
+            if not (isinstance(point, list) and len(point) == 3 and point[2] in (0, 1)):
+                raise BdganError(f"expected points as [x, y, 1 or 0], got {str(point)[:40]!r}")
+            ((x, y),) = points_of([point[:2]]).tolist()
+            clicks.append((x, y, bool(point[2])))
+        return self.aids.clicks(self.item, _name_of(command)).predict(
+            clicks, None if box is None else _box(box)
+        )
+
+    def _preview(self, command: Command) -> None:
+        self.preview = Preview(self.id, *self._segmented(command))
+
+    def _segment(self, command: Command) -> None:
+        name = _name_of(command) or next(iter(self.aids.segmenters), "")
+        self._mask(f"segment: {name}"[:40], lambda: self._segmented(command)[0], command)
 
     def _grabcut(self, command: Command) -> None:
-        box: Any = command.get("box")
+        box = None if command.get("box") is None else _box(command["box"])
         dabs = [command.get(key) or [] for key in ("inside", "outside")]
-        if box is not None:
-            box = points_of([box[:2], box[2:]] if isinstance(box, list) else box).ravel().tolist()
         inside, outside = (points_of(points).tolist() if points != [] else [] for points in dabs)
-        self._mask("grabcut", lambda image: assist.grabcut(image, box, inside, outside), command)
+        image = self.picture(self.item)
+        self._mask("grabcut", lambda: assist.grabcut(image, box, inside, outside), command)
 
     def _superpixel(self, command: Command) -> None:
         ((x, y),) = points_of([command.get("point")]).tolist()
-        self._mask("superpixel", lambda image: assist.superpixel_at(image, x, y), command)
+        self._mask("superpixel", lambda: self.aids.superpixel(self.item, x, y), command)
 
     def _outline(self, command: Command) -> None:
         labels, instances = self.state.history.maps
@@ -266,9 +337,9 @@ class Session:
         self._do({**command, "do": "stroke"}, stroke=stroke)
 
     def _queue(self, _command: Command) -> None:
-        left = [id for id in self.items if id not in self.status]
+        left = [id for id in self.items if self.status.get(id, "started") == "started"]
         if not left:
-            raise BdganError("every image is labelled or skipped")
+            raise BdganError("every image is done or skipped")
         divergence = dict(zip(left, self._model.divergence(left).tolist(), strict=True))
         labelled, skipped = ([id for id, s in self.status.items() if s == x] for x in ("labelled", "skipped"))
         self._open(next_ids(list(self.items.values()), labelled, divergence, 1, skipped)[0])
@@ -287,13 +358,18 @@ class Session:
 
     def _open(self, id: Any) -> None:
         self._show(self._known(id))
-        self._write({"id": id, "do": "open", "by": self.annotator})
+        self._saved.write({"id": id, "do": "open", "by": self.annotator})
 
-    def _mask(self, tool: str, pixels: Callable[[NDArray[np.uint8]], assist.Mask], command: Command) -> None:
+    def _show(self, id: str) -> None:
+        self.state = self._saved.restored(id)  # first: it may fail
+        self.id, self._since = id, self._clock()
+
+    def _mask(self, tool: str, pixels: Callable[[], assist.Mask], command: Command) -> None:
         region = {"label": command.get("label", 1), "instance": command.get("instance", 1)}
         target(region, len(self.item.classes))  # before the work
-        region["rle"] = rle.encode(pixels(self.picture(self.item)))
-        stroke = {"op": "mask", "tool": tool, "regions": [region]}
+        region["rle"] = rle.encode(pixels())
+        mode = {"mode": command["mode"]} if "mode" in command else {}
+        stroke = {"op": "mask", "tool": tool, "regions": [region], **mode}
         self._do({**command, "do": "stroke"}, stroke=stroke)
 
     def _do(self, command: Command, **what: Any) -> None:
@@ -303,113 +379,13 @@ class Session:
         who = {"id": self.id, "by": self.annotator}
         origin = {"origin": command["origin"]} if command.get("origin") else {}
         cost = {"seconds": seconds, "clicks": command.get("clicks", 1)}
-        self._apply(self.state, {**who, "do": command["do"], **origin, **cost, **what})
+        done = command.get("done", False if "stroke" in what and not self.state.entries else None)
+        finished = {} if done is None else {"done": done}
+        self._saved.apply(self.state, {**who, "do": command["do"], **origin, **cost, **what, **finished})
         if self.state.skipped and "skipped" not in what:  # who draws on it has found an object
-            self._apply(self.state, {**who, "do": "skip", "skipped": False, "seconds": 0, "clicks": 0})
+            unskip = {**who, "do": "skip", "skipped": False, "seconds": 0, "clicks": 0}
+            self._saved.apply(self.state, unskip)
         self._since = now
-
-    # -- the disk
-
-    def _resume(self) -> None:
-        """Go on where the journal ends, and bring the store to its state."""
-        self._entries: dict[str, list[Entry]] = {}
-        self._answered: dict[str, int] = {}  # view -> number of its last command in the journal
-        last = next(iter(self.items))
-        if self._journal.doubled:
-            self._tell(f"{self._journal.path}: {self._journal.doubled} lines stand twice; each is used once")
-        for entry in self._journal.entries:
-            id = entry.get("id")
-            if not isinstance(id, str):
-                self._tell(f"{self._journal.path}: an entry without an id is passed over: {str(entry)[:60]}")
-                continue
-            if entry.get("do") != "open":
-                self._remember(entry)
-            last = id if id in self.items else last
-        for id in self.items:
-            stored, entries = self._stored(id), self._entries.get(id, [])
-            if stored is not None:
-                self.status[id] = "skipped" if stored.skipped else "labelled"
-            if entries and (stored is None or stored.extra.get("entries") != len(entries)):
-                self._settle(self._restored(id))
-        self._show(last)
-        self._save()
-
-    def _show(self, id: str) -> None:
-        self.state = self._restored(id)  # first: it may fail
-        self.id, self._since = id, self._clock()
-
-    def _restored(self, id: str) -> ItemState:
-        """An image's state by the journal; an annotation that others have stored since becomes an entry."""
-        state, stored = ItemState(self.items[id]), None if id in self._unsettled else self._stored(id)
-        ours = stored is None
-        for entry in self._entries.get(id, []):
-            try:
-                state.apply(entry)
-            except (BdganError, RecursionError) as error:
-                state.pass_over(entry)
-                self._tell(f"{id}: an entry of the journal cannot be used and is passed over ({error})")
-            ours = ours or (
-                stored is not None and state.entries == stored.extra.get("entries") and _same(state, stored)
-            )
-        if ours or stored is None:
-            return state
-        item = self.items[id]
-        if stored.mask.shape != item.mask.shape or stored.classes != item.classes:
-            raise BdganError(
-                f"{id} is labelled in {self.store.root} as {list(stored.mask.shape)} "
-                f"{', '.join(stored.classes)}; this session has {list(item.mask.shape)} "
-                f"{', '.join(item.classes)}: label into another folder"
-            )
-        entry = {"id": id, "do": "base", "by": stored.annotator, "seconds": 0, "clicks": 0}
-        if stored.skipped:
-            self._apply(state, {**entry, "do": "skip", "skipped": True})
-        else:
-            self._apply(state, {**entry, "stroke": base_stroke(stored)})
-        return state
-
-    def _tell(self, notice: str) -> None:
-        self.notice = notice
-        warnings.warn(notice, stacklevel=2)
-
-    def _apply(self, state: ItemState, entry: Entry) -> None:
-        state.apply(entry)
-        self._remember(entry)
-        self._unsettled.add(state.item.id)
-        self._write(entry)
-
-    def _remember(self, entry: Entry) -> None:
-        self._entries.setdefault(entry["id"], []).append(entry)
-        if _is_origin(entry.get("origin")):
-            self._answered[entry["origin"][0]] = entry["origin"][1]
-
-    def _write(self, entry: Entry) -> None:
-        with suppress(OSError):  # then it waits in the journal; `_save` tries again and says why
-            self._journal.append(entry)
-
-    def _save(self) -> None:
-        try:
-            self._journal.flush()
-            for id in sorted(self._unsettled):
-                self._settle(self.state if id == self.id else self._restored(id))
-            self.error = ""
-        except (OSError, BdganError) as error:
-            self.error = f"not saved: {error}"
-
-    def _settle(self, state: ItemState) -> None:
-        """Bring an image in the store to its state by the journal."""
-        id, annotation = state.item.id, state.annotation()
-        if annotation is None:
-            self.store.remove(id)
-            self.status.pop(id, None)
-        else:
-            self.store.add(annotation)
-            self.status[id] = "skipped" if state.skipped else "labelled"
-        self._unsettled.discard(id)
-
-    def _stored(self, id: str) -> Annotation | None:
-        if key := self.store.difference(self.items[id]):
-            raise BdganError(f"{id} in {self.store.root} has another {key}: label into another folder")
-        return self.store.load(id) if (self.store.root / f"{id}.json").exists() else None
 
     @property
     def _model(self) -> Proposals:
@@ -418,32 +394,31 @@ class Session:
         return self.proposer
 
 
-def _same(state: ItemState, stored: Annotation) -> bool:
-    """Whether the store's annotation has the masks of this state."""
-    annotation = state.annotation()
-    if annotation is None or not np.array_equal(annotation.mask, stored.mask):
-        return False
-    if annotation.instances is None or stored.instances is None:
-        return annotation.instances is stored.instances
-    return np.array_equal(annotation.instances, stored.instances)
+def _name_of(command: Command) -> str | None:
+    if not isinstance(name := command.get("segmenter"), str | None):
+        raise BdganError(f"expected a segmenter's name, got {name!r:.40}")
+    return name
 
 
-def _is_origin(value: Any) -> bool:
-    typed = isinstance(value, list | tuple) and [type(part) for part in value] == [str, int]
-    return typed and 0 <= value[1] < 2**53  # what a browser counts exactly
+def _box(box: Any) -> assist.Box:
+    x0, y0, x1, y1 = points_of([box[:2], box[2:]] if isinstance(box, list) else box).ravel().tolist()
+    return x0, y0, x1, y1
 
 
 _COMMANDS: dict[str, tuple[Callable[[Session, Command], None], set[str]]] = {  # and the keys each may have
     "stroke": (Session._stroke, {"stroke"}),
-    "undo": (Session._do, set()),
+    "undo": (Session._undo, set()),
     "redo": (Session._do, set()),
     "skip": (Session._skip, {"skipped"}),
+    "done": (Session._done, set()),
     "open": (lambda session, command: session._open(command.get("id")), {"id"}),
     "next": (Session._step, set()),
     "previous": (Session._step, set()),
     "save": (lambda session, command: None, set()),  # every command saves
-    "grabcut": (Session._grabcut, {"box", "inside", "outside", "label", "instance"}),
-    "superpixel": (Session._superpixel, {"point", "label", "instance"}),
+    "preview": (Session._preview, {"points", "box", "segmenter"}),
+    "segment": (Session._segment, {"points", "box", "segmenter", "label", "instance", "mode"}),
+    "grabcut": (Session._grabcut, {"box", "inside", "outside", "label", "instance", "mode"}),
+    "superpixel": (Session._superpixel, {"point", "label", "instance", "mode"}),
     "outline": (Session._outline, {"label", "instance"}),
     "learn": (Session._learn, set()),
     "propose": (Session._propose, {"instance"}),

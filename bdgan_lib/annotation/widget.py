@@ -9,12 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import anywidget
+import cv2
+import numpy as np
 import traitlets
+from numpy.typing import NDArray
 
 from bdgan_lib.annotation.session import Session
-from bdgan_lib.core.image_codecs import encode_png
-from bdgan_lib.core.types import BdganError
+from bdgan_lib.annotation.undo_history import Maps, box_of
+from bdgan_lib.core.image_codecs import encode_jpeg, encode_png
+from bdgan_lib.core.types import UNLABELLED, BdganError
 from bdgan_lib.visualization.colors import overlay, palette
+
+LARGE = 1024  # pixels; larger pictures travel to the browser as JPEG
+THUMBNAIL, STILL = 56, 640  # pixels of the longest side
+LETTERS = {"started": "s", "labelled": "d", "skipped": "x"}  # of an item's status; "." is untouched
 
 
 class Annotator(anywidget.AnyWidget):
@@ -25,41 +33,107 @@ class Annotator(anywidget.AnyWidget):
     All that is shown comes from the session, so the widget can be displayed twice, or created again after the
     kernel died, and goes on where it was. When a newer session opens the same folder, the widget shows that
     one. In a saved notebook it is a picture of the open image and its labels.
+
+    The browser gets an image's labels whole when it is opened, and then the rectangles that change. Both are
+    numbered (`serial`), so that a browser that missed one knows it and asks for the whole.
     """
 
-    _esm = Path(__file__).with_name("widget.js")
+    _esm = "\n".join(
+        Path(__file__).with_name(f"widget{part}.js").read_text("utf-8") for part in ("_parts", "")
+    )
     _css = Path(__file__).with_name("widget.css")
     state = traitlets.Dict().tag(sync=True)
-    picture = traitlets.Bytes().tag(sync=True)  # PNG
-    maps = traitlets.Bytes().tag(sync=True)  # labels, then instances, one byte a pixel, deflated
+    picture = traitlets.Bytes().tag(sync=True)  # PNG or JPEG
+    items = traitlets.List().tag(sync=True)  # [id, name of its class] of each
+    maps = traitlets.Dict().tag(
+        sync=True
+    )  # serial, size and data: labels, then instances, a byte each, deflated
 
     def __init__(self, session: Session) -> None:
         self.session = session
         self._acks: dict[str, int] = {}  # view -> number of its last command that was handled
-        self._png = "", b""  # id of the item shown, and its image
+        self._encoded = "", b""  # id of the item shown, and its image
         self._message = ""  # why this widget's last command was refused
-        super().__init__(**self._shown())
+        self._serial, self._shown_id = 0, ""
+        self._known: Maps = np.zeros((2, 0, 0), np.uint8)  # as the browser has them
+        self._areas = np.zeros(0, np.int64)  # pixels by label and instance
+        self._show_maps(send=False)
+        super().__init__(items=self._items(), **self._shown())
         self.on_msg(self._take)
         session.subscribe(self._show)
 
+    def get_state(self, key: Any = None, drop_defaults: bool = False) -> dict[str, Any]:
+        """The traits as the browser gets them; labels are packed only for this."""
+        state: dict[str, Any] = super().get_state(key, drop_defaults)
+        if "maps" in state:
+            data = zlib.compress(self._known.tobytes(), 1)
+            state["maps"] = {"serial": self._serial, "size": list(self._known.shape[1:]), "data": data}
+        return state
+
     def _take(self, _widget: Any, content: Any, _buffers: Any) -> None:
         """Handle a command of a view and answer it; an error becomes a message beside the image."""
+        if isinstance(content, Mapping) and ("whole" in content or "thumbnail" in content):
+            self._answer(content)
+            return
         with self.hold_sync():
             self._message = ""
+            command: Any = content.get("command") if isinstance(content, Mapping) else content
             try:
-                command: Any = content.get("command") if isinstance(content, Mapping) else content
                 self.session.handle(command)
+                self._send_preview(content)
             except BdganError as error:
                 self._message = str(error)
             if isinstance(content, Mapping) and type(content.get("n")) is int:
                 self._acks[str(content.get("view"))] = content["n"]
             self._show(self.session)
 
+    def _answer(self, content: Mapping[str, Any]) -> None:
+        """Send what a view asks for beside its commands: all labels, or the small picture of an item."""
+        if "whole" in content:
+            self.send_state("maps")
+        elif isinstance(id := content["thumbnail"], str) and id in self.session.items:
+            try:
+                picture = encode_jpeg(_smaller(self.session.picture(self.session.items[id]), THUMBNAIL), 80)
+            except (
+                Exception
+            ):  # of the source of pictures, which a caller gave; opening the item says what it is
+                picture = b""
+            self.send({"thumbnail": id}, [picture])
+
+    def _send_preview(self, content: Any) -> None:
+        if preview := self.session.preview:
+            doubt = np.round(7 * np.clip(preview.uncertainty, 0, 1)).astype(np.uint8)
+            rows, columns = box_of(preview.mask | (doubt > 0)) or (slice(0, 0), slice(0, 0))
+            packed = (preview.mask[rows, columns].view(np.uint8) << 7) | doubt[rows, columns]
+            where = {"box": [rows.start, rows.stop, columns.start, columns.stop], "id": preview.id}
+            about = {"view": content.get("view"), "n": content.get("n"), **where}
+            self.send({"preview": about}, [zlib.compress(packed.tobytes(), 1)])
+
     def _show(self, session: Session) -> None:
-        self.session = session
         with self.hold_sync():
+            if session is not self.session:
+                self.session = session
+                self.items = self._items()
+            self._show_maps()
             for name, value in self._shown().items():
                 setattr(self, name, value)
+
+    def _show_maps(self, send: bool = True) -> None:
+        """Bring the browser's labels to the session's: the whole of another image, else what has changed."""
+        maps, id = self.session.state.history.maps, self.session.id
+        if id != self._shown_id or maps.shape != self._known.shape:
+            self._shown_id, self._known, self._areas = id, maps.copy(), _areas(maps)
+            self._serial += 1
+            if send:
+                self.send_state("maps")
+        elif box := box_of((maps != self._known).any(0)):
+            rows, columns = box
+            patch = maps[:, rows, columns].copy()
+            self._areas += _areas(patch) - _areas(self._known[:, rows, columns])
+            self._known[:, rows, columns] = patch
+            self._serial += 1
+            where = {"serial": self._serial, "box": [rows.start, rows.stop, columns.start, columns.stop]}
+            self.send({"patch": where}, [zlib.compress(patch.tobytes(), 1)])
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
         """The live widget, and for saved notebooks a picture of what it shows."""
@@ -67,23 +141,27 @@ class Annotator(anywidget.AnyWidget):
         data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
         session, state = self.session, self.state
         still = overlay(session.picture(session.item), session.state.history.labels)
-        still = still.repeat(max(1, 320 // len(still)), 0).repeat(max(1, 320 // len(still)), 1)
+        still = (
+            _smaller(still, STILL).repeat(max(1, 320 // len(still)), 0).repeat(max(1, 320 // len(still)), 1)
+        )
         text = f"The annotator: {state['class_name']}, image {state['index'] + 1} of {state['total']}"
         data = {**data, "image/png": b64encode(encode_png(still)).decode(), "text/plain": text}
         return data, {**metadata, "image/png": {"alt": text}}
+
+    def _items(self) -> list[list[str]]:
+        return [[item.id, item.class_name] for item in self.session.items.values()]
 
     def _shown(self) -> dict[str, Any]:
         session = self.session
         item, history = session.item, session.state.history
         total = Counter(a.class_name for a in session.items.values())
-        done, skipped = (
-            Counter(session.items[id].class_name for id, status in session.status.items() if status == kind)
-            for kind in ("labelled", "skipped")
-        )
+        count = Counter((session.items[id].class_name, status) for id, status in session.status.items())
+        objects = [divmod(int(k), 256) for k in np.flatnonzero(self._areas)]
         state = {
             "acks": dict(self._acks),
             "store": sha256(str(session.store.root.resolve()).encode()).hexdigest()[:16],
             "closed": session.closed,
+            "serial": self._serial,
             "id": item.id,
             "index": list(session.items).index(item.id),
             "total": len(session.items),
@@ -91,8 +169,16 @@ class Annotator(anywidget.AnyWidget):
             "labels": list(item.classes),
             "colours": palette(len(item.classes)).tolist(),
             "size": list(item.mask.shape),
+            "objects": [
+                [label, instance, int(self._areas[256 * label + instance])]
+                for label, instance in objects
+                if label not in (0, UNLABELLED)
+            ],
+            "segmenters": list(session.aids.segmenters),
+            "status": session.status.get(item.id, ""),
+            "statuses": "".join(LETTERS.get(session.status.get(id, ""), ".") for id in session.items),
             "skipped": session.state.skipped,
-            "undo": bool(history.strokes),
+            "undo": bool(history.strokes) or session.state.skipped,
             "redo": bool(history.undone),
             "saved": session.saved,
             "message": self._message or session.error or session.notice,
@@ -100,14 +186,31 @@ class Annotator(anywidget.AnyWidget):
             "model": session.proposer is not None,
             "learnt": session.proposer.labels if session.proposer else 0,
             "classes": [
-                {"name": name, "done": done[name], "skipped": skipped[name], "total": n}
+                {
+                    "name": name,
+                    "done": count[name, "labelled"],
+                    "started": count[name, "started"],
+                    "skipped": count[name, "skipped"],
+                    "total": n,
+                }
                 for name, n in total.items()
             ],
         }
-        if self._png[0] != item.id:
-            self._png = item.id, encode_png(session.picture(item))
-        return {
-            "state": state,
-            "picture": self._png[1],
-            "maps": zlib.compress(history.maps.tobytes(), 1),
-        }
+        if self._encoded[0] != item.id:
+            image = session.picture(item)
+            self._encoded = item.id, encode_jpeg(image) if max(image.shape) > LARGE else encode_png(image)
+        return {"state": state, "picture": self._encoded[1]}
+
+
+def _areas(maps: Maps) -> NDArray[np.int64]:
+    """Pixels by label and instance, [256 * 256]."""
+    return np.bincount((maps[0].astype(np.uint16) << 8 | maps[1]).ravel(), minlength=65536)
+
+
+def _smaller(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """The image with a longest side of `side` pixels, if it is larger."""
+    height, width = image.shape[:2]
+    if max(height, width) <= side:
+        return image
+    size = (max(1, width * side // max(height, width)), max(1, height * side // max(height, width)))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)

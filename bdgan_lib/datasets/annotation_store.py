@@ -74,6 +74,11 @@ class Annotation:
         """Whether the annotator saw no recognisable object; such a sample is not trained on."""
         return bool(self.extra.get("skipped"))
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether the annotator has begun it and not said that it is done; such a sample is not trained on."""
+        return self.extra.get("done") is False
+
     def to_json(self) -> Json:
         """Everything but mask and instances as a JSON object; `from_json` is the inverse."""
         record: dict[str, Any] = {
@@ -297,8 +302,8 @@ class AnnotationStore:
         return len(self.ids())
 
     def __iter__(self) -> Iterator[Annotation]:
-        """Iterate over all but the skipped ones, which `load` returns."""
-        return (annotation for annotation in map(self.load, self.ids()) if not annotation.skipped)
+        """Iterate over all that are done: not the skipped and unfinished ones, which `load` returns."""
+        return (a for a in map(self.load, self.ids()) if not (a.skipped or a.unfinished))
 
     def _settle(self, id: str) -> None:
         """Move the mask that the record names to its place and remove others that wait."""

@@ -15,6 +15,8 @@ from zlib import crc32
 import numpy as np
 import pytest
 
+from bdgan_lib.annotation import aids
+from bdgan_lib.annotation.assist import superpixels
 from bdgan_lib.annotation.session import LONGEST_PAUSE, Session
 from bdgan_lib.core import rle
 from bdgan_lib.core.types import BdganError
@@ -28,6 +30,7 @@ ITEMS = [item(0), item(1), item(2, 1)]
 HOLE = [[8, 8], [12, 8], [12, 12], [8, 12]]
 WORK = [
     polygon(rings=[SQUARE, HOLE]),
+    {"do": "done", "done": True},
     dab(25, 25, instance=2),
     {"do": "undo"},
     {"do": "redo"},
@@ -70,12 +73,12 @@ def test_every_stroke_is_in_the_store_when_it_is_acknowledged(session, folder):
             found = on_disk.load(session.id)
             assert np.array_equal(found.mask, session.state.history.labels)
             assert np.array_equal(found.instances, session.state.history.instances)
-    assert session.status == {
-        "robin_00000000": "labelled",
-        "robin_00000001": "skipped",
-        "mug_00000002": "labelled",
-    }
-    assert [a.id for a in on_disk] == ["mug_00000002", "robin_00000000"], "a skipped one is no label"
+    statuses = {"robin_00000000": "labelled", "robin_00000001": "skipped", "mug_00000002": "started"}
+    assert session.status == statuses
+    assert [a.id for a in on_disk] == ["robin_00000000"], "a skipped one is no label, nor one in the making"
+    assert on_disk.load("mug_00000002").unfinished and [a.id for a in session.labelled()] == [
+        "robin_00000000"
+    ]
     assert on_disk.load("robin_00000001").skipped and (on_disk.load("robin_00000001").mask == 255).all()
 
 
@@ -113,7 +116,7 @@ def test_cost_is_kept_and_a_long_pause_is_no_work(folder):
         now[0] = 5.0
         session.handle({**polygon(), "clicks": 5})
         now[0] = 10_000.0
-        session.handle({**dab(3, 3), "clicks": 2})
+        session.handle({**dab(3, 3), "clicks": 2, "done": True})
         found = session.labelled()[0]
     assert found.extra == {
         "seconds": 5.0 + LONGEST_PAUSE, "clicks": 7, "tools": {"polygon": 1, "brush": 1}, "entries": 2
@@ -515,3 +518,62 @@ def test_a_torn_end_is_dropped_and_damage_before_it_is_named(tmp_path):
             path.write_bytes(b"".join([*lines[:line], bytes(spoilt), *lines[line + 1 :]]))
             with pytest.raises(BdganError, match=rf"damaged in line {line + 1}"):
                 Journal(path)
+
+
+def test_only_what_is_done_is_learnt_from(folder):
+    with opened(folder) as session:
+        session.handle(polygon())
+        with pytest.raises(BdganError, match="nothing is drawn"):
+            session.handle({"do": "done", "done": True, "image": ITEMS[1].id})
+        assert session.status == {ITEMS[0].id: "started"} and not session.labelled()
+        session.handle({"do": "done", "done": True})
+        session.handle(dab(3, 3))
+        assert session.status == {ITEMS[0].id: "labelled"}, "a correction does not undo it"
+        session.handle({"do": "done", "done": False})
+        assert not list(AnnotationStore(folder)) and not session.labelled()
+    with opened(folder) as session:
+        assert session.status == {ITEMS[0].id: "started"}
+        session.handle({"do": "skip"})
+        with pytest.raises(BdganError, match="skipped"):
+            session.handle({"do": "done", "done": True})
+        session.handle({"do": "undo"})
+        assert session.status == {ITEMS[0].id: "started"} and len(session.state.history.strokes) == 2
+        session.handle({"do": "done", "done": True})
+    (folder / "journal.jsonl").unlink()
+    with opened(folder) as session:
+        session.handle(dab(25, 25))
+        assert session.status == {ITEMS[0].id: "labelled"}, "what others stored counts"
+
+
+def test_what_older_sessions_drew_counts_as_done(folder, tmp_path):
+    with opened(folder) as session:
+        for command in (polygon(), dab(25, 25), {"do": "next"}, polygon(label=2)):
+            session.handle({**command, "done": None})  # as they wrote it
+        log, labels = session.log(), session.labelled()
+    assert len(labels) == 2 and "done" not in labels[0].extra | log[0]
+    with opened(tmp_path / "again") as session:
+        session.replay(log)
+        assert session.log() == log and len(session.labelled()) == 2
+
+
+def test_a_log_replays_into_a_session_that_has_seen_its_views(folder, tmp_path):
+    with opened(folder) as session:
+        for n, command in enumerate([dab(5, 5), {"do": "skip"}, dab(20, 20), dab(9, 9)]):
+            session.handle({**command, "origin": ["view", n]})
+        log, maps = session.log(), session.state.history.maps.copy()
+    with opened(tmp_path / "again") as session:
+        session.handle({**dab(30, 30), "origin": ["view", 99]})
+        session.handle({"do": "undo"})
+        session.replay(log)
+        assert np.array_equal(session.state.history.maps, maps) and not session.state.skipped
+        assert len(session.log()) == len(log) + 2, "what drawing on a skipped image adds is there once"
+
+
+def test_superpixels_of_a_large_picture_are_found_once(tmp_path, monkeypatch):
+    calls, large = [], item(side=1000)
+    monkeypatch.setattr(aids, "superpixels", lambda image: calls.append(image.shape) or superpixels(image))
+    with Session(AnnotationStore(tmp_path / "large"), [large], picture, "ann") as session:
+        for x, label in ((300, 1), (700, 2)):
+            session.handle({"do": "superpixel", "point": [x, 300], "label": label})
+            assert session.state.history.labels[300, x] == label
+    assert calls == [(384, 384, 3)]

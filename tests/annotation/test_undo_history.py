@@ -1,6 +1,7 @@
 """Laws of the undo history: what each stroke covers, and undo as the exact inverse."""
 
 import os
+from copy import deepcopy
 from itertools import pairwise
 
 import numpy as np
@@ -18,6 +19,7 @@ SIDE, LABELS = 12, 3
 COORDINATE = st.floats(-4, SIDE + 4, width=32) | st.integers(0, SIDE)
 POINT = st.lists(COORDINATE, min_size=2, max_size=2)
 TARGET = {"label": st.sampled_from([0, 1, 2, 255]), "instance": st.integers(0, 3)}
+MODE = {"mode": st.sampled_from(["protect", "subtract"])}
 INSIDE = st.lists(st.floats(0, SIDE - 0.01), min_size=2, max_size=2)
 MASK = st.integers(0, 2**31).map(lambda s: rle.encode(np.random.default_rng(s).random((SIDE, SIDE)) < 0.3))
 STROKES = st.one_of(
@@ -27,7 +29,8 @@ STROKES = st.one_of(
             "rings": st.lists(st.lists(POINT, min_size=3, max_size=6), min_size=1, max_size=2),
             "replace": st.booleans(),
             **TARGET,
-        }
+        },
+        optional=MODE,
     ),
     st.fixed_dictionaries(
         {
@@ -35,9 +38,13 @@ STROKES = st.one_of(
             "points": st.lists(POINT, min_size=1, max_size=4),
             "radius": st.floats(0.1, SIDE),
             **TARGET,
-        }
+        },
+        optional=MODE,
     ),
-    st.fixed_dictionaries({"op": st.just("fill"), "point": INSIDE, **TARGET}),
+    st.fixed_dictionaries({"op": st.just("fill"), "point": INSIDE, **TARGET}, optional=MODE),
+    st.fixed_dictionaries(
+        {"op": st.just("relabel"), **TARGET} | {f"to_{key}": values for key, values in TARGET.items()}
+    ),
     st.fixed_dictionaries(
         {
             "op": st.just("mask"),
@@ -167,3 +174,58 @@ def test_a_malformed_stroke_changes_nothing(stroke):
     with pytest.raises(BdganError):
         list(regions(stroke, history.labels, history.instances, LABELS))
     assert np.array_equal(history.maps, before) and history.undo() and not history.undo()
+
+
+def drawn(stroke: dict, before: UndoHistory) -> tuple[np.ndarray, np.ndarray]:
+    """The maps after a stroke, and the pixels that the same stroke covers without a mode."""
+    after, plain = deepcopy(before), {key: value for key, value in stroke.items() if key != "mode"}
+    after.draw(stroke)
+    return after.maps, np.any(
+        [p for p, *_ in regions(plain, before.labels, before.instances, LABELS)], axis=0
+    )
+
+
+@given(st.lists(STROKES, min_size=1, max_size=6), STROKES.filter(lambda s: "mode" in s))
+def test_protect_and_subtract_change_what_they_may(strokes, last):
+    before = empty()
+    for stroke in strokes:
+        before.draw(stroke)
+    maps, covered = drawn(last, before)
+    label, instance = last["label"], 0 if last["label"] in (0, 255) else last["instance"]
+    same = (before.labels == label) & (before.instances == instance)
+    changed = (maps != before.maps).any(0)
+    assert not (changed & ~covered).any()
+    if last["mode"] == "protect":
+        assert not (changed & ~same & (before.labels > 0)).any()
+    else:
+        assert not (changed & ~same).any() and not maps[:, changed].any()
+        assert not (covered & same & (maps[0] > 0)).any()
+
+
+@given(
+    st.lists(STROKES, min_size=1, max_size=6),
+    *[st.sampled_from([0, 1, 2, 255])] * 2,
+    *[st.integers(0, 3)] * 2,
+)
+def test_relabel_moves_one_object_and_nothing_else(strokes, label, to_label, instance, to_instance):
+    history = empty()
+    for stroke in strokes:
+        history.draw(stroke)
+    before, pair = history.maps.copy(), [(label, instance), (to_label, to_instance)]
+    source, to = ((k, 0 if k in (0, 255) else i) for k, i in pair)
+    moved = (before[0] == source[0]) & (before[1] == source[1])
+    stroke = {"label": label, "instance": instance, "to_label": to_label, "to_instance": to_instance}
+    history.draw({"op": "relabel", **stroke})
+    assert np.array_equal(history.maps, np.where(moved, np.array(to)[:, None, None], before))
+
+
+@pytest.mark.parametrize("wrong", [
+    {"op": "brush", "points": [[1, 1]], "radius": 1, "label": 1, "mode": "keep"},
+    {"op": "brush", "points": [[1, 1]], "radius": 1, "label": 1, "mode": None},
+    {"op": "mask", "regions": [], "whole": True, "mode": "protect"},
+    {"op": "relabel", "label": 1, "to_label": 2, "mode": "protect"},
+    {"op": "relabel", "label": 1}, {"op": "relabel", "label": 1, "to_label": 9},
+])  # fmt: skip
+def test_malformed_modes_are_refused(wrong):
+    with pytest.raises(BdganError):
+        empty().draw(wrong)

@@ -25,17 +25,20 @@ def tell(widget, n, **command):
 
 
 def test_it_shows_the_session(widget, session):
-    tell(widget, 1, **polygon())
-    labels, instances = np.frombuffer(zlib.decompress(widget.maps), np.uint8).reshape(2, SIDE, SIDE)
+    tell(widget, 1, **polygon(), done=True)
+    whole = widget.get_state("maps")["maps"]
+    labels, instances = np.frombuffer(zlib.decompress(whole["data"]), np.uint8).reshape(2, SIDE, SIDE)
     assert np.array_equal(labels, session.state.history.labels) and instances.max() == 1
+    assert whole["serial"] == widget.state["serial"] and whole["size"] == [SIDE, SIDE]
     assert np.array_equal(decode_png(widget.picture), picture(session.item))
     state = widget.state
     assert state["acks"] == {"v": 1} and state["saved"] and state["undo"] and not state["redo"]
     assert state["labels"] == ["background", "body", "beak"] and state["size"] == [SIDE, SIDE]
     assert state["classes"] == [
-        {"name": "robin", "done": 1, "skipped": 0, "total": 2},
-        {"name": "mug", "done": 0, "skipped": 0, "total": 1},
+        {"name": "robin", "done": 1, "started": 0, "skipped": 0, "total": 2},
+        {"name": "mug", "done": 0, "started": 0, "skipped": 0, "total": 1},
     ]
+    assert state["statuses"] == "d.." and state["status"] == "labelled"
     tell(widget, 2, do="next")
     assert widget.state["id"] == "robin_00000001" and np.array_equal(
         decode_png(widget.picture), picture(session.item)
@@ -73,7 +76,7 @@ def test_every_widget_shows_what_any_of_them_does_and_the_newest_session(widget,
     other = Annotator(session)
     tell(widget, 1, do="skip")
     assert other.state["skipped"] and other.state["classes"][0] == {
-        "name": "robin", "done": 0, "skipped": 1, "total": 2
+        "name": "robin", "done": 0, "started": 0, "skipped": 1, "total": 2
     }  # fmt: skip
     session.close()
     assert widget.state["closed"] and other.state["closed"]
@@ -94,6 +97,85 @@ def test_a_saved_notebook_holds_a_picture(widget, session):
     still = decode_png(base64.b64decode(data["image/png"]))
     assert still.shape[0] >= 300 and "robin" in metadata["image/png"]["alt"] == data["text/plain"]
     assert (still[:: still.shape[0] // SIDE, :: still.shape[0] // SIDE] != picture(session.item)).any()
+
+
+@pytest.fixture
+def browser(widget, monkeypatch):
+    """What a browser knows of the labels: the whole of an image, and then what changes."""
+    known = {"serial": -1, "maps": None, "wholes": 0, "previews": [], "thumbnails": {}}
+
+    def whole(key):
+        if "maps" not in key:
+            return
+        state = widget.get_state(key)["maps"]
+        data = np.frombuffer(zlib.decompress(state["data"]), np.uint8)
+        known.update(serial=state["serial"], maps=data.reshape(2, *state["size"]).copy())
+        known["wholes"] += 1
+
+    def send(content, buffers=None):
+        if "patch" in content:
+            assert content["patch"]["serial"] == known["serial"] + 1
+            y0, y1, x0, x1 = content["patch"]["box"]
+            patch = np.frombuffer(zlib.decompress(buffers[0]), np.uint8).reshape(2, y1 - y0, x1 - x0)
+            known["maps"][:, y0:y1, x0:x1], known["serial"] = patch, content["patch"]["serial"]
+        elif "preview" in content:
+            known["previews"].append((content["preview"], zlib.decompress(buffers[0])))
+        else:
+            known["thumbnails"][content["thumbnail"]] = buffers[0]
+
+    whole("maps")
+    monkeypatch.setattr(widget, "send_state", whole)
+    monkeypatch.setattr(widget, "send", send)
+    return known
+
+
+def test_what_changes_is_all_a_browser_needs(widget, session, browser):
+    rng = np.random.default_rng(0)
+    for n in range(60):
+        x, y, label, instance = *rng.integers(0, SIDE, 2).tolist(), int(rng.integers(3)), int(rng.integers(4))
+        kinds = [dab(x, y, 4, label, instance), *({"do": do} for do in ("undo", "redo", "skip"))]
+        kinds.append({"do": "open", "id": item(int(rng.integers(2))).id})
+        command = kinds[rng.choice(5, p=[0.6, 0.15, 0.1, 0.05, 0.1])]
+        tell(widget, n, **command)
+        maps = session.state.history.maps
+        assert np.array_equal(browser["maps"], maps) and browser["serial"] == widget.state["serial"]
+        pairs, counts = np.unique(maps.reshape(2, -1), axis=1, return_counts=True)
+        areas = [[*pair, n] for pair, n in zip(pairs.T.tolist(), counts.tolist(), strict=True)]
+        assert widget.state["objects"] == [area for area in areas if area[0] not in (0, 255)]
+    assert browser["wholes"] < 15, "only when another image is opened"
+
+
+def test_a_preview_changes_nothing_and_is_what_accepting_it_draws(widget, session, browser):
+    square = [SIDE * 3 / 8, SIDE * 3 / 8, 1]
+    clicks = {"points": [square, [2, 2, 0]], "box": [1, 1, SIDE - 4, SIDE - 4]}
+    tell(widget, 1, do="preview", **clicks, image=session.id)
+    journal = (session.store.root / "journal.jsonl").read_bytes()
+    assert not session.state.history.maps.any() and not journal
+    (about, packed), shown = browser["previews"][0], np.zeros((SIDE, SIDE), bool)
+    y0, y1, x0, x1 = about["box"]
+    shown[y0:y1, x0:x1] = np.frombuffer(packed, np.uint8).reshape(y1 - y0, x1 - x0) >> 7
+    assert about["id"] == session.id and about["n"] == 1 and shown[12, 12]
+    tell(widget, 2, do="segment", **clicks, label=2, image=session.id)
+    assert np.array_equal(session.state.history.labels == 2, shown)
+    strangers = [{**clicks, "segmenter": name} for name in ("none", 1)]
+    for wrong in [
+        *({"points": points} for points in ([[1, 1]], [[1, 1, 2]], "x", [])),
+        {"box": [1]},
+        *strangers,
+    ]:
+        tell(widget, 3, do="preview", **wrong)
+        assert widget.state["message"] and len(session.state.history.strokes) == 1
+
+
+def test_thumbnails_are_sent_when_asked_for(widget, session, browser, monkeypatch):
+    widget._take(widget, {"view": "v", "thumbnail": item(1).id}, [])
+    widget._take(widget, {"view": "v", "thumbnail": "nobody"}, [])
+    assert (
+        list(browser["thumbnails"]) == [item(1).id] and browser["thumbnails"][item(1).id][:2] == b"\xff\xd8"
+    )
+    monkeypatch.setattr(session, "picture", lambda _: 1 / 0)
+    widget._take(widget, {"view": "v", "thumbnail": item(0).id}, [])
+    assert browser["thumbnails"][item(0).id] == b"", "opening the image says what is wrong"
 
 
 def schedule(folder, seed: int) -> tuple[int, int, int]:
@@ -145,7 +227,7 @@ def schedule(folder, seed: int) -> tuple[int, int, int]:
             _draw(drawn, skipped, command)
     session = widgets[0].session
     done = [entry.get("origin") for entry in session.log()]
-    lost = sum(c["origin"] not in done and c["do"] in ("stroke", "skip") for c in arrived)
+    lost = sum(c["origin"] not in done and c["do"] == "stroke" for c in arrived)
     wrong = 0
     for id, history in drawn.items():
         session.handle({"do": "open", "id": id})
@@ -160,7 +242,7 @@ def _draw(drawn: dict, skipped: dict, command: dict) -> None:
     done = {"stroke": lambda: history.draw(command["stroke"]), "undo": history.undo, "redo": history.redo}
     if do == "skip":
         skipped[command["image"]] = True
-    elif done[do]() is not False:
+    elif (do == "undo" and skipped[command["image"]]) or done[do]() is not False:
         skipped[command["image"]] = False
 
 

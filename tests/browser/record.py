@@ -65,8 +65,8 @@ def main() -> None:
             hand = Hand(page, profile.image_size)
             for k, item in enumerate(items):
                 if k:
-                    hand.key(".")
-                    hand.done()
+                    hand.key("d")  # done: opens the next
+                    hand.done(2)
                 assert hand.id() == item.id
                 if k < BY_HAND:
                     _by_hand(hand, truth[item.id])
@@ -114,9 +114,9 @@ def _with_the_model(hand: Hand, store: AnnotationStore, truth: np.ndarray, first
         if move.stroke["op"] != "brush":
             break  # good enough
         radius = min(16.0, max(0.5, round(2 * move.stroke["radius"]) / 2))
+        hand.key("b" if move.stroke["label"] else "e")
         hand.page.get_by_label("brush", exact=True).fill(str(radius))
         hand.root.focus()
-        hand.key("b" if move.stroke["label"] else "e")
         hand.drag(*move.stroke["points"])
         hand.done()
 
