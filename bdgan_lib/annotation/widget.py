@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from bdgan_lib.annotation.session import Session
 from bdgan_lib.annotation.undo_history import Maps, box_of
 from bdgan_lib.core.image_codecs import encode_jpeg, encode_png
+from bdgan_lib.core.labelled_arrays import count_pairs
 from bdgan_lib.core.types import UNLABELLED, BdganError
 from bdgan_lib.visualization.colors import overlay, palette
 
@@ -56,7 +57,7 @@ class Annotator(anywidget.AnyWidget):
         self._message = ""  # why this widget's last command was refused
         self._serial, self._shown_id = 0, ""
         self._known: Maps = np.zeros((2, 0, 0), np.uint8)  # as the browser has them
-        self._areas = np.zeros(0, np.int64)  # pixels by label and instance
+        self._areas = count_pairs(*self._known)  # pixels by label and instance
         self._show_maps(send=False)
         super().__init__(items=self._items(), **self._shown())
         self.on_msg(self._take)
@@ -122,14 +123,14 @@ class Annotator(anywidget.AnyWidget):
         """Bring the browser's labels to the session's: the whole of another image, else what has changed."""
         maps, id = self.session.state.history.maps, self.session.id
         if id != self._shown_id or maps.shape != self._known.shape:
-            self._shown_id, self._known, self._areas = id, maps.copy(), _areas(maps)
+            self._shown_id, self._known, self._areas = id, maps.copy(), count_pairs(*maps)
             self._serial += 1
             if send:
                 self.send_state("maps")
         elif box := box_of((maps != self._known).any(0)):
             rows, columns = box
             patch = maps[:, rows, columns].copy()
-            self._areas += _areas(patch) - _areas(self._known[:, rows, columns])
+            self._areas += count_pairs(*patch) - count_pairs(*self._known[:, rows, columns])
             self._known[:, rows, columns] = patch
             self._serial += 1
             where = {"serial": self._serial, "box": [rows.start, rows.stop, columns.start, columns.stop]}
@@ -200,11 +201,6 @@ class Annotator(anywidget.AnyWidget):
             image = session.picture(item)
             self._encoded = item.id, encode_jpeg(image) if max(image.shape) > LARGE else encode_png(image)
         return {"state": state, "picture": self._encoded[1]}
-
-
-def _areas(maps: Maps) -> NDArray[np.int64]:
-    """Pixels by label and instance, [256 * 256]."""
-    return np.bincount((maps[0].astype(np.uint16) << 8 | maps[1]).ravel(), minlength=65536)
 
 
 def _smaller(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:

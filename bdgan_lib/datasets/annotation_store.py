@@ -20,7 +20,7 @@ from bdgan_lib.core import rle
 from bdgan_lib.core.ids import checked_id
 from bdgan_lib.core.image_codecs import decode_png, encode_png
 from bdgan_lib.core.io import flush_folder, write_atomic
-from bdgan_lib.core.labelled_arrays import values_of
+from bdgan_lib.core.labelled_arrays import count_pairs
 from bdgan_lib.core.model_files import read_json
 from bdgan_lib.core.sampling import Sampling
 from bdgan_lib.core.types import UNLABELLED, BdganError, Json
@@ -57,8 +57,8 @@ class Annotation:
         if not isinstance(mask, np.ndarray) or mask.dtype != np.uint8 or mask.ndim != 2 or mask.size == 0:
             kind = f"{getattr(mask, 'dtype', type(mask).__name__)} {list(getattr(mask, 'shape', []))}"
             raise BdganError(f"annotation {self.id}: expected a uint8 mask [H, W], got {kind}")
-        wrong = [v for v in values_of(mask) if v >= len(self.classes) and v != UNLABELLED]
-        if wrong:
+        if ((mask >= len(self.classes)) & (mask != UNLABELLED)).any():
+            wrong = sorted(set(np.unique(mask).tolist()) - {*range(len(self.classes)), UNLABELLED})
             raise BdganError(
                 f"annotation {self.id}: expected a mask of 0..{len(self.classes) - 1} "
                 f"({', '.join(self.classes)}) and {UNLABELLED} (unlabelled), got {wrong[:5]}"
@@ -76,7 +76,7 @@ class Annotation:
 
     @property
     def unfinished(self) -> bool:
-        """Whether the annotator has begun it and not said that it is done; such a sample is not trained on."""
+        """Whether the annotator has begun it and not finished; such a sample is not trained on."""
         return self.extra.get("done") is False
 
     def to_json(self) -> Json:
@@ -219,8 +219,9 @@ class AnnotationStore:
         mask_sha256 = sha256(png).hexdigest()
         record = annotation.to_json() | {"mask_sha256": mask_sha256}
         if annotation.instances is not None:
-            numbers = values_of(annotation.instances)
-            record["instances"] = {str(n): rle.encode(annotation.instances == n) for n in numbers if n}
+            numbers = np.flatnonzero(count_pairs(annotation.instances, annotation.instances)) // 256
+            instances = {str(n): rle.encode(annotation.instances == n) for n in numbers.tolist() if n}
+            record["instances"] = instances
         text = json_text(record, f"annotation {id}")
 
         with self.writing(), self._mutex:
