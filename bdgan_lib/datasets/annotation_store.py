@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -303,8 +304,16 @@ class AnnotationStore:
         return len(self.ids())
 
     def __iter__(self) -> Iterator[Annotation]:
-        """Iterate over all that are done: not the skipped and unfinished ones, which `load` returns."""
-        return (a for a in map(self.load, self.ids()) if not (a.skipped or a.unfinished))
+        """Iterate over all that are done; `load` returns the others. Unfinished ones are warned of, once."""
+        unfinished = 0
+        for annotation in map(self.load, self.ids()):
+            if annotation.unfinished:
+                unfinished += 1
+            elif not annotation.skipped:
+                yield annotation
+        if unfinished:
+            text = f"{self.root}: {unfinished} images that are begun and not marked as done are left out"
+            warnings.warn(text, stacklevel=2)
 
     def _settle(self, id: str) -> None:
         """Move the mask that the record names to its place and remove others that wait."""

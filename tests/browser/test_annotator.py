@@ -7,6 +7,7 @@ import nbformat
 import numpy as np
 import psutil
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 
 from bdgan_lib.datasets.annotation_store import AnnotationStore
 
@@ -376,6 +377,19 @@ def test_clicks_objects_and_images(page_of):
     thumb.click()
     hand.done()
     assert hand.id() == "mug_4"
+
+    # Usable without a mouse and without good eyes, in both themes.
+    for theme in ("JupyterLab Light", "JupyterLab Dark"):
+        page.evaluate("t => window.jupyterapp.commands.execute('apputils:change-theme', { theme: t })", theme)
+        page.wait_for_timeout(1500)
+        for help_card in (False, True):
+            result = Axe().run(page, context=".bdgan").response
+            violations = result["violations"]
+            assert len(result["passes"]) > 10
+            serious = [v for v in violations if v["impact"] in ("serious", "critical")]
+            assert not serious, [(v["id"], [node["html"][:200] for node in v["nodes"]]) for v in serious]
+            hand.root.focus()
+            hand.key("?") if not help_card else hand.key("Escape")
 
     # Space and a drag pan; two fingers zoom and draw nothing.
     seen = hand.root.evaluate(PAN)
