@@ -45,7 +45,7 @@ class Annotator(anywidget.AnyWidget):
     _css = Path(__file__).with_name("widget.css")
     state = traitlets.Dict().tag(sync=True)
     picture = traitlets.Bytes().tag(sync=True)  # PNG or JPEG
-    items = traitlets.List().tag(sync=True)  # [id, name of its class] of each
+    items: Any = traitlets.List().tag(sync=True)  # [id, name of its class] of each
     maps = traitlets.Dict().tag(
         sync=True
     )  # serial, size and data: labels, then instances, a byte each, deflated

@@ -221,8 +221,9 @@ class AnnotationStore:
         record = annotation.to_json() | {"mask_sha256": mask_sha256}
         if annotation.instances is not None:
             numbers = np.flatnonzero(count_pairs(annotation.instances, annotation.instances)) // 256
-            instances = {str(n): rle.encode(annotation.instances == n) for n in numbers.tolist() if n}
-            record["instances"] = instances
+            record["instances"] = {
+                str(n): rle.encode(annotation.instances == n) for n in numbers.tolist() if n
+            }
         text = json_text(record, f"annotation {id}")
 
         with self.writing(), self._mutex:
