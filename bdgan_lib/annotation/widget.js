@@ -213,7 +213,7 @@ function render({ model, el }) {
     }));
     objectList.replaceChildren(...state.objects.map(([l, i, area]) => {
       const key = 256 * l + i, name = nameOf(l, i), here = l === label && i === instance;
-      const choice = chosen(name, here, () => { label = l; instance = i; }, { title: `${name}: ${area} pixels; strokes now belong to it` }, swatch(colourOf(key)));
+      const choice = chosen(String(i), here, () => { label = l; instance = i; }, { title: `strokes belong to ${name}, ${area} pixels`, ariaLabel: `${i}: ${name}` }, swatch(colourOf(key)));
       const to = select(`label of ${name}`, `give ${name} another label`, state.labels.map((label, k) => [k, label]).slice(1), (k) => relabel(l, i, Number(k), free(Number(k), i)));
       to.value = l;
       const merge = button("⇥", `merge ${name} into ${state.labels[label] ?? "the"} ${instance}`, () => relabel(l, i, label, instance), "merge");
@@ -298,18 +298,19 @@ function render({ model, el }) {
   // -- drawing
   function layout() { // the canvas takes its room; what is in the middle stays there
     const high = document.fullscreenElement === root ? window.innerHeight - 190 : 0.62 * Math.min(window.innerHeight, window.screen.availHeight);
-    const side = Math.round(Math.min(stage.clientWidth || 560, Math.max(280, high)));
-    const size = Math.round(side * (window.devicePixelRatio || 1)), factor = size / canvas.width;
-    if (size === canvas.width && canvas.style.width === `${side}px`) return;
-    canvas.style.width = canvas.style.height = `${side}px`;
-    canvas.width = canvas.height = size;
+    const [h, w] = state.size, scale = Math.min((stage.clientWidth || 560) / w, Math.max(280, high) / h);
+    const [width, height] = [w, h].map((side) => Math.max(48, Math.round(side * scale)));
+    const [across, down] = [width, height].map((side) => Math.round(side * (window.devicePixelRatio || 1))), factor = across / canvas.width;
+    if (across === canvas.width && down === canvas.height && canvas.style.width === `${width}px`) return;
+    canvas.style.width = `${width}px`; canvas.style.height = `${height}px`;
+    canvas.width = across; canvas.height = down;
     zoom *= factor; panX *= factor; panY *= factor;
     draw();
   }
   function fit() { // the whole image
     layout();
     const [h, w] = state.size;
-    zoom = canvas.width / Math.max(h, w);
+    zoom = Math.min(canvas.width / w, canvas.height / h);
     panX = (canvas.width - w * zoom) / 2; panY = (canvas.height - h * zoom) / 2;
   }
   function fullScreen() {
@@ -550,7 +551,7 @@ function render({ model, el }) {
     magnify(Math.exp(-e.deltaY / 400), pointAt(e));
   }, { passive: false });
   function magnify(factor, [x, y]) {
-    const least = canvas.width / Math.max(...state.size) / 2, wanted = Math.min(Math.max(zoom * factor, least), Math.max(least * 80, 24));
+    const least = Math.min(canvas.width / state.size[1], canvas.height / state.size[0]) / 2, wanted = Math.min(Math.max(zoom * factor, least), Math.max(least * 80, 24));
     panX += x * (zoom - wanted); panY += y * (zoom - wanted); zoom = wanted;
     draw();
   }
