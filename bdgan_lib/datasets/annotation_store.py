@@ -56,7 +56,8 @@ class Annotation:
         if not isinstance(mask, np.ndarray) or mask.dtype != np.uint8 or mask.ndim != 2 or mask.size == 0:
             kind = f"{getattr(mask, 'dtype', type(mask).__name__)} {list(getattr(mask, 'shape', []))}"
             raise BdganError(f"annotation {self.id}: expected a uint8 mask [H, W], got {kind}")
-        wrong = np.setdiff1d(mask, [*range(len(self.classes)), UNLABELLED])
+        values = mask if any(mask.strides) else mask[:1, :1]  # one value, seen as many
+        wrong = np.setdiff1d(values, [*range(len(self.classes)), UNLABELLED])
         if wrong.size:
             raise BdganError(
                 f"annotation {self.id}: expected a mask of 0..{len(self.classes) - 1} "

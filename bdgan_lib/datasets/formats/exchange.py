@@ -16,14 +16,7 @@ from bdgan_lib.core.types import UNLABELLED, BdganError
 from bdgan_lib.core.validation import collect_errors
 from bdgan_lib.datasets.annotation_store import Annotation, AnnotationStore, json_text
 from bdgan_lib.datasets.formats import coco, cvat, label_studio, labelme, png
-from bdgan_lib.datasets.formats.shapes import (
-    CHECK_FORMAT,
-    MEANINGS,
-    PICTURES,
-    SAMPLES,
-    LabelledImage,
-    picture_size,
-)
+from bdgan_lib.datasets.formats.shapes import CHECK_FORMAT, MEANINGS, PICTURES, LabelledImage, picture_size
 
 
 class AnnotationFormat(Protocol):
@@ -43,6 +36,7 @@ FORMATS: dict[str, AnnotationFormat] = {
     "label-studio": label_studio,
     "png": png,
 }
+SAMPLES = "samples.json"  # id -> `Annotation.to_json`, and whether objects were told apart
 
 
 def export_annotations(

@@ -19,7 +19,6 @@ VOID = "unlabelled"  # the name of 255 in files of shapes
 IGNORE = "__ignore__"  # labelme's name of 255
 MEANINGS = {"_background_": BACKGROUND, IGNORE: VOID}
 PICTURES = "images"  # the folder of the images, beside the labels
-SAMPLES = "samples.json"  # beside them: id -> `Annotation.to_json`, and whether objects were told apart
 CHECK_FORMAT = "check that this is the folder and that the format is right"
 
 
