@@ -65,17 +65,18 @@ class PhotographFolder:
         Raises:
             BdganError: the folder has no such picture, or it cannot be read, or is not the one labelled.
         """
-        return self._cached(annotation.id, annotation.generator_sha256, annotation.extra.get("picture"))
+        name = annotation.extra.get("picture")
+        try:
+            return self._cached(annotation.id, annotation.generator_sha256, name)
+        except OSError as error:
+            raise BdganError(f"{self.folder / str(name)} cannot be read ({error.strerror})") from error
 
     def _read(self, id: str, expected: str, name: str | None) -> NDArray[np.uint8]:
         if id not in self.pictures:
             kind = "a generator's sample" if name is None else f"{name!r:.200}"
             raise BdganError(f"{id} is of {kind}, which is no picture in {self.folder}; give its folder")
         path = self.folder / self.pictures[id]
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise BdganError(f"{path} cannot be read ({error.strerror}); restore it") from error
+        data = path.read_bytes()
         if sha256(data).hexdigest() != expected:
             raise BdganError(
                 f"{path} was changed after it was opened or labelled; restore it, or remove its label {id}"
