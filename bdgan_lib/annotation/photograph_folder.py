@@ -79,7 +79,7 @@ class PhotographFolder:
         data = path.read_bytes()
         if sha256(data).hexdigest() != expected:
             raise BdganError(
-                f"{path} was changed after it was opened or labelled; restore it, or remove its label {id}"
+                f"{path} was changed since it was opened; restore it, or rename it to label it anew"
             )
         try:
             return decode_image(data)
@@ -140,6 +140,10 @@ def photographs(
     source, lines = PhotographFolder(folder or settings["folder"]), list[str]()
     if store is not None and store.root.resolve() == source.folder.resolve():
         raise BdganError(f"expected another folder for the labels than that of the pictures, {store.root}")
+    if store is not None and not settings and _of_generator(store):
+        raise BdganError(
+            f"{store.root} has labels of a generator's samples; expected a folder of its own for pictures"
+        )
     if source.others:
         kinds = ", ".join(sorted({path.suffix.lower() or path.name for path in source.others})[:10])
         lines.append(f"{len(source.others)} files are no pictures of {', '.join(PICTURES)}: {kinds}")
@@ -174,10 +178,9 @@ def photograph_source(store: AnnotationStore, folder: Path | None = None) -> Pho
     Raises:
         BdganError: the folder is not known, or is none.
     """
-    first = next(iter(store), None)
-    if first is None or not isinstance(first.extra.get("picture"), str):
-        if folder and first:
-            raise BdganError(f"{store.root} has labels of a generator's samples; give no folder of pictures")
+    if len(store) == 0 or _of_generator(store):
+        if folder:
+            raise BdganError(f"{store.root} has no labels of photographs; give no folder of pictures")
         return None
     folder = folder or (Path(settings["folder"]) if (settings := _settings(store)) else None)
     if folder is None or not folder.is_dir():
@@ -241,12 +244,18 @@ def _items(
             )
             if store is not None and store.difference(item):
                 raise BdganError(
-                    f"it was changed since it was labelled; restore it, or remove the label {id}"
+                    "it was changed since it was labelled; restore it, or rename it to label it anew"
                 )
         except (BdganError, OSError) as error:
             losses.append(f"{name}: {error}")
         else:
             yield item
+
+
+def _of_generator(store: AnnotationStore) -> bool:
+    """Whether a store has labels, and the first is of a generator's sample."""
+    first = next(iter(store.ids()), None)
+    return first is not None and not isinstance(store.load(first).extra.get("picture"), str)
 
 
 def _settings(store: AnnotationStore) -> dict[str, Any]:

@@ -5,10 +5,10 @@ from __future__ import annotations  # torch appears in types alone
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bdgan_lib.core.io import write_atomic
-from bdgan_lib.core.types import BdganError, Json
+from bdgan_lib.core.types import BdganError, Json, JsonValue
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,7 +35,7 @@ def read_json(path: Path, hint: str = "restore it") -> Json:
     return record
 
 
-def read_json_list(path: Path, hint: str = "restore it") -> list[Any]:
+def read_json_list(path: Path, hint: str = "restore it") -> list[JsonValue]:
     """The JSON list in a file; else as `read_json`."""
     values = _parsed(path, hint)
     if not isinstance(values, list):

@@ -217,6 +217,12 @@ def test_labels_are_stored_and_a_later_session_goes_on(tmp_path, pictures):
         assert np.array_equal(session.picture(session.item), read_image(pictures / "a/1.png"))
 
 
+def test_a_store_may_lie_among_the_pictures(pictures):
+    store = AnnotationStore(pictures / "a/labels")
+    label(pictures, store)
+    assert len(collected(pictures)[0]) == len(collected(pictures, store=store)[0]) == 4
+
+
 def test_other_labels_than_those_of_the_store_are_refused_by_name(tmp_path, pictures):
     store = AnnotationStore(tmp_path / "labels")
     photographs(pictures, LABELS, store=store)
@@ -247,7 +253,7 @@ def test_a_picture_that_changes_while_it_is_open_is_refused_and_named(pictures):
     items, source, _ = collected(pictures)
     assert len(items[1].generator_sha256) == 64
     save(pictures / "a/1.png", seed=9)
-    with pytest.raises(BdganError, match=r"1\.png was changed after it was opened"):
+    with pytest.raises(BdganError, match=r"1\.png was changed since it was opened"):
         source(items[1])
     (pictures / "b/1.png").unlink()
     for gone in (items[2], replace(items[1], id=items[2].id)):  # its sha256 is not known, or known
@@ -298,8 +304,11 @@ def test_where_the_pictures_of_a_store_are(tmp_path, pictures):
     other = AnnotationStore(tmp_path / "other")
     other.add(replace(item(), mask=np.ones((32, 32), np.uint8)))
     assert photograph_source(other) is None
-    with pytest.raises(BdganError, match="labels of a generator's samples"):
+    with pytest.raises(BdganError, match="no labels of photographs"):
         photograph_source(other, moved)
+    with pytest.raises(BdganError, match="labels of a generator's samples"):
+        photographs(moved, LABELS, store=other)
+    assert not (other.root / "photographs.jsonl").exists()
 
 
 @pytest.mark.skipif(not REAL.is_file(), reason="the shared photographs are not here")

@@ -280,6 +280,15 @@ def test_regions_of_different_sizes_are_refused(tmp_path):
     assert not items and "regions of one size" in losses[0]
 
 
+def test_two_tasks_of_one_picture_replace_nothing(tmp_path):
+    one, two = annotation(rectangle(2, 2, 9, 9)), annotation(rectangle(9, 9, 20, 20))
+    items, losses = read(
+        tmp_path, [task(one), task(two, image="b/robin_7.jpg"), task(one, image="mug_2.png")]
+    )
+    assert not items["robin_7"].whole and items["mug_2"].whole
+    assert losses == ["task at 1: a second image is named robin_7; give each another name"]
+
+
 def flat(result, **more):
     """An entry of JSON-MIN: the values of the results by their control, without ids, types and notes."""
     sizes = ("original_width", "original_height")
