@@ -13,6 +13,7 @@ from . import synthesis as synthesis
 from . import training as training
 from . import visualization as visualization
 from . import worlds as worlds
+from .annotation.photograph_folder import photographs as photographs
 from .annotation.session import Session as Session
 from .annotation.widget import Annotator as Annotator
 from .core.sampling import Sampling as Sampling

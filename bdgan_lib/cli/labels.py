@@ -1,16 +1,22 @@
 """Annotations: made, brought in, taken to other tools and back."""
 
+from collections.abc import Iterable
 from contextlib import nullcontext
+from itertools import tee
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
+from numpy.typing import NDArray
 
-from bdgan_lib.cli.options import Out, ProfileName, app
+from bdgan_lib.annotation.photograph_folder import SETTINGS, photograph_source, photographs
+from bdgan_lib.cli.annotation_notebook import check_viewer, open_notebook, write_notebook
+from bdgan_lib.cli.options import Out, ProfileName, app, names_of
 from bdgan_lib.core.image_tensors import to_uint8
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.core.validation import collect_errors
-from bdgan_lib.datasets.annotation_store import AnnotationStore
+from bdgan_lib.datasets.annotation_store import Annotation, AnnotationStore
 from bdgan_lib.datasets.formats.exchange import FORMATS, export_annotations, import_annotations
 from bdgan_lib.datasets.official_annotations import import_official_annotations
 from bdgan_lib.heads.training_data import samples_of
@@ -21,11 +27,38 @@ from bdgan_lib.profiles.annotated import annotate as annotate_samples
 @app.command()
 def annotate(
     out: Out,
+    folder: Annotated[
+        Path | None, typer.Argument(help="Pictures of yours to label by hand; a folder in it is a class.")
+    ] = None,
+    labels: Annotated[str, typer.Option(help="What to label in your pictures, by comma: head,body.")] = "",
+    class_name: Annotated[
+        str, typer.Option("--class", help="Class of pictures that lie in no folder of one; else photograph.")
+    ] = "",
+    open_with: Annotated[
+        str, typer.Option("--open", help="Open the notebook with lab (the default) or voila, or no.")
+    ] = "",
     keep: Annotated[int, typer.Option(min=1, max=10, help="Labelled samples per class.")] = 5,
     profile: ProfileName = "pocket",
 ) -> None:
-    """Have the oracle annotator label samples of every class (it stands in for a human)."""
-    world, store = load_profile(profile), AnnotationStore(out)
+    """Label your pictures in a notebook, or have the oracle annotator label samples of every class.
+
+    Without a folder of pictures the oracle stands in for a human. A second call goes on where you were.
+    """
+    store = AnnotationStore(out)
+    if folder or (out / SETTINGS).exists():
+        check_viewer(open_with or "lab")
+        losses = list[str]()
+        items, _ = photographs(folder, names_of(labels) or None, class_name or None, store, losses)
+        done = len({item.id for item in items} & set(store.ids()))
+        print(f"{out}: {len(items)} pictures, {done} of them labelled", *losses[:20], sep="\n  ")
+        if len(losses) > 20:
+            print(f"  and {len(losses) - 20} more were left out")
+        open_notebook(write_notebook(out), open_with or "lab")
+        return
+    for name, value in (("labels", labels), ("class", class_name), ("open", open_with)):
+        if value:
+            raise BdganError(f"--{name} goes with pictures; expected their folder as well: annotate FOLDER")
+    world = load_profile(profile)
     for annotation in annotate_samples(world, world.generator(), keep):
         store.add(annotation)
     print(f"{out}: {len(store)} annotations")
@@ -55,16 +88,26 @@ def export_labels_command(
     folder: Annotated[Path, typer.Argument(help="A folder of annotations.")],
     to: Annotated[str, typer.Option(help=f"Whose files to write: {', '.join(FORMATS)}.")],
     out: Out,
+    images: Annotated[
+        Path | None, typer.Option(help="Where labelled photographs lie; default: where they were labelled.")
+    ] = None,
     profile: ProfileName = "pocket",
 ) -> None:
-    """Write annotations and their images, drawn again by the profile's generator, for another tool."""
-    generator, store = load_profile(profile).generator(), AnnotationStore(folder)
-    store.require(generator.sha256)
-    if not (annotations := list(store)):
-        raise BdganError(f"{folder} holds no annotations; `bdgan annotate` or notebook 02 makes some")
-    drawn = samples_of(generator, annotations, features=False)
-    images = (image for batch in drawn for image in to_uint8(batch.images))
-    print(f"{out}: {export_annotations(annotations, images, out, to)} images with labels for {to}")
+    """Write annotations for another tool with their images: photographs, or samples drawn again."""
+    store = AnnotationStore(folder)
+    annotations: Iterable[Annotation]
+    pictures: Iterable[NDArray[np.uint8]]
+    if source := photograph_source(store, images):
+        annotations, again = tee(store)  # one mask and one picture are in memory at a time
+        pictures = map(source, again)
+    else:
+        generator = load_profile(profile).generator()
+        store.require(generator.sha256)
+        if not (annotations := list(store)):
+            raise BdganError(f"{folder} holds no annotations; `bdgan annotate` or notebook 02 makes some")
+        drawn = samples_of(generator, annotations, features=False)
+        pictures = (image for batch in drawn for image in to_uint8(batch.images))
+    print(f"{out}: {export_annotations(annotations, pictures, out, to)} images with labels for {to}")
 
 
 @app.command("import-labels")

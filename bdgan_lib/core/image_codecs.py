@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, TiffImagePlugin, WebPImagePlugin  # noqa: F401 (else Pillow loads all plugins)
+from PIL import ExifTags, Image, ImageOps, TiffImagePlugin, WebPImagePlugin  # noqa: F401 (else Pillow loads all plugins)
 
 from bdgan_lib.core.types import BdganError
 
@@ -165,6 +165,37 @@ def read_image(path: Path, formats: tuple[str, ...] = PICTURES) -> NDArray[np.ui
         return decode_image(path.read_bytes(), formats)
 
 
+def upright_size(path: Path, formats: tuple[str, ...] = PICTURES) -> tuple[int, int]:
+    """Height and width of the image that `read_image` gives of a file.
+
+    Of a JPEG or PNG that is not cut off only the headers are read. Any other file is decoded.
+
+    Raises:
+        BdganError: the file is damaged or in another format.
+    """
+    with _naming(path):
+        if _is_uncut(path):
+            with _opened(path, formats) as image:
+                turned = Image.Image.getexif(image).get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+                return (image.width, image.height) if turned else (image.height, image.width)
+        height, width, _ = decode_image(path.read_bytes(), formats).shape
+        return height, width
+
+
+def _is_uncut(path: Path) -> bool:
+    """Whether a file is a JPEG or PNG to its end, with what turns it before the pixels."""
+    with path.open("rb") as file:
+        start, kinds = file.read(8), list[bytes]()
+        if start.startswith(b"\xff\xd8"):
+            file.seek(-2, 2)
+            return file.read() == b"\xff\xd9"
+        while start == _PNG_START[:8] and kinds[-1:] != [b"IEND"] and len(head := file.read(8)) == 8:
+            kinds.append(head[4:])
+            file.seek(int.from_bytes(head[:4], "big") + 4, 1)
+    late = kinds[kinds.index(b"IDAT") :] if b"IDAT" in kinds else []
+    return late[-1:] == [b"IEND"] and not {b"eXIf", b"iTXt", b"tEXt", b"zTXt"} & {*late}
+
+
 def read_labels(path: Path) -> NDArray[np.unsignedinteger]:
     """`decode_labels` of a file, whose name stands in every error."""
     with _naming(path):
@@ -180,19 +211,20 @@ def _naming(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _opened(data: bytes, formats: tuple[str, ...]) -> Iterator[Image.Image]:
-    """The image of a file's bytes; any error while it is open becomes a BdganError."""
+def _opened(source: bytes | Path, formats: tuple[str, ...]) -> Iterator[Image.Image]:
+    """The image of a file or of its bytes; any error while it is open becomes a BdganError."""
     kind = formats[0] if len(formats) == 1 else "picture"
+    size = len(source) if isinstance(source, bytes) else source.stat().st_size
     try:
-        with Image.open(io.BytesIO(data), formats=formats) as image:
+        with Image.open(
+            io.BytesIO(source) if isinstance(source, bytes) else source, formats=formats
+        ) as image:
             if image.width * image.height > MOST_PIXELS:
                 raise BdganError(
                     f"it claims {image.width} x {image.height} pixels, above {MOST_PIXELS:,}; scale it down"
                 )
             yield image
     except Image.UnidentifiedImageError as error:
-        raise BdganError(
-            f"not a readable {kind} ({len(data)} bytes), expected {', '.join(formats)}"
-        ) from error
+        raise BdganError(f"not a readable {kind} ({size} bytes), expected {', '.join(formats)}") from error
     except Exception as error:  # for damaged bytes Pillow raises many kinds of error
-        raise BdganError(f"not a readable {kind} ({len(data)} bytes): {error}") from error
+        raise BdganError(f"not a readable {kind} ({size} bytes): {error}") from error

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bdgan_lib.core.io import write_atomic
-from bdgan_lib.core.types import BdganError, Json
+from bdgan_lib.core.types import BdganError, Json, JsonValue
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,15 +29,27 @@ def read_json(path: Path, hint: str = "restore it") -> Json:
     Raises:
         BdganError: the file is missing, not JSON, or not an object.
     """
+    record = _parsed(path, hint)
+    if not isinstance(record, dict):
+        raise BdganError(f"{path}: expected a JSON object, got {type(record).__name__}; {hint}")
+    return record
+
+
+def read_json_list(path: Path, hint: str = "restore it") -> list[JsonValue]:
+    """The JSON list in a file; else as `read_json`."""
+    values = _parsed(path, hint)
+    if not isinstance(values, list):
+        raise BdganError(f"{path}: expected a JSON list, got {type(values).__name__}; {hint}")
+    return values
+
+
+def _parsed(path: Path, hint: str) -> object:
     try:
-        record = json.loads(path.read_bytes())
+        return json.loads(path.read_bytes())
     except FileNotFoundError as error:
         raise BdganError(f"{path} is missing; {hint}") from error
     except (ValueError, RecursionError) as error:
         raise BdganError(f"{path} is not JSON ({error}); {hint}") from error
-    if not isinstance(record, dict):
-        raise BdganError(f"{path}: expected a JSON object, got {type(record).__name__}; {hint}")
-    return record
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> bytes:

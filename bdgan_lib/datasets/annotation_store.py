@@ -58,8 +58,9 @@ class Annotation:
         if not isinstance(mask, np.ndarray) or mask.dtype != np.uint8 or mask.ndim != 2 or mask.size == 0:
             kind = f"{getattr(mask, 'dtype', type(mask).__name__)} {list(getattr(mask, 'shape', []))}"
             raise BdganError(f"annotation {self.id}: expected a uint8 mask [H, W], got {kind}")
-        if ((mask >= len(self.classes)) & (mask != UNLABELLED)).any():
-            wrong = sorted(set(np.unique(mask).tolist()) - {*range(len(self.classes)), UNLABELLED})
+        values = mask if any(mask.strides) else mask[:1, :1]  # one value, seen as many
+        if ((values >= len(self.classes)) & (values != UNLABELLED)).any():
+            wrong = sorted(set(np.unique(values).tolist()) - {*range(len(self.classes)), UNLABELLED})
             raise BdganError(
                 f"annotation {self.id}: expected a mask of 0..{len(self.classes) - 1} "
                 f"({', '.join(self.classes)}) and {UNLABELLED} (unlabelled), got {wrong[:5]}"

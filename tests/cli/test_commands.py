@@ -178,7 +178,7 @@ def test_the_second_generator_learns_labels_samples_and_labels_pictures(folder, 
         assert said in capsys.readouterr().err and not (folder / "other").exists()
 
 
-@pytest.mark.parametrize("format", ["coco", "labelme", "cvat", "png"])
+@pytest.mark.parametrize("format", ["coco", "labelme", "cvat", "label-studio", "png"])
 def test_labels_go_to_another_tool_and_come_back(folder, monkeypatch, capsys, format):
     assets = folder.parent / "assets/pocket/annotations"
     assert bdgan(monkeypatch, "export-labels", assets, "--to", format, "--out", "out") == 0

@@ -24,6 +24,8 @@ from bdgan_lib.core.image_codecs import (
     decode_png,
     encode_jpeg,
     encode_png,
+    read_image,
+    upright_size,
 )
 from bdgan_lib.core.image_tensors import from_uint8, to_uint8
 from bdgan_lib.core.io import atomic_file, write_atomic
@@ -308,3 +310,29 @@ def test_an_interrupted_writer_leaves_nothing(tmp_path):
         file.write(b"half")
         raise KeyboardInterrupt
     assert names(tmp_path) == []
+
+
+def test_the_size_of_a_file_is_that_of_the_image_it_becomes(tmp_path):
+    """Of plain, turned and odd files; what turns a PNG may stand after its pixels."""
+    exif = Image.Exif()
+    exif[0x112] = 8
+    picture = Image.fromarray(np.zeros((20, 30, 3), np.uint8))
+    picture.save(tmp_path / "plain.png")
+    png = (tmp_path / "plain.png").read_bytes()
+    turn = exif.tobytes().removeprefix(b"Exif\0\0")
+    chunk = struct.pack(">I", len(turn)) + b"eXIf" + turn + struct.pack(">I", zlib.crc32(b"eXIf" + turn))
+    (tmp_path / "late.png").write_bytes(png[:-12] + chunk + png[-12:])
+    picture.save(tmp_path / "turned.jpg", exif=exif)
+    (tmp_path / "appended.jpg").write_bytes((tmp_path / "turned.jpg").read_bytes() + b"trailer")
+    Image.fromarray(np.zeros((20, 30), np.uint16)).save(tmp_path / "grey.png")
+    Image.new("CMYK", (30, 20)).save(tmp_path / "cmyk.jpg")
+    Image.new("F", (30, 20)).save(tmp_path / "float.tif")
+    for path in tmp_path.iterdir():
+        if path.stem == "float":
+            with pytest.raises(BdganError, match=r"float\.tif"):
+                upright_size(path)
+        else:
+            turned = path.stem in ("late", "turned", "appended")
+            assert upright_size(path) == read_image(path).shape[:2] == ((30, 20) if turned else (20, 30)), (
+                path
+            )

@@ -24,13 +24,14 @@ from bdgan_lib.core.sampling import Sampling
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.datasets.annotation_store import Annotation, AnnotationStore
 from bdgan_lib.datasets.formats.exchange import FORMATS, export_annotations, import_annotations
+from bdgan_lib.datasets.formats.label_studio import encode_brush
 
 SHARED = Path(os.environ.get("BDGAN_SHARED") or Path(__file__).resolve().parents[3] / "shared")
 HEIGHT, WIDTH, ID = 24, 32, "robin_00000007"
 CLASSES = ("background", "body", "wing")
 SQUARE, TRIANGLE = [[2, 2], [9, 2], [9, 9], [2, 9]], [[15, 12], [28, 12], [28, 20]]
 STORED = np.full((HEIGHT, WIDTH), 1, np.uint8)
-SHAPES = ("coco", "cvat", "labelme")  # formats of shapes
+SHAPES = ("coco", "cvat", "labelme", "label-studio")  # formats of shapes
 
 
 def annotation(mask=STORED, **more):
@@ -92,6 +93,21 @@ def write(format, folder, shapes, size=(HEIGHT, WIDTH), file=f"{ID}.png"):
         )
         text += f"name={quoteattr(file)} {sides}>{''.join(lines)}</image></annotations>"
         (folder / "annotations.xml").write_text(text, encoding="utf-8")
+    elif format == "label-studio":
+        sides = [side if isinstance(side, int) else full for side, full in zip(size, (HEIGHT, WIDTH))]
+        known = {f"original_{k}": n for k, n in zip(("height", "width"), size) if n != "missing"}
+        dressed = [
+            {"type": "polygonlabels", "value": {
+                "points": (np.array(shape[1]) * 100 / sides[::-1]).tolist(), "closed": True,
+                "polygonlabels": [shape[0]]}} if isinstance(shape, tuple) else shape
+            for shape in shapes
+        ]  # fmt: skip
+        results = [
+            {"id": f"r{k}", "from_name": "a", "to_name": "image", "image_rotation": 0} | known | shape
+            for k, shape in enumerate(dressed)
+        ]
+        task = {"id": 1, "data": {"image": file}, "annotations": [{"id": 5, "result": results}]}
+        (folder / "tasks.json").write_text(json.dumps([task]))
     else:
         picture = Image.new("L", (size[1], size[0]))
         for label, points in shapes:
@@ -177,6 +193,24 @@ LOST = {
         '<box label="body" xtl="1" ytl="1" xbr="9" ybr="9" z_order="front"/>', '<skeleton label="body"/>',
         '<box label="body" xtl="1" ytl="1" xbr="9" ybr="9" group_id="x"/>', '<cuboid label="body"/>',
     ],
+    "label-studio": [
+        {"value": {"points": [[1, 1], [9, 9]], "polygonlabels": ["body"]}},
+        {"value": {"points": [[1, 1], [9, 9], [1, 9]], "closed": False, "polygonlabels": ["body"]}},
+        {"value": {"points": [[1, 1], [9, 9], [1, 9]], "polygonlabels": ["body", "wing"]}},
+        {"value": {"points": [[1, 1], [9, 9], [1, 9]], "polygonlabels": []}},
+        {"value": {"points": [[1, 1], [9, 9], [1, 9]], "polygonlabels": ["body"]}, "image_rotation": 90},
+        {"value": {"points": [[1, 1], [9, 9], [1, 9]], "polygonlabels": ["body"]}, "item_index": 1},
+        {"value": {"points": [[150, 150], [190, 190], [150, 190]], "polygonlabels": ["body"]}},
+        {"type": "keypointlabels", "value": {"x": 5, "y": 5, "width": 1, "keypointlabels": ["body"]}},
+        {"type": "bitmasklabels", "value": {"imageDataURL": "data:,", "bitmasklabels": ["body"]}},
+        {"value": {"x": 5, "y": 5, "width": 0, "height": 9, "rotation": 0, "rectanglelabels": ["body"]}},
+        {"value": {"x": 5, "y": 5, "radiusX": 4, "radiusY": None, "ellipselabels": ["body"]}},
+        {"value": {"rle": [0, 0, 12, 0], "format": "rle", "brushlabels": ["body"]}},
+        {"value": {"rle": [256], "format": "rle", "brushlabels": ["body"]}},
+        {"value": {"rle": encode_brush(STORED[1:] > 0), "format": "rle", "brushlabels": ["body"]}},
+        {"value": {"rle": encode_brush(STORED > 0)[:-3], "format": "rle", "brushlabels": ["body"]}},
+        {"value": {"format": "rle", "brushlabels": ["body"], "touches": []}},
+    ],
 }  # fmt: skip
 
 
@@ -232,9 +266,13 @@ def test_what_cannot_be_tied_to_its_image_is_told_and_replaces_nothing(exported,
 @pytest.mark.parametrize("format", SHAPES)
 def test_a_tag_of_the_whole_image_is_no_shape(exported, format):
     folder, store = exported
-    write(format, folder, [("wing", SQUARE)] + ['<tag label="body" source="manual"/>'] * (format == "cvat"))
+    tag = {
+        "cvat": ['<tag label="body" source="manual"/>'],
+        "label-studio": [{"type": "choices", "value": {"choices": ["sharp"]}}],
+    }.get(format, [])
+    write(format, folder, [("wing", SQUARE), *tag])
     (sample,), losses = import_annotations(folder, format, store)
-    assert (sample.mask == 2).sum() >= 49 and len(losses) == (format == "cvat")
+    assert (sample.mask == 2).sum() >= 49 and len(losses) == len(tag)
 
 
 def test_objects_whose_file_is_gone_are_not_lost_silently(exported):
@@ -338,6 +376,9 @@ GROUPED = {
              for points in (SQUARE, TRIANGLE)],
     "coco": [{"label": "wing", "segmentation": [np.ravel(SQUARE).tolist(), np.ravel(TRIANGLE).tolist()],
               "attributes": {"instance": 4}}],
+    "label-studio": [{"value": {"points": (np.array(points) / (WIDTH, HEIGHT) * 100).tolist(),
+                                "polygonlabels": ["wing"]}, "meta": {"text": ["on top", "object 4"]}}
+                     for points in (SQUARE, TRIANGLE)],
 }  # fmt: skip
 
 
@@ -495,7 +536,7 @@ def test_joiners_and_wide_spaces_are_part_of_a_label(tmp_path, format, label):
 @pytest.mark.parametrize("label", BAD_LABELS)
 def test_control_and_line_breaking_characters_are_not(exported, label):
     folder, _ = exported
-    for format in ("labelme", "coco"):
+    for format in ("labelme", "coco", "label-studio"):
         write(format, folder, [("wing", SQUARE), (label, TRIANGLE)])
         sample, (loss,) = read_in(format, folder)
         assert sample.classes == CLASSES and "printable" in loss and loss.isprintable()
@@ -515,7 +556,7 @@ OUTSIDE = ["../{}.png", "..\\{}.png", "a\\..\\..\\{}.png", "C:\\{}.png", "C:{}.p
            "a/../../{}.png"]  # fmt: skip
 
 
-@pytest.mark.parametrize("format", ["coco", "cvat"])
+@pytest.mark.parametrize("format", ["coco", "cvat", "label-studio"])
 @pytest.mark.parametrize("path", PATHS + OUTSIDE)
 def test_of_a_path_of_any_system_the_stem_counts_unless_it_leads_outside(exported, format, path):
     folder, _ = exported
@@ -552,7 +593,7 @@ def changed(value, noise):
 
 def damaged(data, noise):
     """The bytes with one to four changes of the kinds that hands, disks and attackers make."""
-    if data[:1] == b"{" and noise.random() < 0.7:
+    if data[:1] in (b"{", b"[") and noise.random() < 0.7:
         record = json.loads(data)
         for _ in range(noise.integers(1, 5)):
             record = changed(record, noise)
@@ -620,6 +661,10 @@ def fuzzed_folder(format, folder):
                  '<mask label="wing" rle="1, 2, 3, 2" left="2" top="2" width="4" height="2" z_order="0"/>'],
         "coco": [{"segmentation": {"size": [HEIGHT, WIDTH], "counts": [9, 9, HEIGHT * WIDTH - 18]}},
                  {"segmentation": {"size": [HEIGHT, WIDTH], "counts": rle.encode(mask > 1)}}],
+        "label-studio": [{"value": {"x": 9, "y": 9, "width": 20, "height": 30, "labels": ["wing"]}},
+                         {"value": {"x": 50, "y": 50, "radiusX": 9, "radiusY": 5, "ellipselabels": ["body"]}},
+                         {"value": {"rle": encode_brush(mask > 1), "brushlabels": ["wing"]},
+                          "meta": {"text": ["object 3"]}}],
     }  # fmt: skip
     if format in SHAPES:
         shutil.rmtree(folder / "labels", ignore_errors=True)
@@ -648,6 +693,7 @@ def test_reading_labels_starts_no_program_and_opens_no_file_outside(exported, fo
     other = base64.b64encode(eps).decode()
     bad = {"labelme": {"label": "body", "shape_type": "mask", "points": [[1, 1], [4, 4]], "mask": other},
            "coco": {"segmentation": "/etc/passwd"},
+           "label-studio": {"value": {"rle": "/etc/passwd", "brushlabels": ["body"]}},
            "cvat": '<polygon label="/etc/passwd" points="file:///etc"/>'}  # fmt: skip
     write(
         format, folder, [("wing", SQUARE), *([bad[format]] if format in bad else [])], file=f"../../{ID}.png"

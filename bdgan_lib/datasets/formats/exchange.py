@@ -15,7 +15,7 @@ from bdgan_lib.core.model_files import read_json
 from bdgan_lib.core.types import UNLABELLED, BdganError
 from bdgan_lib.core.validation import collect_errors
 from bdgan_lib.datasets.annotation_store import Annotation, AnnotationStore, json_text
-from bdgan_lib.datasets.formats import coco, cvat, labelme, png
+from bdgan_lib.datasets.formats import coco, cvat, label_studio, labelme, png
 from bdgan_lib.datasets.formats.shapes import CHECK_FORMAT, MEANINGS, PICTURES, LabelledImage, picture_size
 
 
@@ -29,7 +29,13 @@ class AnnotationFormat(Protocol):
         """Read the images of a file or a folder and add a line to `losses` for everything that is lost."""
 
 
-FORMATS: dict[str, AnnotationFormat] = {"coco": coco, "labelme": labelme, "cvat": cvat, "png": png}
+FORMATS: dict[str, AnnotationFormat] = {
+    "coco": coco,
+    "labelme": labelme,
+    "cvat": cvat,
+    "label-studio": label_studio,
+    "png": png,
+}
 SAMPLES = "samples.json"  # id -> `Annotation.to_json`, and whether objects were told apart
 
 
