@@ -76,7 +76,7 @@ def check_folder(folder: Path) -> None:
     for path in ours:
         if path.name in (LOG, LOCK) and not hasattr(path, "fs") and path.is_symlink():
             raise BdganError(f"{path} is a link, and what it leads to would be changed; remove it")
-        # a shard with a record is compared with its sha256; beside a manifest only our own cards are replaced
+        # a shard with a record is compared with its sha256; beside a manifest no card is replaced
         recorded = path.name.startswith("shard_") and f"{path.name.partition('.')[0]}.json" in names
         finished = MANIFEST in names and path.name != LOG
         if not recorded and not finished and not is_ours(path):
