@@ -46,7 +46,7 @@ def weights_verify(names: Annotated[list[str] | None, typer.Argument()] = None) 
                 print(f"{path}: whole")
 
 
-@weights_app.command("convert")
+@weights_app.command("convert", out_is_file=True)
 def weights_convert(
     checkpoint: Annotated[Path, typer.Argument(help="A pickled checkpoint.")], out: Out
 ) -> None:

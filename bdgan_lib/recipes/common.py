@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bdgan_lib.core.io import atomic_file, write_atomic
+from bdgan_lib.core.io import atomic_file, check_output, write_atomic
 from bdgan_lib.core.model_files import write_tensors
 from bdgan_lib.training.supervised import FitConfig, fit, seeded
 from bdgan_lib.worlds.networks import Classifier
@@ -29,6 +29,8 @@ def options_of(doc: str | None, network: str, **numbers: int) -> argparse.Namesp
     for name, number in numbers.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=number)
     options = parser.parse_args()
+    for folder in (options.run, options.out):
+        check_output(folder)
     options.run.mkdir(parents=True, exist_ok=True)
     return options
 
