@@ -266,7 +266,7 @@ def _limit(size: int) -> None:
     try:
         import resource
 
-        pages = int(Path("/proc/self/statm").read_text().split()[5])
+        pages = int(Path("/proc/self/statm").read_text("utf-8").split()[5])
     except (ImportError, OSError):  # Windows, macOS
         return
     used = resource.getrusage(resource.RUSAGE_SELF)

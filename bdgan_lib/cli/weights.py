@@ -30,7 +30,10 @@ def weights_list() -> None:
 
 @weights_app.command("fetch")
 def weights_fetch(names: Names) -> None:
-    """Fetch, verify and convert; what is here is kept, what was cut off goes on."""
+    """Fetch, verify and convert; what is here is kept, what was cut off goes on.
+
+    Of several state dicts, averaged weights (EMA) are taken first; the command says which it took.
+    """
     for entry in _entries(names):
         print(f"{entry.name}: {entry.licence}; {entry.source}")
         print(download.fetch_safetensors(entry, download.cache_folder()))

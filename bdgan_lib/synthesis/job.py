@@ -162,7 +162,7 @@ class Job:
             "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
         if not hasattr(self.folder, "fs"):  # an object store cannot append to a file
-            with (self.folder / LOG).open("a") as log:
+            with (self.folder / LOG).open("a", encoding="utf-8") as log:
                 log.write(json.dumps(line) + "\n")
 
 
