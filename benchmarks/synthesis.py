@@ -61,7 +61,8 @@ def labelled(models: Models, spec: SynthesisSpec, workers: int = 1) -> float:
     """Seconds from the first finished shard of a data set to the last, as its log has them."""
     with tempfile.TemporaryDirectory() as folder:
         synthesize(spec, models, folder, workers, progress=False)
-        stamps = [json.loads(line)["seconds"] for line in (Path(folder) / LOG).open()]
+        log = (Path(folder) / LOG).read_text("utf-8")
+        stamps = [json.loads(line)["seconds"] for line in log.splitlines()]
     return stamps[-1] - stamps[0]
 
 

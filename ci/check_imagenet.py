@@ -161,7 +161,7 @@ def main() -> int:
         with gpu_memory(options.device) as gb:
             executed, failure = run_notebook(source, settings, {}, source.stem)
         costs[source.stem] = {"seconds": round(time.monotonic() - start), "gpu_gb": round(max(gb), 1)}
-        (folder / "costs.json").write_text(json.dumps(costs, indent=1))
+        (folder / "costs.json").write_text(json.dumps(costs, indent=1), "utf-8")
         nbformat.write(executed, folder / "notebooks" / source.name)
         if failure:
             failed = 1

@@ -59,7 +59,7 @@ def install(root: Path) -> None:
     """
     with tempfile.TemporaryDirectory() as folder:
         constraints = Path(folder) / "constraints.txt"
-        constraints.write_text("\n".join(pinned_versions()) + "\n")
+        constraints.write_text("\n".join(pinned_versions()) + "\n", "utf-8")
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
                    "--constraint", str(constraints), "--editable", f"{root}[vqgan,widget]"]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True)

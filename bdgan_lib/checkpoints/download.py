@@ -146,14 +146,17 @@ def cached_safetensors(weights: Weights, folder: Path) -> Path | None:
 def fetch_safetensors(weights: Weights, folder: Path, **options: Any) -> Path:
     """The file's tensors as safetensors beside it, downloaded and converted at first use, verified later.
 
-    The pickled file is read by the restricted converter alone and may be removed afterwards. Takes the
-    options of `fetch`, raises what `fetch` and `convert_checkpoint` raise.
+    The pickled file is read by the restricted converter alone and may be removed afterwards. If it holds
+    several state dicts, a line says which was taken, unless `progress` is False. Takes the options of
+    `fetch`, raises what `fetch` and `convert_checkpoint` raise.
     """
     path = cached_safetensors(weights, folder)
     if path is None:
         out = _as_safetensors(weights)
         path = folder / out.file
-        convert_checkpoint(fetch(weights, folder, **options), path)
+        note = convert_checkpoint(fetch(weights, folder, **options), path)
+        if note and options.get("progress", True):
+            print(f"{weights.name}: {note}", flush=True)
         _record(out, folder, path)
     return path
 

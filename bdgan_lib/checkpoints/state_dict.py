@@ -1,6 +1,6 @@
 """State dicts: a fingerprint of weights, and what does not fit between two of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 
 import torch
@@ -56,6 +56,11 @@ def require_fit(
     if wrong:
         raise BdganError(f"{what}: {wrong}")
     return tensors
+
+
+def batch_norm_counters(keys: Iterable[str]) -> dict[str, torch.Tensor]:
+    """Zeros for the counters of batch norms, which old checkpoints lack and only training reads."""
+    return {key: torch.tensor(0) for key in keys if key.endswith(".num_batches_tracked")}
 
 
 def load_strict(network: torch.nn.Module, tensors: Mapping[str, torch.Tensor], what: str) -> None:

@@ -2,30 +2,60 @@
 
     python -m bdgan_lib.checkpoints.unpickle CHECKPOINT OUT.safetensors
 
-A checkpoint that asks for more than tensors is refused, and so is one that takes more time or memory than its
-size explains: the process has limits of its own.
+Objects that trainers save beside the weights are replaced by stand-ins that do nothing. A checkpoint that
+asks for anything else is refused, and so is one that takes more time or memory than its size explains: the
+process has limits of its own.
 """
 
+import io
 import os
+import pickletools
+import re
 import signal
 import socket
 import subprocess
 import sys
 import zipfile
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+from torch._utils import IMPORT_MAPPING, NAME_MAPPING  # names of Python 2, which torch.save writes
+from torch._weights_only_unpickler import _get_allowed_globals
 
 from bdgan_lib.core.io import atomic_file
 from bdgan_lib.core.types import BdganError
 
-# Training frameworks leave objects beside the weights; they are replaced by an object that does nothing.
-_INERT = ("pytorch_lightning.", "lightning.", "omegaconf.", "argparse.Namespace", "typing.Any")
+# What trainers leave beside the weights: plain values of Python and numpy by their full names, and classes
+# (they begin with a capital) of the script itself and of training frameworks. A stand-in replaces each.
+_INERT = re.compile(
+    r"""argparse\.Namespace|types\.SimpleNamespace|typing\.Any|collections\.(defaultdict|deque)
+    |(builtins|__builtin__)\.(Ellipsis|bool|dict|float|frozenset|int|list|object|range|slice|str|tuple)
+    |pathlib\.(_local\.)?(Pure)?(Posix|Windows)?Path|datetime\.(date|datetime|time|timedelta|timezone)
+    |decimal\.Decimal|fractions\.Fraction|random\.Random|uuid\.(UUID|SafeUUID)
+    |numpy\.(ndarray|dtype|dtypes\.[A-Z]\w*|bool_?|str_|bytes_|u?int\d+|float\d+|complex\d+|longlong|ulonglong)
+    |numpy\.(core|_core)\.(multiarray\.(_reconstruct|scalar)|numeric\._frombuffer)
+    |numpy\.random\._pickle\.__(bit_generator|generator|randomstate)_ctor
+    |numpy\.random\.(bit_generator\.(SeedSequence|__pyx_unpickle_\w+)|_\w+\.(MT19937|PCG64(DXSM)?|Philox|SFC64))
+    |torch\.(torch_version\.TorchVersion|Generator|_C\.Generator)
+    |(__main__|torch\.(nn\.modules|optim|amp|cuda\.amp|utils\.data)|addict|detectron2|easydict|fairseq|fvcore
+      |lightning(_fabric)?|ml_collections|mmcv|mmengine|omegaconf|pytorch_lightning|timm|transformers|yacs)
+     (\.\w+)*\._?[A-Z]\w*""",
+    re.VERBOSE | re.ASCII,
+)
+_OLD_START = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # after the protocol: what torch.save wrote before zip files
+_ADVICE = re.compile(  # of torch, to those who trust the file
+    r"Weights only load failed\.|In PyTorch 2\.6, we changed .*?trusted source\.|WeightsUnpickler error:"
+    r"|Please file an issue .*?case:|Check the documentation .*|\x1b\[\d*m",
+    re.DOTALL,
+)
+_SAVE = "ask its author for the state dict alone, torch.save(model.state_dict(), FILE)"
 
 _WITHIN = (  # where a checkpoint has its weights, if not at the top: first choice first, in any case
     "g_ema", "state_dict_ema", "ema_state_dict", "params_ema", "model_ema", "ema_model", "generator_ema",
@@ -47,6 +77,19 @@ class Inert:
     def __setitem__(self, _: object, __: object) -> None: ...
 
 
+class _InertArray(Inert): ...
+
+
+class _InertDict:  # torch's unpickler puts items into plain dictionaries and lists alone
+    def __new__(cls, *_: object) -> Any:
+        return OrderedDict()
+
+
+class _InertList:
+    def __new__(cls, *_: object) -> Any:
+        return []
+
+
 def convert_checkpoint(checkpoint: Path, out: Path) -> str:
     """Write the tensors of a pickled checkpoint as safetensors, under the names they have there.
 
@@ -56,8 +99,8 @@ def convert_checkpoint(checkpoint: Path, out: Path) -> str:
         Which weights were taken and which were not, "" if the file holds one state dict.
 
     Raises:
-        BdganError: it is missing, damaged, holds no tensors, asks for anything that could run, or takes too
-            long (a minute for a small file) or too much memory to read.
+        BdganError: it is missing, damaged, holds no tensors, asks for anything that could run (the message
+            names it), or takes too long (a minute for a small file) or too much memory to read.
     """
     if not checkpoint.is_file():
         raise BdganError(f"{checkpoint} is missing")
@@ -95,11 +138,12 @@ def read_weights(checkpoint: Path) -> tuple[dict[str, Tensor], str]:
             mapped = _stored(checkpoint)  # then read as needed: it may be larger than memory
             state = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=mapped)
         places = list(_places(state, (), set()))
-        if not places:
-            raise BdganError(
-                f"it holds no tensors by name, neither at its top nor under {', '.join(_WITHIN)}"
-            )
         counts = [sum(isinstance(value, Tensor) for value in state_dict.values()) for _, state_dict in places]
+        if not any(counts):
+            raise BdganError(
+                f"it holds no tensors by name, neither at its top nor under {', '.join(_WITHIN)}; "
+                f"of a whole model, {_SAVE}"
+            )
         first = next(k for k, n in enumerate(counts) if 2 * n >= max(counts))  # not a counter or a decay
         places.insert(0, places.pop(first))
         tensors = dict(_tensors(places[0][1], checkpoint.stat().st_size))
@@ -112,14 +156,59 @@ def read_weights(checkpoint: Path) -> tuple[dict[str, Tensor], str]:
 
 
 def _stand_ins(checkpoint: Path) -> list[Any]:
-    try:
-        asked = torch.serialization.get_unsafe_globals_in_checkpoint(checkpoint)
-    except (RuntimeError, ValueError):  # not a zip file: the older format, read without stand-ins
-        return []
-    refused = [name for name in asked if not name.startswith(_INERT)]
-    if refused:
-        raise BdganError(f"it asks for {', '.join(sorted(refused)[:5])}, which could run")
-    return [(Inert, name) for name in asked]
+    """What takes the place of each object beside the tensors, with its name, as torch expects the pairs."""
+    asked = _asked(checkpoint) - _get_allowed_globals().keys()
+    if any(name.startswith("__torch__.") for name in asked):
+        raise BdganError(f"it is a TorchScript program; {_SAVE}")
+    if refused := sorted(name for name in asked if not _INERT.fullmatch(name)):
+        raise BdganError(f"it asks for {', '.join(refused[:5]):.300}, which could run; {_SAVE}")
+    if not zipfile.is_zipfile(checkpoint):
+        with checkpoint.open("rb") as file:
+            if file.read(2 + len(_OLD_START))[2:] != _OLD_START:
+                raise BdganError(f"it is no file of torch.save; {_SAVE}")
+    return [(_stand_in(name), name) for name in asked]
+
+
+def _stand_in(name: str) -> type:
+    last = name.rpartition(".")[2]
+    if last == "_reconstruct":
+        return _InertArray
+    if last == "deque":
+        return _InertList
+    return _InertDict if last.lower().endswith("dict") or last == "CfgNode" else Inert
+
+
+def _asked(checkpoint: Path) -> set[str]:
+    """The names of all that a file's pickles ask for, tensors' parts too; nothing if it cannot be read."""
+    names = set[str]()
+    with suppress(Exception):
+        if not zipfile.is_zipfile(checkpoint):
+            with checkpoint.open("rb") as file:
+                for _ in range(5):  # of the older format: magic number, version, system, object, keys
+                    _add_names(file, names)
+        with zipfile.ZipFile(checkpoint) as members:
+            for name in members.namelist():
+                if f"/{name}".endswith("/data.pkl"):
+                    _add_names(io.BytesIO(members.read(name)), names)
+    return names
+
+
+def _add_names(file: IO[bytes], names: set[str]) -> None:
+    """Add the names that the pickle at the file's position asks for; an error leaves those before it."""
+    memo, pushed, before = list[Any](), None, None  # the last two values, if they are texts
+    argument: Any
+    for code, argument, _ in pickletools.genops(file):
+        if code.name in ("GLOBAL", "INST"):
+            module, _, name = argument.partition(" ")
+            module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
+            names.add(f"{module}.{name}")
+        elif code.name == "STACK_GLOBAL":
+            names.add(f"{before}.{pushed}")
+        elif code.name == "MEMOIZE":
+            memo.append(pushed)
+        elif code.name != "FRAME":
+            got = memo[argument] if code.name.endswith("BINGET") and argument < len(memo) else argument
+            before, pushed = pushed, got if isinstance(got, str) else None
 
 
 def _stored(checkpoint: Path) -> bool:
@@ -133,7 +222,12 @@ def _stored(checkpoint: Path) -> bool:
 def _places(
     state: object, path: tuple[str, ...], seen: set[int]
 ) -> Iterator[tuple[str, Mapping[object, object]]]:
-    """Where tensors lie by name, as (path, dictionary): known names first, in their order, the top last."""
+    """Where tensors lie by name, as (path, dictionary): known names first, in their order, the top last.
+
+    An object under a known name is listed too, with an empty dictionary: weights in it are not read.
+    """
+    if path and isinstance(state, Inert):
+        yield f"{'.'.join(path)} (an object)", {}
     if not isinstance(state, Mapping) or id(state) in seen or len(path) > _DEPTH:
         return
     seen.add(id(state))
@@ -145,6 +239,8 @@ def _places(
 
 
 def _tensors(state: Mapping[object, object], file_size: int) -> Iterator[tuple[str, Tensor]]:
+    if arrays := [str(key) for key, value in state.items() if isinstance(value, _InertArray)]:
+        raise BdganError(f"expected tensors, got a numpy array: {', '.join(arrays[:5]):.300}")
     tensors = {str(k): x for k, x in state.items() if isinstance(x, Tensor) and isinstance(k, str | int)}
     size = sum(x.nbytes for x in tensors.values())
     if size > 4 * file_size + _SPARE // 4:  # views of one storage, repeated rows, packed zeros
@@ -170,7 +266,7 @@ def _limit(size: int) -> None:
     try:
         import resource
 
-        pages = int(Path("/proc/self/statm").read_text().split()[5])
+        pages = int(Path("/proc/self/statm").read_text("utf-8").split()[5])
     except (ImportError, OSError):  # Windows, macOS
         return
     used = resource.getrusage(resource.RUSAGE_SELF)
@@ -185,7 +281,13 @@ def _limit(size: int) -> None:
 
 
 def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    """What an error says, in one line that a terminal shows as it is, without torch's advice."""
+    said = " ".join(_ADVICE.sub("", str(error)).split())
+    if "Unsupported operand" in said:
+        said += "; expected pickle protocol 2, that of torch.save"
+    elif "weights_only" in said or "safe_globals" in said:
+        said = "torch does not read it"
+    return "".join(c if c.isprintable() else "?" for c in said)[:400] or type(error).__name__
 
 
 def _no_network(*_: object, **__: object) -> NoReturn:

@@ -52,7 +52,7 @@ def benchmark_images(
     print(f"{out}: {write_truth(truth, its_task, out)} images with labels")
 
 
-@benchmark_app.command("score")
+@benchmark_app.command("score", out_is_file=True)
 def benchmark_score(
     task: TaskName,
     predictions: Annotated[

@@ -51,7 +51,7 @@ def info(profile: ProfileName = "pocket") -> None:
     )
 
 
-@app.command()
+@app.command(out_is_file=True)
 def sample(
     out: Out,
     classes: Annotated[str, typer.Option(help="Class names, by comma; a dozen if empty.")] = "",

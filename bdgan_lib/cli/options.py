@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import torch
 import typer
 
-from bdgan_lib.core.io import local_path
+from bdgan_lib.core.io import check_output, local_path
 from bdgan_lib.core.sampling import Sampling
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.profiles import PROFILES, Profile
@@ -19,12 +19,15 @@ Command = Callable[..., None]
 
 
 class CommandGroup(typer.Typer):
-    """A Typer app whose commands refuse an address for any parameter that is a `Path`, before any work."""
+    """A Typer app whose commands check each parameter that is a `Path` before any work.
+
+    An address is refused, and so is an output where nothing can be written.
+    """
 
     def command(  # type: ignore[override]
-        self, name: str | None = None, **settings: Any
+        self, name: str | None = None, out_is_file: bool = False, **settings: Any
     ) -> Callable[[Command], Command]:
-        """Register a function as a command."""
+        """Register a function as a command; its parameter `out` is a folder, if not said to be a file."""
 
         def register(function: Command) -> Command:
             @wraps(function)
@@ -33,6 +36,9 @@ class CommandGroup(typer.Typer):
                     for path in value if isinstance(value, list) else [value]:
                         if isinstance(path, Path):
                             local_path(path)
+                for key in ("out", "cache"):
+                    if isinstance(path := arguments.get(key), Path):
+                        check_output(path, out_is_file)
                 function(**arguments)
 
             super(CommandGroup, self).command(name, **settings)(checked)

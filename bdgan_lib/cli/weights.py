@@ -30,7 +30,10 @@ def weights_list() -> None:
 
 @weights_app.command("fetch")
 def weights_fetch(names: Names) -> None:
-    """Fetch, verify and convert; what is here is kept, what was cut off goes on."""
+    """Fetch, verify and convert; what is here is kept, what was cut off goes on.
+
+    Of several state dicts, averaged weights (EMA) are taken first; the command says which it took.
+    """
     for entry in _entries(names):
         print(f"{entry.name}: {entry.licence}; {entry.source}")
         print(download.fetch_safetensors(entry, download.cache_folder()))
@@ -46,7 +49,7 @@ def weights_verify(names: Annotated[list[str] | None, typer.Argument()] = None) 
                 print(f"{path}: whole")
 
 
-@weights_app.command("convert")
+@weights_app.command("convert", out_is_file=True)
 def weights_convert(
     checkpoint: Annotated[Path, typer.Argument(help="A pickled checkpoint.")], out: Out
 ) -> None:

@@ -7,6 +7,8 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
+from typing import IO
 
 import cv2
 import numpy as np
@@ -17,6 +19,7 @@ from bdgan_lib.core.types import BdganError
 
 MOST_PIXELS = 2**26  # 8192 x 8192; a file that claims more is refused before memory is allocated
 PICTURES = ("JPEG", "PNG", "WEBP", "TIFF", "BMP")  # read from people; other decoders may start programs
+_OPENING = Lock()  # holds while Pillow's limit is put aside
 _PNG_START = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 _JPEG_END = re.compile(rb"\xff[^\0\xd0-\xd7]")  # of the coded pixels: a marker that is no restart
 
@@ -210,15 +213,26 @@ def _naming(path: Path) -> Iterator[None]:
         raise BdganError(f"{error}; the file is {path}") from error
 
 
+def open_picture(file: Path | IO[bytes], formats: tuple[str, ...]) -> Image.Image:
+    """Open a picture, whose pixels are not read yet, however large it is: compare its size with MOST_PIXELS.
+
+    Pillow's limit is higher, and it tells of it by a warning on stderr.
+    """
+    with _OPENING:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(file, formats=formats)
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
 @contextmanager
 def _opened(source: bytes | Path, formats: tuple[str, ...]) -> Iterator[Image.Image]:
     """The image of a file or of its bytes; any error while it is open becomes a BdganError."""
     kind = formats[0] if len(formats) == 1 else "picture"
     size = len(source) if isinstance(source, bytes) else source.stat().st_size
     try:
-        with Image.open(
-            io.BytesIO(source) if isinstance(source, bytes) else source, formats=formats
-        ) as image:
+        with open_picture(io.BytesIO(source) if isinstance(source, bytes) else source, formats) as image:
             if image.width * image.height > MOST_PIXELS:
                 raise BdganError(
                     f"it claims {image.width} x {image.height} pixels, above {MOST_PIXELS:,}; scale it down"

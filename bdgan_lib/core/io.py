@@ -56,6 +56,24 @@ def local_path(path: str | os.PathLike[str]) -> Path:
     return Path(path)
 
 
+def check_output(path: Path, file: bool = False) -> None:
+    """Check that a folder, or a file, can be written at a local path, which need not exist yet.
+
+    Raises:
+        BdganError: it is of the other kind, it or a folder above it is a link that leads nowhere, or it is to
+            lie in a file.
+    """
+    for place in (path, *path.parents):
+        if place.is_symlink() and not place.exists():
+            raise BdganError(
+                f"{place} is a link to {place.readlink()}, which does not exist; "
+                "remove the link, make what it leads to, or give another path"
+            )
+        if place.is_dir() if file and place == path else place.exists() and not place.is_dir():
+            kinds = ("folder", "file") if place.is_dir() else ("file", "folder")
+            raise BdganError(f"{place} is a {kinds[0]}; give a {kinds[1]}")
+
+
 def is_junk(name: str) -> bool:
     """Whether a system leaves files or folders of this name behind: `.DS_Store`, `._x`, checkpoints ..."""
     return name.startswith("._") or name.lower() in _JUNK
@@ -134,10 +152,11 @@ def require_new_path(path: Path) -> Path:
     """The path itself, with its parent folder created, if nothing exists there yet.
 
     Raises:
-        BdganError: something exists at the path.
+        BdganError: something exists at the path, or nothing can be written there (see `check_output`).
     """
     if local_path(path).exists():
         raise BdganError(f"{path} exists and is not written over; give another folder")
+    check_output(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
 

@@ -1,6 +1,8 @@
 """The data card of a data set, `README.md`, and its MLCommons metadata, `croissant.json`.
 
-Both depend on the manifest and the shards alone and hold no dates, so that `validate` can compute them again.
+Both depend on the manifest and the shards alone and hold no dates, so that they can be computed again and
+compared. They may be edited, or be texts of the user's: neither is sealed, and only `write_card` replaces
+them. Each sha256 that they state must be of this data set.
 """
 
 import json
@@ -29,6 +31,11 @@ _DATA_FILES = """configs:
     path: "*.tar"
 """  # without them `datasets.load_dataset` takes the JSON files beside the shards
 _MARKUP = re.compile(r"[\\`*\[\]<>#|{}~$^&@]|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=www)\.", re.IGNORECASE)
+_STATED = {  # how each states a sha256 of the data set's files
+    CARD: re.compile(rb"sha256 of `manifest\.json`: `([^`]*)`"),
+    CROISSANT: re.compile(rb'"sha256"\s*:\s*"([^"]*)"'),
+}
+_FIGURES = re.compile(rb"[0-9a-f]{12,}|[\d.,\s]+")
 _STEERING = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -66,6 +73,62 @@ def write_card(folder: Path, progress: bool = True) -> None:
     Raises:
         BdganError: a shard is damaged.
     """
+    for name, versions in _computed(folder, progress).items():
+        write_atomic(folder / name, versions[0])
+
+
+def complete_cards(folder: Path, replaced: str = "") -> list[str]:
+    """Write the data card and the Croissant file where they are missing, as `write_card` does.
+
+    Args:
+        folder: of a finished data set.
+        replaced: sha256 of the manifest that this one replaced; files that were written for it are, too.
+
+    Returns:
+        A line for each file that is edited or of another origin, and stays.
+
+    Raises:
+        BdganError: a shard is damaged.
+    """
+    notes = list[str]()
+    replaced = replaced if replaced != sha256_of(folder / MANIFEST) else ""
+    for name, versions in _computed(folder, progress=False).items():
+        path = folder / name
+        content = path.read_bytes() if path.is_file() else b""
+        texts = {_FIGURES.sub(b"", version) for version in versions}  # other figures are no edit
+        old = replaced and replaced.encode() in content and _FIGURES.sub(b"", content) in texts
+        if old or not path.exists():
+            write_atomic(path, versions[0])
+        elif content not in versions:
+            notes.append(edited(path))
+    return notes
+
+
+def edited(path: Path) -> str:
+    """The line about a data card or a Croissant file that is not as `write_card` writes it."""
+    return f"{path} is edited or of another origin and stays; `bdgan describe` would write it anew"
+
+
+def contradictions(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
+    """A line for the data card and the Croissant file each, if it is there and contradicts the manifest."""
+    digests, lines = {sha256_of(folder / MANIFEST), *(s["sha256"] for s in manifest["shards"])}, list[str]()
+    for name, pattern in _STATED.items():
+        if (path := folder / name).is_file():
+            content, wrong = path.read_bytes(), ""
+            if not {digest.decode("latin-1").lower() for digest in pattern.findall(content)} <= digests:
+                wrong = "states the sha256 of files that are not of this data set"
+            elif name == CROISSANT:
+                try:
+                    json.loads(content)
+                except (ValueError, RecursionError):
+                    wrong = "is not JSON"
+            if wrong:
+                lines.append(f"{path} {wrong}; move it elsewhere, or run `bdgan describe` to write it anew")
+    return lines
+
+
+def _computed(folder: Path, progress: bool) -> dict[str, tuple[bytes, ...]]:
+    """The `trust_files` of a finished data set, whose shards are read once."""
     data, statistics = ShardedSet(folder), SetStatistics()
     with tqdm(total=len(data), unit="image", disable=not progress, mininterval=1.0) as bar:
         for shard in data.shards:
@@ -73,8 +136,7 @@ def write_card(folder: Path, progress: bool = True) -> None:
                 sample, record = decode_sample(stored, data.manifest)
                 statistics.add(sample.mask, record)
                 bar.update()
-    for name, versions in trust_files(data.folder, data.manifest, statistics).items():
-        write_atomic(data.folder / name, versions[0])
+    return trust_files(data.folder, data.manifest, statistics)
 
 
 def trust_files(folder: Path, manifest: Json, statistics: SetStatistics) -> dict[str, tuple[bytes, ...]]:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from bdgan_lib.core.ids import class_sample_id
+from bdgan_lib.core.image_codecs import open_picture
 from bdgan_lib.core.sampling import Sampling
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.core.validation import is_junk, text_lines
@@ -119,7 +119,7 @@ def _numbers(name: str, synsets: tuple[str, ...]) -> tuple[int, int]:
 
 def _mask(path: Path, side: int) -> NDArray[np.uint8]:
     try:
-        with Image.open(path, formats=["PNG"]) as image:
+        with open_picture(path, ("PNG",)) as image:
             if image.size != (side, side):
                 raise BdganError(f"expected a mask {side} x {side}, got {image.width} x {image.height}")
             image.info.pop("transparency", None)  # it changes no grey value, but Pillow may warn of it

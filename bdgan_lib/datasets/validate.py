@@ -7,19 +7,24 @@ from tqdm import tqdm
 
 from bdgan_lib.core.io import as_path, list_folder, sha256_of
 from bdgan_lib.core.types import BdganError
-from bdgan_lib.datasets.card import CARD, CROISSANT, SetStatistics, trust_files
+from bdgan_lib.datasets.card import CARD, CROISSANT, SetStatistics, contradictions, edited, trust_files
 from bdgan_lib.datasets.sample_checks import decode_sample
 from bdgan_lib.datasets.shards import CALIBRATION, DROPPED, LOG, MANIFEST, read_manifest
 from bdgan_lib.datasets.tar_format import how_to_remake, stored_samples
 
 
-def validate(folder: str | Path, progress: bool = True) -> list[str]:
+def validate(folder: str | Path, progress: bool = True, notes: list[str] | None = None) -> list[str]:
     """List everything that is wrong with a data set, a line each with file, member and remedy; [] = valid.
 
     Checks the sha256 of the manifest and of every shard, that there are no other files, headers of members
     (before their contents are read), pairs, sizes, labels, classes, counts, ids over all shards, and that the
-    data card and the Croissant file, if there, are those of this set. Of a sample the first error is listed.
-    Nothing is unpacked to disk; one sample and all ids are in memory.
+    data card and the Croissant file, if there, do not contradict the manifest. Of a sample the first error is
+    listed. Nothing is unpacked to disk; one sample and all ids are in memory.
+
+    Args:
+        folder: of the data set, or an address.
+        progress: show a bar.
+        notes: receives a line for a data card or a Croissant file that was edited, which is nothing wrong.
     """
     folder = as_path(folder)
     try:
@@ -74,12 +79,12 @@ def validate(folder: str | Path, progress: bool = True) -> list[str]:
                         f"{path} holds {count} samples, {MANIFEST} says {shard['count']}; "
                         f"{how_to_remake(path)}"
                     )
+    findings += contradictions(folder, manifest)
     if not findings:  # only undamaged shards give the same files again
         for name, versions in trust_files(folder, manifest, statistics).items():
-            if (folder / name).exists() and (folder / name).read_bytes() not in versions:
-                findings.append(
-                    f"{folder / name} is not of this data set, or was changed; run `bdgan describe`"
-                )
+            path = folder / name
+            if notes is not None and path.exists() and path.read_bytes() not in versions:
+                notes.append(edited(path))
     return findings
 
 

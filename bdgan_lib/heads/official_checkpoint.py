@@ -6,6 +6,7 @@ a power iteration from a stored vector `u0`; the norms' input is the generator's
 file holds the whole model, the generator under `biggan_model.`; there is one output, the foreground's logit.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,7 +29,8 @@ _SHARED = f"{GENERATOR}shared.weight"
 def load_official_head(path: str | Path, blocks: Mapping[str, tuple[int, int]]) -> PaperHead:
     """Read a checkpoint file of the release (`checkpoint_latest.pth`); see `convert_official_head`.
 
-    Only tensors are unpickled, by the restricted converter; its safetensors are read as well.
+    Only tensors are unpickled, by the restricted converter; its safetensors are read as well. Of several
+    state dicts, the one that was taken is logged.
 
     Raises:
         BdganError: the file is missing, holds anything else or does not fit.
@@ -38,7 +40,8 @@ def load_official_head(path: str | Path, blocks: Mapping[str, tuple[int, int]]) 
         return convert_official_head(read_tensors(path), blocks, str(path))
     with TemporaryDirectory() as folder:
         converted = Path(folder) / "head.safetensors"
-        convert_checkpoint(path, converted)
+        if note := convert_checkpoint(path, converted):
+            logging.getLogger(__name__).warning(f"{path}: {note}")
         state = read_tensors(converted)
     return convert_official_head(state, blocks, str(path))
 

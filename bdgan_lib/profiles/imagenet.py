@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from bdgan_lib.checkpoints import download
+from bdgan_lib.checkpoints.state_dict import batch_norm_counters, load_strict, require_fit
 from bdgan_lib.core.assets import assets_folder, require_asset, user_folder
 from bdgan_lib.core.image_tensors import from_uint8
 from bdgan_lib.core.sampling import Sampling
@@ -116,9 +117,16 @@ def _inception(path: Path) -> torch.nn.Module:
         raise BdganError(
             "FID at this scale needs torch-fidelity; pip install 'bdgan-lib[fidelity]'"
         ) from error
+
+    class Inception(FeatureExtractorInceptionV3):  # type: ignore[misc]
+        def load_state_dict(self, state_dict: dict[str, Tensor]) -> None:  # type: ignore[override]
+            expected = {key: x.shape for key, x in self.state_dict().items()}
+            state_dict = batch_norm_counters(expected) | state_dict
+            super().load_state_dict(require_fit(expected, state_dict, f"{path} does not fit Inception"))
+
     with NamedTemporaryFile() as file:  # it reads no safetensors
         torch.save(load_file(path), file.name)
-        network: torch.nn.Module = FeatureExtractorInceptionV3("inception", ["2048"], file.name)
+        network: torch.nn.Module = Inception("inception", ["2048"], file.name)
     return network
 
 
@@ -143,8 +151,10 @@ def _resnet50(weights: download.Weights) -> NetworkScorer:
     """Torchvision's ResNet-50 at 224 pixels."""
     from torchvision.models import resnet50
 
-    network = resnet50()
-    network.load_state_dict(load_file(download.fetch_safetensors(weights, download.cache_folder())))
+    network, path = resnet50(), download.fetch_safetensors(weights, download.cache_folder())
+    load_strict(
+        network, batch_norm_counters(network.state_dict()) | load_file(path), f"{path}, of ResNet-50,"
+    )
     return NetworkScorer(network.requires_grad_(False), _normalised, 50)
 
 

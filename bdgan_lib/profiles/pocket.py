@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 
+from bdgan_lib.checkpoints.state_dict import load_strict
 from bdgan_lib.core.assets import assets_folder
 from bdgan_lib.core.ids import sample_id
 from bdgan_lib.core.image_tensors import from_uint8
@@ -115,8 +116,8 @@ class PocketAssets(ShippedFiles):
         return torch.cat([self.classifier.features(x) for x in batches]).cpu().numpy()
 
     def _load(self, name: str, network: Network) -> Network:
-        state = load_file(self.path(f"{name}/model.safetensors"))
-        network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+        path = self.path(f"{name}/model.safetensors")
+        load_strict(network, load_file(path), str(path))
         return network.eval().requires_grad_(False)
 
 

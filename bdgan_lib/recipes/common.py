@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bdgan_lib.core.io import atomic_file, write_atomic
+from bdgan_lib.checkpoints.state_dict import load_strict
+from bdgan_lib.core.io import atomic_file, check_output, write_atomic
 from bdgan_lib.core.model_files import write_tensors
 from bdgan_lib.training.supervised import FitConfig, fit, seeded
 from bdgan_lib.worlds.networks import Classifier
@@ -29,6 +30,8 @@ def options_of(doc: str | None, network: str, **numbers: int) -> argparse.Namesp
     for name, number in numbers.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=number)
     options = parser.parse_args()
+    for folder in (options.run, options.out):
+        check_output(folder)
     options.run.mkdir(parents=True, exist_ok=True)
     return options
 
@@ -47,7 +50,7 @@ def feature_network(path: Path, images: NDArray[np.uint8], class_ids: NDArray[np
     """A classifier for the feature loss alone, trained once; another one measures the quality of samples."""
     classifier = seeded(Classifier, 1)
     if path.exists():
-        classifier.load_state_dict(torch.load(path, weights_only=True))
+        load_strict(classifier, torch.load(path, weights_only=True), str(path))
     else:
         config = FitConfig(steps=700, batch_size=48, seed=1)
         fit(classifier, images, class_ids, config, progress="feature loss")
@@ -74,7 +77,7 @@ class StepLog:
 
     def drop_after(self, step: int) -> None:
         """Drop the rows of later steps, which a run that was cut off takes again."""
-        rows = self.path.read_text().splitlines() if self.path.exists() else []
+        rows = self.path.read_text("utf-8").splitlines() if self.path.exists() else []
         place = len(self.stage)
 
         def stands(row: str) -> bool:
@@ -96,7 +99,7 @@ class StepLog:
         self._sums, self._start = np.zeros(0), time.time()
 
     def _append(self, row: Sequence[str]) -> None:
-        with self.path.open("a", newline="") as file:
+        with self.path.open("a", encoding="utf-8", newline="") as file:
             csv.writer(file).writerow(row)
 
 

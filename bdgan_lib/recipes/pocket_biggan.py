@@ -197,7 +197,7 @@ class Trainer:
         write_half(out / "model.safetensors", self.average.model.state_dict())
         write_json(out / "config.json", CONFIG.to_dict())
         write_json(out / "training.json", {**asdict(self.recipe), "pairs": PAIRS})
-        (out / "training_log.csv").write_text((self.run / "log.csv").read_text())
+        (out / "training_log.csv").write_text((self.run / "log.csv").read_text("utf-8"), "utf-8")
         write_atomic(out / "samples.png", encode_png(self.sample_grid()))
 
 

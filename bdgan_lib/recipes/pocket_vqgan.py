@@ -201,7 +201,7 @@ class Trainer:
         write_json(out / "config.json", asdict(self.network.config))
         settings = {**asdict(self.recipe), "scenes": SCENES, "first_seed": FIRST_SEED}
         write_json(out / "training.json", settings)
-        (out / "training_log.csv").write_text((self.run / "log.csv").read_text())
+        (out / "training_log.csv").write_text((self.run / "log.csv").read_text("utf-8"), "utf-8")
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from filelock import FileLock, Timeout
 
-from bdgan_lib.core.io import TEMPORARY, is_junk, list_folder
+from bdgan_lib.core.io import TEMPORARY, check_output, is_junk, list_folder
 from bdgan_lib.core.types import BdganError, Json
 from bdgan_lib.datasets.card import CARD, CROISSANT
 from bdgan_lib.datasets.shards import CALIBRATION, LOG, MANIFEST, read_manifest
@@ -65,10 +65,10 @@ def check_folder(folder: Path) -> None:
 
     Raises:
         BdganError: the folder holds other files and no data set, a file of another origin has a name that
-            synthesis writes, or another process is writing there.
+            synthesis writes, another process is writing there, or nothing can be written there.
     """
-    if folder.exists() and not folder.is_dir():
-        raise BdganError(f"{folder} is a file; give a folder")
+    if not hasattr(folder, "fs"):
+        check_output(folder)
     paths = [path for path in folder.iterdir() if not is_junk(path.name)] if folder.exists() else []
     paths.sort(key=lambda path: path.name)
     names = {path.name for path in paths}
@@ -76,7 +76,7 @@ def check_folder(folder: Path) -> None:
     for path in ours:
         if path.name in (LOG, LOCK) and not hasattr(path, "fs") and path.is_symlink():
             raise BdganError(f"{path} is a link, and what it leads to would be changed; remove it")
-        # a shard with a record is compared with its sha256; beside a manifest only our own cards are replaced
+        # a shard with a record is compared with its sha256; beside a manifest no card is replaced
         recorded = path.name.startswith("shard_") and f"{path.name.partition('.')[0]}.json" in names
         finished = MANIFEST in names and path.name != LOG
         if not recorded and not finished and not is_ours(path):

@@ -13,15 +13,14 @@ from tqdm import tqdm
 
 from bdgan_lib.core.io import as_path, sha256_of
 from bdgan_lib.core.parallel import exit_at_sigterm
-from bdgan_lib.core.types import Json
-from bdgan_lib.datasets.card import CARD, CROISSANT, write_card
+from bdgan_lib.core.types import BdganError, Json
+from bdgan_lib.datasets.card import CARD, CROISSANT, complete_cards, contradictions
 from bdgan_lib.datasets.shards import DROPPED, LOG, MANIFEST, ShardedSet, write_manifest
 from bdgan_lib.generators.base import Generator
 from bdgan_lib.synthesis.filters import Models
 from bdgan_lib.synthesis.folder import (
     check_folder,
     finished_shards,
-    is_ours,
     only_writer,
     record_path,
     shard_name,
@@ -41,7 +40,8 @@ def synthesize(
     """Make the whole data set in `folder`, or the rest of one that was interrupted.
 
     Each finished shard has a record beside it; a shard whose bytes still have the recorded sha256 is kept.
-    The manifest is written last and is the one commit point. A finished set is left as it is.
+    The manifest is written last and is the one commit point. A finished set is left as it is, and so is a
+    data card or a Croissant file that was edited.
 
     Args:
         spec: specification of the data set.
@@ -52,7 +52,8 @@ def synthesize(
 
     Raises:
         BdganError: the folder holds something else, another process writes there, or these are not the
-            models of the specification.
+            models of the specification; or the set is finished, and a data card or a Croissant file there
+            contradicts it.
         OSError: no space is left, for example; finished shards stay readable.
     """
     with started_job(spec, models, as_path(folder), progress) as job:
@@ -118,12 +119,17 @@ class Job:
             self._bar.set_postfix(kept=f"{self._kept / self._drawn:.0%}", refresh=False)
 
     def complete(self, entries: Iterable[Json]) -> ShardedSet:
-        """Record each missing shard as it is finished, then commit: manifest, data card, Croissant file."""
+        """Record each missing shard as it is finished, then commit: manifest, data card, Croissant file.
+
+        Raises:
+            BdganError: the data card or the Croissant file is not ours and contradicts the manifest.
+        """
         with self._bar:
             for entry in entries:
                 self._record(entry)
         names = [shard_name(k) for k in range(self.spec.num_shards)]
-        if self.missing or not (self.folder / MANIFEST).exists():
+        replaced = sha256_of(self.folder / MANIFEST) if (self.folder / MANIFEST).exists() else ""
+        if self.missing or not replaced:
             reasons = sum((Counter(self._done[name].get("dropped", {})) for name in names), Counter())
             kept = sum(self._done[name]["count"] for name in names)
             about = {
@@ -135,10 +141,14 @@ class Job:
         for path in (record_path(self.folder, name) for name in names):
             if path.exists():  # the manifest now holds its entry
                 path.unlink()
-        cards = [path for name in (CARD, CROISSANT) if (path := self.folder / name).exists()]
-        if (self.missing or len(cards) < 2) and all(map(is_ours, cards)):
-            write_card(self.folder, progress=False)
-        return ShardedSet(self.folder)
+        if self.missing or not all((self.folder / name).exists() for name in (CARD, CROISSANT)):
+            notes = complete_cards(self.folder, replaced)
+            if notes and self._progress:
+                print(*notes, sep="\n", flush=True)
+        data = ShardedSet(self.folder)
+        if wrong := contradictions(self.folder, data.manifest):
+            raise BdganError(f"the data set is finished, but {wrong[0]}")
+        return data
 
     def _record(self, entry: dict[str, Any]) -> None:
         """Write the record of a finished shard, and a line of the log."""
@@ -152,7 +162,7 @@ class Job:
             "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
         if not hasattr(self.folder, "fs"):  # an object store cannot append to a file
-            with (self.folder / LOG).open("a") as log:
+            with (self.folder / LOG).open("a", encoding="utf-8") as log:
                 log.write(json.dumps(line) + "\n")
 
 

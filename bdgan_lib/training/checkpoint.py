@@ -51,7 +51,7 @@ class Checkpoint:
             training = state["training"]
         except Exception as error:  # torch, zipfile and pickle each raise their own
             raise BdganError(
-                f"checkpoint {self.path} is unreadable ({error}); remove it to start anew"
+                f"checkpoint {self.path} is unreadable ({type(error).__name__}); remove it to start anew"
             ) from error
         if training != self.training:
             raise BdganError(

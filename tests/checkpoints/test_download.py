@@ -12,6 +12,8 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from bdgan_lib.checkpoints import download as module
 from bdgan_lib.checkpoints.download import Weights, cached_file, catalogue, fetch
@@ -228,3 +230,14 @@ def test_a_damaged_catalogue_is_refused(tmp_path):
         catalogue(tmp_path / "weights.toml")
     with pytest.raises(BdganError, match="none"):
         catalogue(tmp_path / "none.toml")
+
+
+def test_of_several_state_dicts_the_one_that_was_taken_is_told(tmp_path, capsys):
+    weights = Weights("x", "x.pt", "a network", (), "", "")
+    for progress in (True, False):
+        torch.save({"model": {"w": torch.zeros(2)}, "ema": {"w": torch.ones(2)}}, tmp_path / "x.pt")
+        path = module.fetch_safetensors(weights, tmp_path, progress=progress)
+        assert torch.equal(load_file(path)["w"], torch.ones(2))
+        assert capsys.readouterr().out == "x: took ema, not model\n" * progress
+        path.unlink()
+        (tmp_path / "weights.json").unlink()

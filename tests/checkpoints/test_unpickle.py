@@ -1,14 +1,23 @@
 """Checkpoints become safetensors with the tensors they hold; what asks for more is refused, never run."""
 
+import argparse
+import datetime
+import decimal
+import fractions
+import io
 import os
 import pickle
+import random
 import sys
 import types
+import uuid
 import zipfile
-from collections import OrderedDict
-from pathlib import Path
+from collections import Counter, OrderedDict, defaultdict, deque
+from pathlib import Path, PureWindowsPath
 
+import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
 from safetensors.torch import load_file
 
@@ -50,6 +59,88 @@ def test_a_lightning_checkpoint_gives_its_weights_and_its_other_objects_do_nothi
     checkpoint = {"epoch": 5, "callbacks": {ModelCheckpoint: {"best": callback}}, "state_dict": tensors()}
     torch.save(checkpoint, tmp_path / "c.ckpt")
     assert_converts(tmp_path / "c.ckpt", tensors(), tmp_path)
+
+
+BESIDE = {  # what scripts and trainers save beside the weights
+    "numpy scalars": [np.float64(1.5), np.float32(1), np.int64(3), np.bool_(True), np.str_("a")],
+    "numpy arrays": [np.arange(3), np.array([{}], object), np.zeros(2, [("a", "i4")])],
+    "numpy types": [np.dtype("f4"), np.float32, np.ndarray],
+    "numpy's random state": np.random.RandomState(0).get_state(),
+    "numpy's random generators": [
+        np.random.RandomState(0), np.random.SeedSequence(3), np.random.default_rng(0),
+        np.random.Generator(np.random.Philox(1)), np.random.Generator(np.random.SFC64(1)),
+    ],
+    "random numbers": [random.Random(0), random.getstate(), torch.Generator(), torch.get_rng_state()],
+    "paths": [Path("runs"), PureWindowsPath("runs")],
+    "arguments": argparse.Namespace(out=Path("runs"), lr=0.1, device=torch.device("cpu")),
+    "a namespace": types.SimpleNamespace(a=1),
+    "collections": [OrderedDict(a=1), Counter("aab"), defaultdict(list, a=[1]), deque([1, 2], 3), {1, 2}],
+    "times": [
+        datetime.datetime(2026, 1, 2, tzinfo=datetime.timezone.utc), datetime.date(2026, 1, 2),
+        datetime.timedelta(3), datetime.time(3),
+    ],
+    "numbers": [decimal.Decimal("1.5"), fractions.Fraction(1, 3), 1j, 1 << 200, float("nan")],
+    "builtins": [uuid.UUID(int=1), frozenset([1]), slice(1, 2), range(3), b"a", bytearray(b"a"), int, ...],
+    "torch's values": [torch.device("cpu"), torch.half, torch.Size([1]), torch.strided, torch.__version__],
+    "modules and optimizers": [torch.nn.LayerNorm, torch.optim.SGD([torch.ones(1)], 0.1)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
+def test_what_trainers_save_beside_the_weights_does_nothing(tmp_path, legacy):
+    beside = BESIDE if not legacy else {k: v for k, v in BESIDE.items() if not k.startswith("modules")}
+    for name, value in beside.items():
+        path = tmp_path / f"{name}.pt"
+        state = {"epoch": 3, "state_dict": tensors(), "extra": value}
+        torch.save(state, path, _use_new_zipfile_serialization=not legacy)
+        read, note = read_weights(path)
+        assert (read.keys(), note) == (tensors().keys(), ""), name
+
+
+def test_a_whole_checkpoint_of_timm_and_of_a_script_converts(tmp_path):
+    timm = {
+        "epoch": 3, "arch": "resnet50", "state_dict": tensors(), "version": 2, "metric": np.float64(71.2),
+        "optimizer": torch.optim.SGD([torch.ones(1)], 0.1).state_dict(), "state_dict_ema": tensors(),
+        "args": argparse.Namespace(data_dir=Path("data"), mean=np.array([0.5]), device=torch.device("cpu")),
+    }  # fmt: skip
+    torch.save({"model": tensors(), "timm": timm, **BESIDE}, tmp_path / "script.pt")
+    assert_converts(tmp_path / "script.pt", tensors(), tmp_path)
+    torch.save(timm, tmp_path / "timm.pt")
+    tensors_read, note = read_weights(tmp_path / "timm.pt")
+    assert tensors_read.keys() == tensors().keys() and note == "took state_dict_ema, not state_dict"
+
+
+def test_a_checkpoint_that_lightning_s_trainer_saved_converts(tmp_path):
+    class Module(pl.LightningModule):
+        def __init__(self, **settings):
+            super().__init__()
+            self.save_hyperparameters()
+            self.layer = torch.nn.Linear(2, 1)
+
+        def training_step(self, batch):
+            self.log("loss", loss := self.layer(batch).mean())
+            return loss
+
+        def configure_optimizers(self):
+            return torch.optim.Adam(self.parameters())
+
+    module = Module(out=tmp_path, seed=np.int64(3), args=argparse.Namespace(a=1), device=torch.device("cpu"))
+    settings = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    callback = pl.callbacks.ModelCheckpoint(tmp_path, monitor="loss")
+    trainer = pl.Trainer(max_epochs=1, accelerator="cpu", callbacks=[callback], **settings)
+    trainer.fit(module, torch.utils.data.DataLoader(torch.ones(2, 2)))
+    assert_converts(Path(callback.best_model_path), module.state_dict(), tmp_path)
+
+
+def test_weights_that_lie_in_an_object_or_an_array_are_not_passed_over_in_silence(tmp_path):
+    torch.save({"model": weights(0), "ema": torch.nn.Linear(1, 1)}, tmp_path / "c.pt")
+    assert read_weights(tmp_path / "c.pt")[1] == "took model, not ema (an object)"
+    torch.save({"model": weights(0) | {"bias": np.ones(3)}}, tmp_path / "c.pt")
+    with pytest.raises(BdganError, match="expected tensors, got a numpy array: bias"):
+        read_weights(tmp_path / "c.pt")
+    torch.save(torch.nn.Linear(1, 1), tmp_path / "c.pt")
+    with pytest.raises(BdganError, match=r"no tensors by name.*state_dict\(\)"):
+        read_weights(tmp_path / "c.pt")
 
 
 GADGETS = {
@@ -139,6 +230,44 @@ def test_no_malicious_pickle_runs(tmp_path):
             with pytest.raises(BdganError):
                 read_tensors(path)
             assert not Path(mark).exists(), f"{name} ran from a {form} file"
+
+
+@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize("form", ["plain", "legacy", "zip"])
+def test_a_refusal_names_what_the_file_asks_for_and_gives_no_advice_of_torch(tmp_path, form, protocol):
+    state = {"state_dict": weights(0), "x": Gadget((os.system, (f"touch {tmp_path / 'ran'}",)))}
+    if form == "plain":
+        (tmp_path / "c.pt").write_bytes(pickle.dumps(state, protocol))
+    elif protocol < 2:
+        pytest.skip("torch saves with protocol 2 or a later one")
+    else:
+        zipped = form == "zip"
+        torch.save(state, tmp_path / "c.pt", pickle_protocol=protocol, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(BdganError, match=r"^it asks for .*posix\.system.*, which could run; ask") as error:
+        read_weights(tmp_path / "c.pt")
+    assert not (tmp_path / "ran").exists()
+    assert not any(word in str(error.value) for word in ("weights_only", "torch.load", "\n"))
+
+
+def torchscript():
+    file = io.BytesIO()
+    torch.jit.save(torch.jit.script(torch.nn.Linear(1, 1)), file)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (lambda: pickle.dumps({"w": np.ones(3)}), "is no file of torch.save"),
+        (lambda: b"<html>login</html>", "is no file of torch.save"),
+        (torchscript, "is a TorchScript program"),
+    ],
+)
+def test_files_that_torch_would_give_advice_about_are_refused_in_our_words(tmp_path, content, reason):
+    (tmp_path / "c.pt").write_bytes(content())
+    with pytest.raises(BdganError, match=reason) as error:
+        read_weights(tmp_path / "c.pt")
+    assert not any(word in str(error.value) for word in ("weights_only", "torch.load", "Please"))
 
 
 def test_the_refusal_of_the_process_is_told_in_one_line(tmp_path):

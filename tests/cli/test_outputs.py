@@ -14,8 +14,10 @@ from bdgan_lib.cli.benchmark import benchmark_app
 from bdgan_lib.cli.options import app
 from bdgan_lib.cli.weights import weights_app
 from bdgan_lib.core.image_codecs import decode_png, encode_png
+from bdgan_lib.core.io import as_path
 from bdgan_lib.downstream.benchmark.truth import TruthInMemory, predictions
 from bdgan_lib.downstream.tasks import Task
+from bdgan_lib.synthesis.folder import check_folder
 
 COMMANDS = [
     (group, info.name or info.callback.__name__.replace("_", "-"), info.callback)
@@ -50,6 +52,54 @@ def test_a_path_that_is_an_address_is_refused_before_any_work(
         with pytest.raises(cli.BdganError, match="expected a local path, got the address"):
             callback(**arguments)
     assert list(tmp_path.iterdir()) == []
+
+
+OUTPUTS = [
+    (name, callback, key)
+    for _, name, callback in COMMANDS
+    for key in ("out", "cache")
+    if key in inspect.signature(callback).parameters
+]
+FILES = ("sample", "score", "convert")
+
+
+@pytest.mark.parametrize(
+    ("name", "callback", "key"), OUTPUTS, ids=[f"{name} {key}" for name, _, key in OUTPUTS]
+)
+def test_an_output_where_nothing_can_be_written_is_told_before_any_work(
+    name, callback, key, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    Path("link").symlink_to("nowhere")
+    Path("loop").symlink_to("loop")
+    Path("file").touch()
+    Path("folder").mkdir()
+    for place, text in (
+        ("link", "link is a link to nowhere, which does not exist; remove the link, make"),
+        ("link/below", "link is a link to nowhere"),
+        ("loop", "loop is a link to loop, which does not exist"),
+        ("file/below", "file is a file; give a folder"),
+        ("folder", "folder is a folder; give a file")
+        if name in FILES
+        else ("file", "is a file; give a folder"),
+    ):
+        arguments = dict.fromkeys(inspect.signature(callback).parameters)
+        if name == "synthesize":
+            with pytest.raises(cli.BdganError, match=text):
+                check_folder(as_path(place))
+            continue
+        with pytest.raises(cli.BdganError, match=text):
+            callback(**{**arguments, key: Path(place)})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder", "link", "loop"]
+
+
+@pytest.mark.parametrize("command", ["synthesize", "sample", "annotate", "train-head", "figures"])
+def test_a_link_that_leads_nowhere_is_one_line(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("link").symlink_to("nowhere")
+    assert bdgan(monkeypatch, command, "--out", "link") == 2
+    said = capsys.readouterr().err
+    assert said.startswith("bdgan: link is a link to nowhere, which does not exist") and said.count("\n") == 1
 
 
 def test_every_output_but_those_that_take_an_address_is_a_path():

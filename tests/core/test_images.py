@@ -6,6 +6,7 @@ import io
 import os
 import struct
 import zlib
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 import numpy as np
@@ -24,12 +25,16 @@ from bdgan_lib.core.image_codecs import (
     decode_png,
     encode_jpeg,
     encode_png,
+    open_picture,
     read_image,
+    read_labels,
     upright_size,
 )
 from bdgan_lib.core.image_tensors import from_uint8, to_uint8
 from bdgan_lib.core.io import atomic_file, write_atomic
 from bdgan_lib.core.types import BdganError
+from bdgan_lib.datasets import official_annotations
+from bdgan_lib.datasets.formats.shapes import checked_size
 from bdgan_lib.visualization.colors import colour_mask, overlay, palette
 from bdgan_lib.visualization.grids import grid
 
@@ -211,12 +216,32 @@ def test_every_kind_of_picture_becomes_8_bit_rgb():
     assert np.array_equal(decode_image(saved(Image.fromarray(rgb).convert("RGBA"))), rgb)
 
 
-@pytest.mark.parametrize("side", [9_000, 30_000])
-def test_a_picture_that_claims_too_many_pixels_is_refused_unread(side):
-    data = small_png(8, 0, side, side, b"\0" * 99)
+@pytest.mark.parametrize("side", [9_000, 12_000, 30_000])  # Pillow is silent, warns, fails
+@pytest.mark.filterwarnings("error")
+def test_a_picture_that_claims_too_many_pixels_is_refused_unread(side, tmp_path):
+    data, limit = small_png(8, 0, side, side, b"\0" * 99), Image.MAX_IMAGE_PIXELS
+    text = rf"not a readable .*: it claims {side} x {side} pixels, above 67,108,864; scale it down"
     for decode in (decode_image, decode_png, decode_labels):
-        with pytest.raises(BdganError, match="not a readable"):
+        with pytest.raises(BdganError, match=text):
             decode(data)
+    path = tmp_path / "images" / "large.png"
+    path.parent.mkdir()
+    path.write_bytes(data)
+    for read in (read_image, read_labels):
+        with pytest.raises(BdganError, match=rf"{text}; the file is .*large\.png"):
+            read(path)
+    with pytest.raises(BdganError, match=f"it claims {side} x {side} pixels, above 67,108,864"):
+        checked_size("large", (None, None), tmp_path)
+    with pytest.raises(BdganError, match=f"expected a mask 64 x 64, got {side} x {side}"):
+        official_annotations._mask(path, 64)
+    assert limit == Image.MAX_IMAGE_PIXELS
+
+
+def test_pictures_that_threads_open_leave_pillow_s_limit_as_it_was():
+    data, limit = small_png(8, 0, 9_000, 9_000, b"\0" * 99), Image.MAX_IMAGE_PIXELS
+    with ThreadPool(4) as pool:
+        sizes = pool.map(lambda _: open_picture(io.BytesIO(data), ("PNG",)).size, range(200))
+    assert sizes == [(9_000, 9_000)] * 200 and limit == Image.MAX_IMAGE_PIXELS
 
 
 def test_a_truncated_or_floating_picture_is_refused():

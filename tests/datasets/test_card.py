@@ -96,8 +96,30 @@ def test_a_card_of_before_is_still_that_of_its_set(make_set):
     card = data.folder / CARD
     card.write_text(older(card.read_text("utf-8")), "utf-8")
     assert validate(data.folder, progress=False) == []
-    card.write_text(card.read_text("utf-8") + "x", "utf-8")
-    assert "README.md is not of this data set" in validate(data.folder, progress=False)[0]
+    notes: list[str] = []
+    assert validate(data.folder, progress=False, notes=notes) == notes == []
+
+
+@pytest.mark.parametrize("name", [CARD, CROISSANT])
+def test_what_was_edited_is_told_of_and_what_contradicts_the_set_is_found(name, make_set):
+    data = make_set()
+    write_card(data.folder, progress=False)
+    ours = (data.folder / name).read_bytes()
+    edits = {
+        CARD: (b"# My notes", ours + b"\n## Mine\n"),
+        CROISSANT: (b"{}", ours.replace(b"CVPR", b"The CVPR")),
+    }
+    for content in edits[name]:
+        (data.folder / name).write_bytes(content)
+        notes: list[str] = []
+        assert validate(data.folder, progress=False, notes=notes) == []
+        assert len(notes) == 1 and f"{name} is edited or of another origin and stays" in notes[0]
+    digest = sha256_of(data.folder / MANIFEST).encode()
+    for content in (ours.replace(digest, b"0" * 64), ours.replace(digest, b"")):
+        (data.folder / name).write_bytes(content)
+        assert f"{name} states the sha256 of files that are not" in validate(data.folder, progress=False)[0]
+    (data.folder / CROISSANT).write_bytes(b"{")
+    assert "croissant.json is not JSON" in validate(data.folder, progress=False)[-1]
 
 
 @pytest.mark.parametrize("shipped", [False, True])

@@ -20,7 +20,7 @@ from bdgan_lib.datasets.annotation_store import Annotation
 from bdgan_lib.datasets.formats.exchange import FORMATS, export_annotations, import_annotations
 from bdgan_lib.datasets.formats.shapes import LabelledImage
 
-NAMES = ("background", "beak", "<script>alert(1)</script>", '../"é & a, b;c', "x" * 200, " ")
+NAMES = ("background", "🐦 beak", "<script>alert(1)</script>", '../"é & a, b;c', "x" * 200, " ")
 
 
 @st.composite

@@ -1,10 +1,12 @@
 """Laws of exports: through the consumer's own reader every mask comes back, or the loss was told."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from bdgan_lib.core.types import BdganError
@@ -13,6 +15,7 @@ from bdgan_lib.datasets.formats.set_items import SetItems
 from bdgan_lib.datasets.shards import MANIFEST, ShardedSet, write_manifest
 
 LABELS = ["background", "beak", "wing", "tail"]
+ULTRALYTICS = r"[^\x09\x0A\x0D\x20-\x7E\x85\xA0-\uD7FF\uE000-\uFFFD\U00010000-\U0010ffff]+"  # what it drops
 KINDS = {"foreground": {}, "parts": {"k": 4}, "named parts": {"k": 4, "labels": LABELS}}
 
 
@@ -163,6 +166,34 @@ def test_yolo_through_supervision_loses_what_the_report_says(data, tmp_path):
     assert 0.85 < report.mean_iou < 1
     assert any("unlabelled pixels became background" in loss for loss in report.losses)
     assert_images_kept(data, out / "images/train")
+
+
+NAMES = [
+    "background", "🐦 bird \U0001f1e9\U0001f1ea", "größer: 'Krug' # \"x\" \\U", "- [a] {b} & *c ! %",
+    "yes", "null", "007", "\U00020000字 می‌خواهم", "a\x7fb\x9fc\ufeff\uffff",
+]  # fmt: skip
+
+
+def test_names_of_any_characters_come_back_from_every_format(make_set, tmp_path):
+    pq = pytest.importorskip("pyarrow.parquet")
+    data = make_set(4, labels=NAMES)
+    for format in EXPORTS:
+        export_set(data, tmp_path / format, format, progress=False)
+        assert json.loads((tmp_path / format / ABOUT).read_text("utf-8"))["categories"] == NAMES
+    text = (tmp_path / "yolo-seg/data.yaml").read_text("utf-8", errors="ignore")
+    for read in (text, re.sub(ULTRALYTICS, "", text)):
+        assert list(yaml.safe_load(read)["names"].values()) == NAMES[1:]
+    for format, file, names in (
+        ("coco", "instances.json", [*NAMES[1:], "unlabelled"]), ("coco-panoptic", "panoptic.json", NAMES)
+    ):  # fmt: skip
+        categories = json.loads((tmp_path / format / file).read_bytes())["categories"]
+        assert [category["name"] for category in categories] == names
+    assert (tmp_path / "voc/VOCdevkit/VOC2012/labels.txt").read_bytes().decode().split("\n")[:-1] == NAMES
+    table = pq.read_table(tmp_path / "hf/data/train-00000-of-00001.parquet")
+    features = json.loads(table.schema.metadata[b"huggingface"])["info"]["features"]
+    assert features["class"]["names"] == data.manifest["classes"]
+    lines = (tmp_path / "folder/records.jsonl").read_bytes().decode().split("\n")[:-1]
+    assert [json.loads(line) for line in lines] == [provenance for _, provenance in data]
 
 
 def test_a_ring_keeps_its_hole_in_yolo(make_set, tmp_path):

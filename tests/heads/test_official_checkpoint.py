@@ -54,10 +54,14 @@ def test_the_converted_head_gives_the_release_s_logits(published, state):
     assert_same_logits(convert_official_head(state, BLOCKS), published, state)
 
 
-def test_it_comes_from_a_file_and_nothing_in_a_file_is_run(published, state, tmp_path):
+def test_it_comes_from_a_file_and_nothing_in_a_file_is_run(published, state, tmp_path, caplog):
     path = tmp_path / "checkpoint_latest.pth"
     torch.save(state, path)
     assert_same_logits(load_official_head(path, BLOCKS), published, state)
+    assert caplog.messages == []
+    torch.save({"model": {key: x + 1 for key, x in state.items()}, "ema": state}, path)
+    assert_same_logits(load_official_head(path, BLOCKS), published, state)
+    assert caplog.messages == [f"{path}: took ema, not model"]
 
     class Evil:
         def __reduce__(self):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from pytorch_pretrained_biggan import BigGAN
+from torchvision.models import resnet50
 
 from bdgan_lib.checkpoints import download
 from bdgan_lib.core.sampling import Sampling
@@ -175,17 +176,49 @@ def test_a_profile_s_scorer_gives_each_image_its_class_s_probability(monkeypatch
     assert json.dumps(profile.sampling.to_json())
 
 
-def test_published_fids_features_come_from_the_fetched_inception(cache, monkeypatch):
-    module = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3")
-    kind, profile = module.FeatureExtractorInceptionV3, load_profile("imagenet-128")
+def random_inception(cache):
+    """Inception with random weights, and the name of the published file."""
+    kind = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3").FeatureExtractorInceptionV3
+    torch.save({}, cache / "empty.pth")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kind, "load_state_dict", lambda *_: None)
+        network = kind("inception", ["2048"], cache / "empty.pth")
+    return network, "weights-inception-2015-12-05-6726825d.pth"
+
+
+@pytest.mark.parametrize("name", ["resnet50", "inception"])
+def test_weights_of_a_scorer_that_do_not_fit_are_refused_by_name(name, cache):
+    if name == "resnet50":
+        entry = load_profile("imagenet-128").weights[1]
+        state, file, key = resnet50().state_dict(), entry.file, "bn1.bias"
+        load = lambda: load_profile("imagenet-128").scorer
+    else:
+        network, file = random_inception(cache)
+        state, key = network.state_dict(), "Conv2d_1a_3x3.bn.bias"
+        load = lambda: load_profile("imagenet-128").quality_features(np.zeros((1, 40, 40, 3), np.uint8))
+    without = {k: x for k, x in state.items() if not k.endswith(".num_batches_tracked")}
+    for change, says in (
+        ({key: None}, f"does not fit.*missing: {key}$"),
+        ({"more": torch.ones(1)}, "does not fit.*surplus: more$"),
+        ({key: torch.ones(3)}, rf"does not fit.*of another shape: {key} \[3\] instead of"),
+        ({}, ""),
+    ):
+        for path in (*cache.glob(f"{name}.safetensors"), *cache.glob("weights.json")):
+            path.unlink()
+        torch.save({k: x for k, x in {**without, **change}.items() if x is not None}, cache / file)
+        if says:
+            with pytest.raises(BdganError, match=says):
+                load()
+        else:
+            load()
+
+
+def test_published_fids_features_come_from_the_fetched_inception(cache):
+    (network, file), profile = random_inception(cache), load_profile("imagenet-128")
     images = np.random.default_rng(0).integers(0, 256, (3, 40, 40, 3), np.uint8)
     with pytest.raises(BdganError, match="inception is not in"):
         profile.quality_features(images)
-    torch.save({}, cache / "empty.pth")
-    with monkeypatch.context() as fresh:  # random weights in the published layout
-        fresh.setattr(kind, "load_state_dict", lambda *_: None)
-        network = kind("inception", ["2048"], cache / "empty.pth")
-    torch.save(network.state_dict(), cache / "weights-inception-2015-12-05-6726825d.pth")
+    torch.save(network.state_dict(), cache / file)
     found = profile.quality_features(images)
     assert found.shape == (3, 2048)
     assert np.array_equal(found, network(torch.from_numpy(images).permute(0, 3, 1, 2))[0].numpy())

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from bdgan_lib.core.io import sha256_of
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.datasets.card import CARD, CROISSANT
-from bdgan_lib.datasets.shards import CALIBRATION, LOG, MANIFEST
+from bdgan_lib.datasets.shards import CALIBRATION, LOG, MANIFEST, read_manifest, write_manifest
 from bdgan_lib.datasets.validate import validate
 from bdgan_lib.synthesis.filters import Models
 from bdgan_lib.synthesis.folder import LOCK, check_folder, only_writer
@@ -74,6 +75,56 @@ def test_notes_in_place_of_the_data_card_are_kept(tmp_path):
     (tmp_path / "shard_00001.tar").unlink()
     make(tmp_path)
     assert content(tmp_path) == {**before, CARD: b"# My notes"}
+
+
+@pytest.mark.parametrize("name", [CARD, CROISSANT])
+@pytest.mark.parametrize("lost", ["", "shard_00001.tar", "other", MANIFEST])
+def test_a_card_that_was_edited_stays_and_the_other_one_is_written(tmp_path, name, lost, capsys):
+    before, other = content(make(tmp_path).folder), CROISSANT if name == CARD else CARD
+    edited = before[name].replace(b"CVPR", b"the CVPR")
+    (tmp_path / name).write_bytes(edited)
+    if lost:
+        (tmp_path / (other if lost == "other" else lost)).unlink()
+    synthesize(SPEC, Models(TinyGenerator(), TinyHead()), tmp_path, progress=True)
+    assert content(tmp_path) == {**before, name: edited}
+    told = capsys.readouterr().out.count(f"{name} is edited or of another origin and stays; `bdgan describe`")
+    assert told == (lost != ""), "nothing is compared where nothing is written"
+    assert validate(tmp_path, progress=False) == []
+
+
+def test_cards_of_a_manifest_that_was_replaced_are_written_anew_unless_they_were_edited(tmp_path):
+    whole = content(make(tmp_path).folder)
+    digest = sha256_of(tmp_path / MANIFEST)
+    manifest = read_manifest(tmp_path / MANIFEST)
+    for edit in (b"", b"mine"):
+        about = {key: value for key, value in manifest.items() if key not in ("shards", "count", "sha256")}
+        write_manifest(tmp_path / MANIFEST, manifest["shards"], about | {"counts": {"made": 99, "kept": 14}})
+        (tmp_path / "shard_00001.tar").unlink()
+        for name in (CARD, CROISSANT):
+            old = whole[name].replace(digest.encode(), sha256_of(tmp_path / MANIFEST).encode())
+            (tmp_path / name).write_bytes(old + edit * (name == CARD))
+        if edit:
+            with pytest.raises(
+                BdganError, match=r"finished, but .*README\.md states the sha256 of files that"
+            ):
+                make(tmp_path)
+            assert (tmp_path / CARD).read_bytes().endswith(b"mine")
+        else:
+            make(tmp_path)
+            assert content(tmp_path) == whole
+
+
+@pytest.mark.parametrize("name", [CARD, CROISSANT])
+def test_a_card_of_another_set_is_told_by_synthesis_as_by_validation(tmp_path, name):
+    make(tmp_path)
+    (tmp_path / name).write_bytes(
+        (make(tmp_path / "b", replace(SPEC, first_seed=50)).folder / name).read_bytes()
+    )
+    shutil.rmtree(tmp_path / "b")
+    (line,) = validate(tmp_path, progress=False)
+    with pytest.raises(BdganError) as error:
+        make(tmp_path)
+    assert str(error.value) == f"the data set is finished, but {line}"
 
 
 @pytest.mark.parametrize("name", [LOG, LOCK])

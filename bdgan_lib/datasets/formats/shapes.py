@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from bdgan_lib.core.ids import checked_id
-from bdgan_lib.core.image_codecs import MOST_PIXELS
+from bdgan_lib.core.image_codecs import MOST_PIXELS, open_picture
 from bdgan_lib.core.types import UNLABELLED, BdganError
 from bdgan_lib.core.validation import checked_label, collect_errors
 
@@ -71,7 +70,7 @@ def picture_size(folder: Path, name: str) -> tuple[int, int] | None:
     if not path.is_file():
         return None
     try:
-        with Image.open(path, formats=["PNG"]) as picture:
+        with open_picture(path, ("PNG",)) as picture:
             return picture.height, picture.width
     except Exception as error:  # for damaged bytes Pillow raises many kinds of error
         raise BdganError(f"{path} is not a readable PNG ({error!s:.100}); restore it") from error

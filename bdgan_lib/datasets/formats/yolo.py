@@ -41,7 +41,7 @@ def write_set(source: SetItems, folder: Path) -> ExportReport:
             filled = _filled(kept, size)
             ious.append(float((filled & pixels).sum() / (filled | pixels).sum()))
         (labels / f"{item.id}.txt").write_text("".join(f"{line}\n" for line in lines), encoding="ascii")
-    names = "".join(f"  {id}: {json.dumps(name)}\n" for id, name in enumerate(source.names[1:]))
+    names = "".join(f"  {id}: {_quoted(name)}\n" for id, name in enumerate(source.names[1:]))
     text = f"train: images/train\nval: images/train  # there is no split: name your own\nnames:\n{names}"
     (folder / "data.yaml").write_text(text, encoding="utf-8")
     report.mean_iou = float(np.mean(ious)) if ious else 1.0
@@ -52,6 +52,12 @@ def write_set(source: SetItems, folder: Path) -> ExportReport:
     ):
         report.losses += [f"{count:,} {what}"] * (count > 0)
     return report
+
+
+def _quoted(name: str) -> str:
+    """A name as a YAML string in ASCII: as in JSON, but YAML knows no surrogate pairs."""
+    escape = "\\U{:08x}".format
+    return f'"{"".join(escape(ord(c)) if ord(c) > 0xFFFF else json.dumps(c)[1:-1] for c in name)}"'
 
 
 def _pieces(pixels: NDArray[np.bool_]) -> list[Points]:

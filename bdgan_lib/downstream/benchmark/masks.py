@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from bdgan_lib.core.ids import checked_id
-from bdgan_lib.core.image_codecs import MOST_PIXELS, decode_labels
+from bdgan_lib.core.image_codecs import MOST_PIXELS, decode_labels, open_picture
 from bdgan_lib.core.io import is_junk
 from bdgan_lib.core.types import UNLABELLED, BdganError
 from bdgan_lib.downstream.tasks import Task
@@ -122,7 +121,7 @@ def _mask(path: Path, task: Task, size: tuple[int, int] | None, truth: bool) -> 
     if width * height > MOST_PIXELS:
         raise _Refused("too large", f"{width} x {height} pixels")
     try:
-        with Image.open(io.BytesIO(data), formats=("PNG",)) as png:
+        with open_picture(io.BytesIO(data), ("PNG",)) as png:
             png.verify()  # the checksums, which decoding does not check
         mask = decode_labels(data, 2 ** _bits(task) - 1)
     except Exception as error:  # on damaged bytes Pillow raises many types, not only its own

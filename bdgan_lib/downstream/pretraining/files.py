@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from bdgan_lib.checkpoints.state_dict import load_strict
 from bdgan_lib.core.io import sha256_of
 from bdgan_lib.core.model_files import read_json, read_tensors, write_json, write_tensors
 from bdgan_lib.core.types import BdganError
@@ -30,7 +31,7 @@ class Pretrained:
     def backbone(self) -> Backbone:
         """A new backbone with a copy of these weights."""
         network = build_backbone(self.record["config"]["backbone"])
-        network.load_state_dict(self.state)
+        load_strict(network, self.state, "the state dict")
         return network
 
     def save(self, folder: str | Path) -> None:

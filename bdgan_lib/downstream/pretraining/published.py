@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from bdgan_lib.checkpoints.state_dict import require_fit
+from bdgan_lib.checkpoints.state_dict import batch_norm_counters, require_fit
 from bdgan_lib.core.model_files import read_tensors
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.downstream.backbones import BACKBONES, Backbone, build_backbone
@@ -110,7 +110,7 @@ def backbone_state(
     with torch.device("meta"):
         backbone_tensors = build_backbone(backbone).state_dict()
     expected = {layout.prefix + key: x.shape for key, x in backbone_tensors.items()}
-    kept = {key: torch.tensor(0) for key in expected if key.endswith(".num_batches_tracked")}
+    kept = batch_norm_counters(expected)
     kept |= {key: x for key, x in renamed.items() if key in expected or not _dropped(key, layout)}
     kept = require_fit(expected, kept, f"{name}, read as {method}, does not fit {backbone}")
     return {key: kept[layout.prefix + key].to(x.dtype) for key, x in backbone_tensors.items()}
