@@ -21,7 +21,7 @@ _CODE = """from bdgan_lib.annotation import Annotator, Session, photographs
 from bdgan_lib.datasets import AnnotationStore
 
 store = AnnotationStore(".")  # this folder
-items, picture = photographs(store=store)  # of the folder, and with the labels, that it has recorded
+items, picture = photographs(store=store)  # of the folder and labels recorded here
 Annotator(Session(store, items, picture, annotator={annotator}))"""
 
 
