@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from bdgan_lib.core.io import write_atomic
+from bdgan_lib.core.io import check_output, write_atomic
 
 
 def command(
@@ -22,6 +22,7 @@ def command(
     parser.add_argument("--quick", action="store_true", help=f"a smaller size, {quick}")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     options = parser.parse_args()
+    check_output(options.out)
     size, start = "quick" if options.quick else "full", time.perf_counter()
     result = {
         **measure(size),

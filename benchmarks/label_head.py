@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from bdgan_lib.core.io import write_atomic
+from bdgan_lib.core.io import check_output, write_atomic
 from bdgan_lib.experiments.label_head import run
 from bdgan_lib.generators.biggan import BigGAN, BigGANConfig, BigGANNetwork
 from bdgan_lib.heads.base import Architecture, Head, HeadConfig
@@ -247,6 +247,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     parser.add_argument("--cells", type=Path, default=Path("runs/experiments"))
     options = parser.parse_args()
+    check_output(options.out)
     size, start = "quick" if options.quick else "full", time.perf_counter()
     folder = options.cells / "quick" if options.quick else options.cells
     result = {

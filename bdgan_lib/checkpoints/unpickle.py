@@ -35,15 +35,15 @@ from bdgan_lib.core.types import BdganError
 # What trainers leave beside the weights: plain values of Python and numpy by their full names, and classes
 # (they begin with a capital) of the script itself and of training frameworks. A stand-in replaces each.
 _INERT = re.compile(
-    r"""argparse\.Namespace|types\.SimpleNamespace|typing\.Any|collections\.(defaultdict|deque)
-    |(builtins|__builtin__)\.(Ellipsis|bool|dict|float|frozenset|int|list|object|range|slice|str|tuple)
+    r"""argparse\.Namespace|types\.SimpleNamespace|typing\.Any|collections\.(Counter|defaultdict|deque)
+    |builtins\.(Ellipsis|bool|bytearray|complex|dict|float|frozenset|int|list|object|range|set|slice|str|tuple)
     |pathlib\.(_local\.)?(Pure)?(Posix|Windows)?Path|datetime\.(date|datetime|time|timedelta|timezone)
     |decimal\.Decimal|fractions\.Fraction|random\.Random|uuid\.(UUID|SafeUUID)
     |numpy\.(ndarray|dtype|dtypes\.[A-Z]\w*|bool_?|str_|bytes_|u?int\d+|float\d+|complex\d+|longlong|ulonglong)
     |numpy\.(core|_core)\.(multiarray\.(_reconstruct|scalar)|numeric\._frombuffer)
     |numpy\.random\._pickle\.__(bit_generator|generator|randomstate)_ctor
     |numpy\.random\.(bit_generator\.(SeedSequence|__pyx_unpickle_\w+)|_\w+\.(MT19937|PCG64(DXSM)?|Philox|SFC64))
-    |torch\.(torch_version\.TorchVersion|Generator|_C\.Generator)
+    |torch\.(device|Size|torch_version\.TorchVersion|Generator|_C\.Generator)
     |(__main__|torch\.(nn\.modules|optim|amp|cuda\.amp|utils\.data)|addict|detectron2|easydict|fairseq|fvcore
       |lightning(_fabric)?|ml_collections|mmcv|mmengine|omegaconf|pytorch_lightning|timm|transformers|yacs)
      (\.\w+)*\._?[A-Z]\w*""",

@@ -109,9 +109,10 @@ def edited(path: Path) -> str:
     return f"{path} is edited or of another origin and stays; `bdgan describe` would write it anew"
 
 
-def contradictions(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
+def contradictions(folder: Path, manifest: Json) -> list[str]:
     """A line for the data card and the Croissant file each, if it is there and contradicts the manifest."""
-    digests, lines = {sha256_of(folder / MANIFEST), *(s["sha256"] for s in manifest["shards"])}, list[str]()
+    known: dict[str, Any] = manifest
+    digests, lines = {sha256_of(folder / MANIFEST), *(s["sha256"] for s in known["shards"])}, list[str]()
     for name, pattern in _STATED.items():
         if (path := folder / name).is_file():
             content, wrong = path.read_bytes(), ""

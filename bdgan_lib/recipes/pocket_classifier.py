@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from bdgan_lib.core.io import check_output
 from bdgan_lib.core.model_files import write_json
 from bdgan_lib.core.seeds import POCKET
 from bdgan_lib.metrics.segmentation import mean_iou
@@ -33,6 +34,7 @@ def main() -> None:
     arguments.add_argument("--out", type=Path, default=Path("assets/pocket"))
     arguments.add_argument("--workers", type=int, default=2)
     options = arguments.parse_args()
+    check_output(options.out)
     start = time.time()
     render = partial(render_set, workers=options.workers, progress=True)
     scenes, tests = render(TRAIN.count, TRAIN.first), render(TEST.count, TEST.first)
