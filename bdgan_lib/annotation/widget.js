@@ -245,7 +245,9 @@ function render({ model, el }) {
   }
 
   async function loadPicture() {
-    const mine = model.get("picture"), jpeg = new DataView(mine.buffer ?? mine, mine.byteOffset ?? 0).getUint16(0) === 0xffd8;
+    const mine = model.get("picture");
+    if (!mine?.byteLength) { picture = null; return draw(); }
+    const jpeg = new DataView(mine.buffer ?? mine, mine.byteOffset ?? 0).getUint16(0) === 0xffd8;
     const loaded = await createImageBitmap(new Blob([mine], { type: jpeg ? "image/jpeg" : "image/png" }));
     if (mine === model.get("picture")) { picture = loaded; fit(); draw(); }
   }

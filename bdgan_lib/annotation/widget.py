@@ -141,6 +141,8 @@ class Annotator(anywidget.AnyWidget):
         bundle = super()._repr_mimebundle_(**options)
         data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
         session, state = self.session, self.state
+        if not self.picture:
+            return data, metadata
         still = overlay(session.picture(session.item), session.state.history.labels)
         still = (
             _smaller(still, STILL).repeat(max(1, 320 // len(still)), 0).repeat(max(1, 320 // len(still)), 1)
@@ -198,8 +200,12 @@ class Annotator(anywidget.AnyWidget):
             ],
         }
         if self._encoded[0] != item.id:
-            image = session.picture(item)
-            self._encoded = item.id, encode_jpeg(image) if max(image.shape) > LARGE else encode_png(image)
+            try:
+                image = session.picture(item)
+                self._encoded = item.id, encode_jpeg(image) if max(image.shape) > LARGE else encode_png(image)
+            except Exception as error:  # of the source of pictures, which a caller gave
+                self._encoded = "", b""  # asked for again with the next command
+                state["message"] = f"{item.id} cannot be shown: {error}"
         return {"state": state, "picture": self._encoded[1]}
 
 

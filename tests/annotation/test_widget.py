@@ -60,6 +60,16 @@ def test_what_is_no_command_changes_nothing(widget, session, content):
     assert widget.state["message"] and not session.state.history.maps.any()
 
 
+def test_a_picture_that_cannot_be_read_is_told(widget, session, monkeypatch):
+    monkeypatch.setattr(session, "picture", lambda _: 1 / 0)
+    tell(widget, 1, do="next")
+    assert "robin_00000001 cannot be shown" in widget.state["message"] and widget.picture == b""
+    assert session.id == "robin_00000001" and "image/png" not in widget._repr_mimebundle_()[0]
+    monkeypatch.undo()
+    tell(widget, 2, do="save")
+    assert widget.state["message"] == "" and widget.picture
+
+
 def test_what_the_disk_refuses_is_shown(widget, session, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
