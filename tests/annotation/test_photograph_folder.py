@@ -199,7 +199,7 @@ def label(pictures, store, id=None):
     items, source, _ = collected(pictures, store=store)
     with Session(store, items, source, "me") as session:
         session.handle({"do": "open", "id": id or items[0].id})
-        session.handle(polygon(label=2))
+        session.handle({**polygon(label=2), "done": True})
     return items
 
 

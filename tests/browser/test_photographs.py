@@ -30,6 +30,8 @@ def test_a_folder_of_pictures_is_labelled(tmp_path):
         hand.click([16, 12], [48, 12], [48, 40], [16, 40])
         hand.key("Enter")
         hand.done()
+        hand.key("d")
+        hand.done(2)
         (first,) = store
         assert first.extra["picture"] == "a.png" and first.classes == ("background", "head", "body")
         assert (
@@ -37,11 +39,11 @@ def test_a_folder_of_pictures_is_labelled(tmp_path):
             and (first.mask[12:40, 16:48] == 1).all()
             and (first.mask > 0).sum() == 896
         )
-        hand.key(".")
-        hand.done()
         hand.key("2")
         hand.click([22, 26], [42, 26], [42, 38], [22, 38])  # about the middle; the picture is 90 wide
         hand.key("Enter")
+        hand.done()
+        hand.key("d")
         hand.done()
         (wide,) = [a for a in store if a.class_name == "b"]
         rows, columns = (np.flatnonzero((wide.mask == 2).any(axis)) for axis in (1, 0))

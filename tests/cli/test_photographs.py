@@ -53,7 +53,7 @@ def label_all(store):
         for k, item in enumerate(items):
             session.handle({"do": "open", "id": item.id})
             stroke = {"op": "polygon", "rings": square, "label": 1 + k % 2, "instance": 1 + k}
-            session.handle({"do": "stroke", "stroke": stroke})
+            session.handle({"do": "stroke", "stroke": stroke, "done": True})
     return items
 
 
