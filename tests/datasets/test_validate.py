@@ -261,17 +261,15 @@ def test_a_hostile_member_is_refused_by_name_before_it_is_read(folder, told, pla
     assert sorted(p.name for p in tmp_path.iterdir()) == ["set"] and len(list(folder.iterdir())) == 4
 
 
-@pytest.mark.parametrize(
-    ("side", "told"), [(9_000, "claims 9000 x 9000 pixels"), (30_000, "900000000 pixels")]
-)
-def test_a_picture_that_claims_to_be_huge_is_refused_by_name(folder, side, told):
+@pytest.mark.parametrize("side", [9_000, 30_000])
+def test_a_picture_that_claims_to_be_huge_is_refused_by_name(folder, side):
     found = members(folder / "shard_00001.tar")
     found[0] = (found[0][0], bomb(side))
     write(folder / "shard_00001.tar", found)
     reseal(folder)
     findings = validate(folder, progress=False)
     assert len(findings) == 1 and "member " + found[0][0].name in findings[0]
-    assert told in findings[0]
+    assert f"claims {side} x {side} pixels, above 67,108,864" in findings[0]
 
 
 def test_what_lies_between_or_behind_members_is_found(folder):
