@@ -103,9 +103,9 @@ class Annotator(anywidget.AnyWidget):
 
     def _send_preview(self, content: Any) -> None:
         if preview := self.session.preview:
-            doubt = np.round(7 * np.clip(preview.uncertainty, 0, 1)).astype(np.uint8)
-            rows, columns = box_of(preview.mask | (doubt > 0)) or (slice(0, 0), slice(0, 0))
-            packed = (preview.mask[rows, columns].view(np.uint8) << 7) | doubt[rows, columns]
+            levels = np.round(7 * np.clip(preview.uncertainty, 0, 1)).astype(np.uint8)
+            rows, columns = box_of(preview.mask | (levels > 0)) or (slice(0, 0), slice(0, 0))
+            packed = (preview.mask[rows, columns].view(np.uint8) << 7) | levels[rows, columns]
             where = {"box": [rows.start, rows.stop, columns.start, columns.stop], "id": preview.id}
             about = {"view": content.get("view"), "n": content.get("n"), **where}
             self.send({"preview": about}, [zlib.compress(packed.tobytes(), 1)])
