@@ -95,9 +95,7 @@ class Annotator(anywidget.AnyWidget):
         elif isinstance(id := content["thumbnail"], str) and id in self.session.items:
             try:
                 picture = encode_jpeg(_smaller(self.session.picture(self.session.items[id]), THUMBNAIL), 80)
-            except (
-                Exception
-            ):  # of the source of pictures, which a caller gave; opening the item says what it is
+            except Exception:  # of whoever gave the pictures; opening the item says what it is
                 picture = b""
             self.send({"thumbnail": id}, [picture])
 
