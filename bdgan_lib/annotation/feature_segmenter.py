@@ -10,25 +10,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bdgan_lib.annotation.assist import Box, Mask, snap_to_image
-from bdgan_lib.annotation.segmenters import (
-    Click,
-    Clicks,
+from bdgan_lib.annotation.click_scores import (
     Floats,
-    checked_clicks,
-    checked_image,
     cluster_score,
     obeying,
     posterior,
     rim_clusters,
     sharpened,
 )
+from bdgan_lib.annotation.segmenters import Click, Clicks, checked_clicks, checked_image
 from bdgan_lib.core.image_tensors import to_uint8
 from bdgan_lib.core.sampling import Sampling
 from bdgan_lib.core.seeds import GENERATOR
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.datasets.annotation_store import Annotation
 from bdgan_lib.generators.base import Generator
-from bdgan_lib.heads.training_data import samples_of
+from bdgan_lib.heads.training_data import batch_that_fits, samples_of
 
 FIRST_SEED = GENERATOR["click features"].first  # of the samples that a class is learnt from
 COMPONENTS = 24  # principal components of the features that clicks are compared in
@@ -61,7 +58,7 @@ class FeatureSegmenter:
         self._generator, self._count, self._side = generator, count, min(side, generator.image_size)
         self._items = {item.id: item for item in items}
         blocks = [name for name, (_, size) in generator.blocks.items() if size <= self._side]
-        self._blocks = blocks[-4:]
+        self._blocks = blocks[-4:] or [*generator.blocks][:1]
         self._classes: dict[tuple[int, Sampling], _ClassModel] = {}
 
     def start(self, id: str, image: NDArray[np.uint8]) -> Clicks:
@@ -71,13 +68,22 @@ class FeatureSegmenter:
         item = self._items[id]
         key = item.class_id, item.sampling
         if key not in self._classes:
-            ids, seeds = torch.full((self._count,), item.class_id), torch.arange(self._count) + FIRST_SEED
-            sample = self._generator.sample(ids, seeds, item.sampling)
-            images = np.stack([self._shrunk(x) for x in to_uint8(sample.images)])
-            self._classes[key] = _ClassModel(self._stacked(sample.features), images)
+            self._classes[key] = self._learnt(*key)
         (sample,) = samples_of(self._generator, [item])
         small = self._shrunk(checked_image(image))
         return _FeatureClicks(image, small, *self._classes[key].read(self._stacked(sample.features), small))
+
+    def _learnt(self, class_id: int, sampling: Sampling) -> "_ClassModel":
+        """What samples of a class teach, drawn in batches that fit into memory."""
+        blocks: list[list[Floats]] = [[] for _ in self._blocks]
+        images: list[NDArray[np.uint8]] = []
+        seeds = torch.arange(self._count) + FIRST_SEED
+        for batch in seeds.split(batch_that_fits(self._generator.blocks)):
+            sample = self._generator.sample(torch.full_like(batch, class_id), batch, sampling)
+            images += [self._shrunk(x) for x in to_uint8(sample.images)]
+            for parts, x in zip(blocks, self._stacked(sample.features), strict=True):
+                parts.append(x)
+        return _ClassModel([np.concatenate(parts) for parts in blocks], np.stack(images))
 
     def _stacked(self, features: Mapping[str, Tensor]) -> list[Floats]:
         """The blocks at one size: [N, side, side, C] each."""

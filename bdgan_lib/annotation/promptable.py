@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bdgan_lib.annotation.assist import Box, Mask
-from bdgan_lib.annotation.segmenters import Click, Clicks, Floats, checked_clicks, checked_image, obeying
+from bdgan_lib.annotation.click_scores import Floats, obeying
+from bdgan_lib.annotation.segmenters import Click, Clicks, checked_clicks, checked_image
 from bdgan_lib.core.types import BdganError
 
 Model = Callable[[NDArray[np.uint8], Floats, Floats, Box | None], NDArray[Any]]
