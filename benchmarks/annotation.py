@@ -5,6 +5,9 @@
 
 Beside the strokes, in turns, the same on a drawing in memory: what no disk can change. Schedules are two
 browsers' views of one session at random, with late answers, commands sent twice and kernels that restart.
+
+And how long a click's preview takes from its arrival, and the clicks that the shipped result of
+`bdgan experiment annotation-clicks` counts.
 """
 
 import tempfile
@@ -17,6 +20,8 @@ from bdgan_lib.annotation.session import Session
 from bdgan_lib.annotation.undo_history import UndoHistory
 from bdgan_lib.annotation.widget import Annotator
 from bdgan_lib.datasets.annotation_store import AnnotationStore
+from bdgan_lib.experiments.runner import shipped_result
+from bdgan_lib.profiles import load_profile
 from benchmarks.annotation_page import opacity_ms
 from benchmarks.annotation_schedules import blank, picture, schedule
 from benchmarks.command import command
@@ -80,11 +85,56 @@ def measure(size: str) -> dict[str, float]:
     wrong, lost, false_saved = np.sum(runs, 0).tolist()
     return {
         **result,
+        **counted_clicks(),
+        **previews(0.2 if size == "quick" else 2),
         "schedules": len(runs),
         "wrong_image_strokes": wrong,
         "lost_strokes": lost,
         "false_saved": false_saved,
     }
+
+
+def counted_clicks() -> dict[str, float]:
+    """Clicks to 90% IoU by the shipped result; what is not in it is left out."""
+    mean = {
+        cell["tool"]: cell["mean_clicks"]
+        for cell in shipped_result(load_profile("pocket"), "annotation-clicks")["cells"].values()
+    }
+    result = {"clicks_own": mean["clicks_own"]} if "clicks_own" in mean else {}
+    if "clicks_photographs" in mean:
+        result["clicks_photographs_over_polygon"] = mean["clicks_photographs"] / mean["polygon_photographs"]
+    return {key: round(value, 3) for key, value in result.items()}
+
+
+def previews(seconds: float) -> dict[str, float]:
+    """The 95th percentile of the time, in ms, from one to six varied clicks to the preview."""
+    result = {}
+    for side in (64, 512, 2048):
+        rows, columns = np.indices((side, side), np.float32) / side
+        inside = np.hypot(rows - 0.5, columns - 0.45) < 0.25 + 0.05 * np.sin(9 * rows)
+        noise = np.random.default_rng(0)
+        image = np.where(inside[..., None], (190, 90, 60), (70, 140, 90)) + noise.normal(
+            0, 15, (side, side, 3)
+        )
+        image = np.clip(image, 0, 255).astype(np.uint8)
+        times: list[float] = []
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            Session(
+                AnnotationStore(folder), [blank(0, side)], lambda _, image=image: image, "bench"
+            ) as session,
+        ):
+            widget, begun = Annotator(session), time.perf_counter()
+            while time.perf_counter() - begun < seconds + 1:
+                places = noise.integers(0, side, (noise.integers(1, 7), 2)).tolist()
+                points = [[side * 0.45, side / 2, 1], *([x, y, int(inside[y, x])] for x, y in places)]
+                command = {"do": "preview", "points": points}
+                start = time.perf_counter()
+                widget._take(widget, {"view": "v", "n": len(times), "command": command}, [])
+                times.append(time.perf_counter() - start)
+                assert session.preview is not None
+        result[f"click_preview_ms_{side}"] = round(1e3 * float(np.percentile(times, 95)), 1)
+    return result
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from bdgan_lib.annotation.assist import Image, Mask, grabcut, overlap
+from bdgan_lib.annotation.segmenters import Clicks
 from bdgan_lib.annotation.strokes import brush
 from bdgan_lib.core import rle
 from bdgan_lib.core.polygons import fill, outline, simplified, smooth
@@ -36,10 +37,15 @@ def draw_polygon(truth: Mask, target: float = 0.9) -> list[Move]:
     if not truth.any():
         return []
     rings, best, fewest = [smooth(ring) for ring in outline(truth)], None, np.inf
+    tried: set[bytes] = set()  # neighbouring tolerances often give the same rings
     for tolerance in np.arange(0, max(truth.shape) / 4, 0.05):
         simple = simplified(rings, tolerance)
         cost = sum(len(ring) + 1 for ring in simple)
-        if cost < fewest and overlap(fill(simple, *truth.shape), truth) >= target:
+        key = b"".join(ring.tobytes() for ring in simple)
+        if cost >= fewest or key in tried:
+            continue
+        tried.add(key)
+        if overlap(fill(simple, *truth.shape), truth) >= target:
             best, fewest = simple, cost
     assert best is not None, "tolerance 0 gives the truth"
     stroke = {"op": "polygon", "rings": [ring.tolist() for ring in best], "label": 1}
@@ -62,9 +68,7 @@ def draw_grabcut(
     """
     if not truth.any():
         return []
-    rows, columns = np.flatnonzero(truth.any(1)).tolist(), np.flatnonzero(truth.any(0)).tolist()
-    x0, y0 = max(0, columns[0] - margin), max(0, rows[0] - margin)
-    x1, y1 = min(truth.shape[1], columns[-1] + 1 + margin), min(truth.shape[0], rows[-1] + 1 + margin)
+    x0, y0, x1, y1 = box_around(truth, margin)
     dabs: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
     moves: list[Move] = []
     for dab in range(cap + 1):
@@ -74,6 +78,37 @@ def draw_grabcut(
             return moves
         x, y = deepest(mask ^ truth)
         dabs[bool(truth[y, x])].append((x + 0.5, y + 0.5))
+    return moves + give_up(truth, target)
+
+
+def draw_clicks(
+    segmenter_clicks: Clicks, truth: Mask, target: float = 0.9, cap: int = 20, box: bool = False
+) -> list[Move]:
+    """Click amid the object, then amid the largest wrong region, and so on (1 click each).
+
+    After `cap` points the annotator gives up (see `give_up`).
+
+    Args:
+        segmenter_clicks: what a segmenter started on the image.
+        truth: the true mask, [H, W].
+        target: overlap to reach.
+        cap: number of points at most.
+        box: draw a box around the object first (2 clicks).
+    """
+    if not truth.any():
+        return []
+    around = box_around(truth) if box else None
+    points: list[tuple[float, float, bool]] = []
+    moves: list[Move] = []
+    mask = np.zeros_like(truth)
+    for point in range(not box, cap + 1):
+        if point:
+            x, y = deepest(mask ^ truth)
+            points.append((x + 0.5, y + 0.5, bool(truth[y, x])))
+        mask = segmenter_clicks.predict(points, around)[0]
+        moves.append(Move(mask_stroke(mask, "clicks"), 1 if point else 2))
+        if overlap(mask, truth) >= target:
+            return moves
     return moves + give_up(truth, target)
 
 
@@ -97,6 +132,13 @@ def draw_proposal(proposal: Mask, truth: Mask, target: float = 0.9, cap: int = 2
         mask[brush(points, radius, *mask.shape)] = label
         moves.append(Move({"op": "brush", "points": points, "radius": radius, "label": label}, 1))
     return moves if overlap(mask, truth) >= target else moves + give_up(truth, target)
+
+
+def box_around(truth: Mask, margin: int = 1) -> tuple[int, int, int, int]:
+    """The box x0, y0, x1, y1 around a mask with some pixel, `margin` pixels larger on every side."""
+    rows, columns = np.flatnonzero(truth.any(1)).tolist(), np.flatnonzero(truth.any(0)).tolist()
+    x0, y0 = max(0, columns[0] - margin), max(0, rows[0] - margin)
+    return x0, y0, min(truth.shape[1], columns[-1] + 1 + margin), min(truth.shape[0], rows[-1] + 1 + margin)
 
 
 def give_up(truth: Mask, target: float) -> list[Move]:

@@ -1,7 +1,7 @@
 """Generators and label heads: what a profile holds, samples, training, pictures labelled, experiments."""
 
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated, Any, cast
 
 import numpy as np
 import torch
@@ -153,6 +153,9 @@ def experiment(
     ),
     seeds: Annotated[int, typer.Option(min=0, help="0: as many as the experiment has.")] = 0,
     profile: ProfileName = "pocket",
+    photographs: Annotated[
+        Path | None, typer.Option(help="annotation-clicks: a zip of images/*.jpg and masks/*.png.")
+    ] = None,
 ) -> None:
     """Run an experiment: many small trainings, one JSON. The same command goes on where it was cut off."""
     from bdgan_lib.experiments.catalogue import EXPERIMENTS
@@ -162,7 +165,15 @@ def experiment(
         return
     if name not in EXPERIMENTS:
         raise BdganError(f"no experiment {name!r}; there is {', '.join(EXPERIMENTS)}")
-    EXPERIMENTS[name](load_profile(profile), out, **({"seeds": seeds} if seeds else {}))
+    options: dict[str, Any] = {"seeds": seeds} if seeds else {}
+    if photographs is not None:
+        if name != "annotation-clicks":
+            raise BdganError(f"--photographs belongs to annotation-clicks, not to {name}; leave it out")
+        if photographs.is_file():
+            options["photographs"] = photographs
+        else:
+            print(f"no file {photographs}: photographs are left out")
+    EXPERIMENTS[name](load_profile(profile), out, **options)
     print(out / f"{name}.json")
 
 

@@ -70,6 +70,7 @@ GENERATOR: Mapping[str, SeedRange] = MappingProxyType(
         "label-head test": SeedRange(8_000_000, 100_000),
         "annotation-clicks": SeedRange(10_000_000, 100_000),
         "annotation-clicks labels": SeedRange(10_100_000, 100_000),  # from which proposals are learnt
+        "click features": SeedRange(10_400_000, 100_000),  # without labels: what a class looks like
         "label-queue candidates": SeedRange(10_200_000, 100_000),
         "label-queue test": SeedRange(10_300_000, 100_000),
         # The benchmark's; what trains is the annotations that ship: five of each class, seeds below 10.

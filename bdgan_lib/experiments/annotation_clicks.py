@@ -1,6 +1,7 @@
-"""What does a mask cost? Clicks of simulated annotators with a polygon, GrabCut, and a head's proposals."""
+"""What does a mask cost? Clicks of simulated annotators with each tool, on samples and on photographs."""
 
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,10 +10,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bdgan_lib.annotation.feature_segmenter import FeatureSegmenter
+from bdgan_lib.annotation.promptable import PromptableSegmenter
 from bdgan_lib.annotation.proposals import Proposer
-from bdgan_lib.annotation.simulate import Move, clicks, draw_grabcut, draw_polygon, draw_proposal
+from bdgan_lib.annotation.segmenters import GrabCutSegmenter, Segmenter
+from bdgan_lib.annotation.simulate import (
+    Move,
+    clicks,
+    draw_clicks,
+    draw_grabcut,
+    draw_polygon,
+    draw_proposal,
+)
+from bdgan_lib.core.image_codecs import decode_image, decode_labels
 from bdgan_lib.core.image_tensors import to_uint8
+from bdgan_lib.core.io import sha256_of
 from bdgan_lib.core.seeds import GENERATOR
+from bdgan_lib.core.types import BdganError
 from bdgan_lib.datasets.annotation_store import Annotation
 from bdgan_lib.experiments.runner import Cells, Row, run_cells
 from bdgan_lib.heads.training_data import samples_of
@@ -64,6 +78,13 @@ class ClickExperiment:
             return [
                 draw_grabcut(image, t, target, cap) for image, t in zip(self.pictures, truth, strict=True)
             ]
+        if settings["tool"] in ("clicks_own", "clicks_grabcut"):
+            tools: dict[str, Segmenter] = {
+                "clicks_own": FeatureSegmenter(self.generator, self.truth),
+                "clicks_grabcut": GrabCutSegmenter(),
+            }
+            ids, segmenter = [a.id for a in self.truth], tools[settings["tool"]]
+            return drawn_with(segmenter, ids, self.pictures, truth, target, settings["cap"])
         proposals = self.proposed(settings["labels"], settings["seed"])
         return [
             draw_proposal(p > 0, t, target, settings["cap"]) for p, t in zip(proposals, truth, strict=True)
@@ -71,30 +92,113 @@ class ClickExperiment:
 
     def measure(self, settings: Mapping[str, Any]) -> Row:
         """Clicks on every image, and how many images the tool brought to the wanted IoU by itself."""
-        drawn = self.drawn(settings)
-        cost = np.array([clicks(moves) for moves in drawn])
-        # a polygon that comes after other strokes is drawn in its place
-        given_up = [any(move.stroke["op"] == "polygon" for move in moves[1:]) for moves in drawn]
-        classes = np.array([a.class_id for a in self.truth])
-        return {
-            "mean_clicks": float(cost.mean()),
-            "median_clicks": float(np.median(cost)),
-            "reached": 1 - float(np.mean(given_up)),
-            "at_once": float(np.mean([len(moves) == 1 for moves in drawn])),
-            "mean_clicks_of": {
-                name: float(cost[classes == k].mean()) for k, name in enumerate(self.profile.classes)
-            },
-            "clicks": cost.tolist(),
-        }
+        names = [self.profile.classes[a.class_id] for a in self.truth]
+        return costs(self.drawn(settings), names)
+
+
+@dataclass(frozen=True)
+class Photographs:
+    """A zip of photographs, `images/NAME.jpg`, and masks, `masks/NAME.png` (0 is background)."""
+
+    path: Path
+
+    @cached_property
+    def pairs(self) -> list[tuple[str, NDArray[np.uint8], NDArray[np.bool_]]]:
+        """Name, image [H, W, 3] and mask [H, W] of each, sorted by name.
+
+        Raises:
+            BdganError: the file is no such zip.
+        """
+        try:
+            with zipfile.ZipFile(self.path) as archive:
+                names = sorted(
+                    n for n in archive.namelist() if n.startswith("images/") and n.endswith(".jpg")
+                )
+                return [
+                    (
+                        Path(name).stem,
+                        decode_image(archive.read(name)),
+                        decode_labels(archive.read(f"masks/{Path(name).stem}.png")) > 0,
+                    )
+                    for name in names
+                ]
+        except (zipfile.BadZipFile, KeyError) as error:
+            raise BdganError(f"{self.path}: expected a zip of images/NAME.jpg and masks/NAME.png") from error
+
+    def measure(self, settings: Mapping[str, Any]) -> Row:
+        """As `ClickExperiment.measure`; the part of a name before `_` is its class."""
+        names, images, truth = zip(*self.pairs, strict=True)
+        target, tool = settings["wanted"], settings["tool"]
+        if tool == "polygon_photographs":
+            drawn = [draw_polygon(t, target) for t in truth]
+        else:
+            model = PromptableSegmenter(like_the_clicked)
+            segmenter: Segmenter = model if tool == "promptable_photographs" else GrabCutSegmenter()
+            box, cap = tool == "clicks_box_photographs", settings["cap"]
+            drawn = drawn_with(segmenter, names, images, truth, target, cap, box)
+        return costs(drawn, [name.split("_")[0] for name in names])
+
+
+def drawn_with(
+    segmenter: Segmenter,
+    ids: Sequence[str],
+    images: Iterable[NDArray[np.uint8]],
+    truth: Sequence[NDArray[np.bool_]],
+    target: float,
+    cap: int,
+    box: bool = False,
+) -> list[list[Move]]:
+    """What the annotator does on each image with a segmenter, see `draw_clicks`."""
+    return [
+        draw_clicks(segmenter.start(id, image), t, target, cap, box)
+        for id, image, t in zip(ids, images, truth, strict=True)
+    ]
+
+
+def like_the_clicked(
+    image: NDArray[np.uint8], points: NDArray[np.float32], labels: NDArray[np.float32], box: object
+) -> NDArray[np.float64]:
+    """A stand-in for a promptable model: a pixel goes with the click that is most like it and near."""
+    height, width = image.shape[:2]
+    rows, columns = np.indices((height, width))
+    score = {0: np.full((height, width), 0.5), 1: np.zeros((height, width))}
+    for (x, y), label in zip(points, labels, strict=True):
+        unlike = np.square((image - image[int(y), int(x)].astype(float)) / 60).sum(2)
+        away = (np.square(rows - y) + np.square(columns - x)) / (0.04 * height * width)
+        score[int(label)] = np.maximum(score[int(label)], np.exp(-(unlike + away) / 2))
+    return score[1] - score[0]
+
+
+def costs(drawn: list[list[Move]], names: Sequence[str]) -> Row:
+    """Clicks on every image, their mean by the images' class names, and how many images were given up."""
+    cost = np.array([clicks(moves) for moves in drawn])
+    # a polygon that comes after other strokes is drawn in its place
+    given_up = [any(move.stroke["op"] == "polygon" for move in moves[1:]) for moves in drawn]
+    classes = np.array(names)
+    return {
+        "mean_clicks": float(cost.mean()),
+        "median_clicks": float(np.median(cost)),
+        "reached": 1 - float(np.mean(given_up)),
+        "at_once": float(np.mean([len(moves) == 1 for moves in drawn])),
+        "mean_clicks_of": {name: float(cost[classes == name].mean()) for name in dict.fromkeys(names)},
+        "clicks": cost.tolist(),
+    }
 
 
 def run(
-    profile: Profile, folder: Path, seeds: int = 5, images: int = 120, labels: int = 24, cap: int = 20
+    profile: Profile,
+    folder: Path,
+    seeds: int = 5,
+    images: int = 120,
+    labels: int = 24,
+    cap: int = 20,
+    photographs: Path | None = None,
 ) -> Row:
     """All tools at 90% IoU, proposals with every seed of the ensemble; see `run_cells` for the result.
 
     reached: share of images the tool brought there within `cap` corrections; a polygon's clicks are added to
-    the others'. at_once: share where the first mask was good enough.
+    the others'. at_once: share where the first mask was good enough. With `photographs` (see `Photographs`)
+    the tools that need no generator are measured on these, too.
     """
     experiment = ClickExperiment(profile, images)
     every = {"wanted": 0.9, "images": images}
@@ -104,5 +208,15 @@ def run(
     }
     for seed in range(seeds):
         cells["proposal", seed] = {"tool": "proposal", **every, "cap": cap, "labels": labels, "seed": seed}
+    cells |= {(tool,): {"tool": tool, **every, "cap": cap} for tool in ("clicks_own", "clicks_grabcut")}
+    measure: dict[str, Callable[[Mapping[str, Any]], Row]] = {}
+    if photographs is not None:
+        pictures = Photographs(photographs)
+        file = {"wanted": 0.9, "photographs": sha256_of(photographs), "images": len(pictures.pairs)}
+        for tool in ("polygon", "clicks", "clicks_box", "promptable"):
+            key = f"{tool}_photographs"
+            cells[(key,)] = {"tool": key, **file} | ({} if tool == "polygon" else {"cap": cap})
+            measure[key] = pictures.measure
     about = {"profile": profile.name, "generator_sha256": experiment.generator.sha256}
-    return run_cells("annotation-clicks", ("tool", "seed"), cells, experiment.measure, folder, about)
+    measured = lambda settings: measure.get(settings["tool"], experiment.measure)(settings)
+    return run_cells("annotation-clicks", ("tool", "seed"), cells, measured, folder, about)

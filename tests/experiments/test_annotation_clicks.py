@@ -9,7 +9,7 @@ from bdgan_lib.profiles import load_profile
 def test_every_tool_is_counted_and_a_second_call_resumes(tmp_path):
     profile = load_profile("pocket")
     result = annotation_clicks.run(profile, tmp_path, 1, images=12, labels=12, cap=3)
-    assert list(result["cells"]) == ["polygon", "grabcut", "proposal / 0"]
+    assert list(result["cells"]) == ["polygon", "grabcut", "proposal / 0", "clicks_own", "clicks_grabcut"]
     for name, cell in result["cells"].items():
         assert len(cell["clicks"]) == 12 and np.isclose(cell["mean_clicks"], np.mean(cell["clicks"])), name
         assert list(cell["mean_clicks_of"]) == list(profile.classes)
