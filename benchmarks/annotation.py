@@ -12,6 +12,7 @@ And how long a click's preview takes from its arrival, and the clicks that the s
 
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -117,12 +118,10 @@ def previews(seconds: float) -> dict[str, float]:
             0, 15, (side, side, 3)
         )
         image = np.clip(image, 0, 255).astype(np.uint8)
-        times: list[float] = []
+        times, shown = list[float](), partial(lambda image, _: image, image)
         with (
             tempfile.TemporaryDirectory() as folder,
-            Session(
-                AnnotationStore(folder), [blank(0, side)], lambda _, image=image: image, "bench"
-            ) as session,
+            Session(AnnotationStore(folder), [blank(0, side)], shown, "bench") as session,
         ):
             widget, begun = Annotator(session), time.perf_counter()
             while time.perf_counter() - begun < seconds + 1:

@@ -16,7 +16,7 @@ import socket
 import subprocess
 import sys
 import zipfile
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -29,7 +29,7 @@ from torch import Tensor
 from torch._utils import IMPORT_MAPPING, NAME_MAPPING  # names of Python 2, which torch.save writes
 from torch._weights_only_unpickler import _get_allowed_globals
 
-from bdgan_lib.core.io import atomic_file
+from bdgan_lib.core.io import atomic_file, same_place
 from bdgan_lib.core.types import BdganError
 
 # What trainers leave beside the weights: plain values of Python and numpy by their full names, and classes
@@ -60,8 +60,11 @@ _SAVE = "ask its author for the state dict alone, torch.save(model.state_dict(),
 _WITHIN = (  # where a checkpoint has its weights, if not at the top: first choice first, in any case
     "g_ema", "state_dict_ema", "ema_state_dict", "params_ema", "model_ema", "ema_model", "generator_ema",
     "ema", "shadow", "state_dict", "model_state_dict", "model", "teacher", "student", "params", "generator",
-    "g", "net", "module",
+    "g", "netg", "net_g", "net", "module",
 )  # fmt: skip
+_EMA = re.compile(r"(?<![a-z])ema(?![a-z])")  # a word of other names: averaged weights of one of those
+_DISCRIMINATOR = re.compile(r"(?<![a-z])(net_?)?d(is|isc|iscriminator)?(?![a-z])")  # a GAN's other network
+_SHOWN = 10  # names in a note
 _DEPTH = 8  # dictionaries within one another
 _SPARE = 1 << 30  # bytes of memory beside what the tensors take
 _SLOW = "reading it took longer than a file of its size should"
@@ -104,6 +107,8 @@ def convert_checkpoint(checkpoint: Path, out: Path) -> str:
     """
     if not checkpoint.is_file():
         raise BdganError(f"{checkpoint} is missing")
+    if same_place(checkpoint, out):
+        raise BdganError(f"{out} is the checkpoint itself; give another path for its safetensors")
     command = [sys.executable, "-m", "bdgan_lib.checkpoints.unpickle", str(checkpoint), str(out)]
     limit = None if hasattr(signal, "alarm") else 2 * _seconds(checkpoint.stat().st_size)
     try:
@@ -145,14 +150,20 @@ def read_weights(checkpoint: Path) -> tuple[dict[str, Tensor], str]:
                 f"of a whole model, {_SAVE}"
             )
         first = next(k for k, n in enumerate(counts) if 2 * n >= max(counts))  # not a counter or a decay
+        if not _EMA.search(_words(places[first][0])):
+            plain = places[first][1]
+            averaged = (k for k, (name, state_dict) in enumerate(places)
+                        if _EMA.search(_words(name)) and _alike(state_dict, plain))  # fmt: skip
+            first = next(averaged, first)
         places.insert(0, places.pop(first))
         tensors = dict(_tensors(places[0][1], checkpoint.stat().st_size))
     except BdganError:
         raise
     except Exception as error:  # torch, zipfile and pickle each raise their own
         raise BdganError(f"no checkpoint of tensors alone ({_line(error)})") from error
-    names = [name for name, _ in places]
-    return tensors, f"took {names[0]}, not {', '.join(names[1:])}" if names[1:] else ""
+    names = [name for name, _ in places] + _others(state, [state_dict for _, state_dict in places])
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return tensors, f"took {names[0]}, not {', '.join(names[1:_SHOWN])}{more}" if names[1:] else ""
 
 
 def _stand_ins(checkpoint: Path) -> list[Any]:
@@ -222,20 +233,52 @@ def _stored(checkpoint: Path) -> bool:
 def _places(
     state: object, path: tuple[str, ...], seen: set[int]
 ) -> Iterator[tuple[str, Mapping[object, object]]]:
-    """Where tensors lie by name, as (path, dictionary): known names first, in their order, the top last.
+    """Where tensors lie by name, as (path, dictionary).
 
-    An object under a known name is listed too, with an empty dictionary: weights in it are not read.
+    Known names come first, in their order, then other names of averaged weights, and the top last. An object
+    under such a name is listed too, with an empty dictionary: weights in it are not read.
     """
     if path and isinstance(state, Inert):
         yield f"{'.'.join(path)} (an object)", {}
     if not isinstance(state, Mapping) or id(state) in seen or len(path) > _DEPTH:
         return
     seen.add(id(state))
-    known = [key for key in state if isinstance(key, str) and key.lower() in _WITHIN]
-    for key in sorted(known, key=lambda key: _WITHIN.index(key.lower())):
-        yield from _places(state[key], (*path, key), seen)
+    keys = [key for key in state if isinstance(key, str)]
+    known = sorted((k for k in keys if k.lower() in _WITHIN), key=lambda key: _WITHIN.index(key.lower()))
+    averaged = [key for key in keys if key.lower() not in _WITHIN and _EMA.search(_words(key))]
+    for key in known + sorted(averaged, key=lambda key: bool(_DISCRIMINATOR.search(_words(key)))):
+        yield from _places(state[key], (*path, _shown(key)), seen)
     if any(isinstance(value, Tensor) for value in state.values()):
         yield ".".join(path) or "the top", state
+
+
+def _others(state: object, places: list[Mapping[object, object]]) -> list[str]:
+    """Names of the dictionaries of tensors at the top level that are none of the places."""
+    listed = set(map(id, places))
+    return [
+        _shown(key)
+        for key, value in (state.items() if isinstance(state, Mapping) else ())
+        if isinstance(value, Mapping) and id(value) not in listed
+        and any(isinstance(each, Tensor) for each in value.values())
+    ]  # fmt: skip
+
+
+def _words(name: str) -> str:
+    """A name in lower case, with an underscore where an upper-case letter begins a word."""
+    return re.sub(r"([a-z0-9])(?=[A-Z])|([A-Z])(?=[A-Z][a-z])", r"\1\2_", name).lower()
+
+
+def _shown(key: object) -> str:
+    return key if isinstance(key, str) and re.fullmatch(r"[\w.-]{1,60}", key, re.ASCII) else f"{key!a:.60}"
+
+
+def _alike(state: Mapping[object, object], other: Mapping[object, object]) -> bool:
+    """Whether two state dicts are of one network: most tensors have their shape in the other as well."""
+    one, two = (
+        Counter(tuple(x.shape) for x in tensors.values() if isinstance(x, Tensor) and x.ndim)
+        for tensors in (state, other)
+    )
+    return 2 * (one & two).total() >= max(one.total(), two.total(), 1)
 
 
 def _tensors(state: Mapping[object, object], file_size: int) -> Iterator[tuple[str, Tensor]]:
@@ -299,6 +342,8 @@ def main() -> None:
     socket.socket = socket.create_connection = socket.getaddrinfo = _no_network  # type: ignore[assignment,misc]
     checkpoint, out = map(Path, sys.argv[1:])
     try:
+        if same_place(checkpoint, out):
+            raise BdganError("the output is the checkpoint itself; give another path")
         _limit(checkpoint.stat().st_size)
         tensors, note = read_weights(checkpoint)
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -1,15 +1,17 @@
 """The benchmark: tasks, images, scores, a page of results."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from bdgan_lib.cli.options import CommandGroup, Out, ProfileName, app
+from bdgan_lib.core.types import BdganError
 from bdgan_lib.downstream.benchmark.gallery import galleries
 from bdgan_lib.downstream.benchmark.result import load_result
 from bdgan_lib.downstream.benchmark.score import score
-from bdgan_lib.downstream.benchmark.site import write_site
+from bdgan_lib.downstream.benchmark.site import check_page, write_site
 from bdgan_lib.downstream.benchmark.truth import Truth, TruthFolder, write_truth
 from bdgan_lib.downstream.tasks import Task
 from bdgan_lib.profiles import Profile, load_profile
@@ -52,7 +54,14 @@ def benchmark_images(
     print(f"{out}: {write_truth(truth, its_task, out)} images with labels")
 
 
-@benchmark_app.command("score", out_is_file=True)
+def _is_same_score(out: Path, task: str, name: str, **_: object) -> bool:
+    with suppress(BdganError):
+        earlier = load_result(out)
+        return (earlier.task, earlier.name) == (task, name)
+    return False
+
+
+@benchmark_app.command("score", out_is_file=True, is_earlier=_is_same_score)
 def benchmark_score(
     task: TaskName,
     predictions: Annotated[
@@ -86,6 +95,7 @@ def benchmark_site(
     profile: ProfileName = "pocket",
 ) -> None:
     """Show results on one static page: a table to sort, each label's IoU, the best and worst images."""
+    check_page(out)
     world, loaded = load_profile(profile), [load_result(path) for path in results]
     truth = lambda task: _truth(world, task, labels, images)
     print(write_site(loaded, out, galleries(loaded, predictions or [], world.tasks, truth)))

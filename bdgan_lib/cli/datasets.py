@@ -9,6 +9,7 @@ import torch
 import typer
 
 from bdgan_lib.cli.options import (
+    MOST,
     Device,
     Head,
     Out,
@@ -21,7 +22,7 @@ from bdgan_lib.cli.options import (
     names_of,
     sampling_of,
 )
-from bdgan_lib.core.io import as_path, list_folder
+from bdgan_lib.core.io import as_path, list_pictures
 from bdgan_lib.core.seeds import GENERATOR
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.datasets.card import CARD, CROISSANT, write_card
@@ -63,9 +64,11 @@ def synthesize_command(
     first_seed: Annotated[int, typer.Option(min=0)] = SynthesisSpec.first_seed,
     batch_size: Annotated[int, typer.Option(min=1)] = SynthesisSpec.batch_size,
     shard_size: Annotated[
-        int, typer.Option(min=1, help="Images drawn per shard.")
+        int, typer.Option(min=1, max=MOST, help="Images drawn per shard.")
     ] = SynthesisSpec.shard_size,
-    workers: Annotated[int, typer.Option(min=0, help="Processes; 0: one per core (cuda: one).")] = 0,
+    workers: Annotated[
+        int, typer.Option(min=0, max=10_000, help="Processes; 0: one per core (cuda: one).")
+    ] = 0,
     engine: Annotated[str, typer.Option(help="local, or ray for a cluster.")] = "local",
     gpus: Annotated[float, typer.Option(min=0, help="ray: share of a GPU each task takes.")] = 0.0,
     bf16: Annotated[bool, typer.Option(help="Label and judge in bfloat16, where that is fast.")] = False,
@@ -151,13 +154,15 @@ def statistics_command(
     real: Annotated[
         Path | None, typer.Option(help="A folder of real pictures: FID and KID to them as well.")
     ] = None,
-    images: Annotated[int, typer.Option(min=2, help="So many of the set, from its first.")] = 10_000,
+    images: Annotated[
+        int, typer.Option(min=2, max=MOST, help="So many of the set, from its first.")
+    ] = 10_000,
     profile: ProfileName = "pocket",
 ) -> None:
     """Table 1 of the paper for a data set: its masks, and how close its images come to real ones."""
     from bdgan_lib.experiments.analysis import of_folder
 
-    pictures = [path for path in list_folder(real, "**/*") if path.is_file()] if real else []
+    pictures = list_pictures(real) if real else []
     if real and not pictures:
         raise BdganError(f"{real} holds no pictures; give a folder of JPEG or PNG files")
     row = of_folder(ShardedSet(as_path(folder)), load_profile(profile), images, pictures)

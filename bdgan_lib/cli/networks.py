@@ -8,6 +8,7 @@ import torch
 import typer
 
 from bdgan_lib.cli.options import (
+    MOST,
     Device,
     Head,
     Out,
@@ -21,14 +22,15 @@ from bdgan_lib.cli.options import (
     names_of,
     sampling_of,
 )
-from bdgan_lib.core.image_codecs import encode_png, read_image
+from bdgan_lib.core.image_codecs import encode_overview, encode_png, is_overview, read_image
 from bdgan_lib.core.image_tensors import to_uint8
-from bdgan_lib.core.io import OVERVIEW, write_atomic
+from bdgan_lib.core.io import OVERVIEW, require_unused, same_place, write_atomic
+from bdgan_lib.core.model_files import OTHER_FILE, read_json
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.doctor import checkup
 from bdgan_lib.generators.base import ImageEncoder
 from bdgan_lib.heads.base import Architecture
-from bdgan_lib.heads.files import load_head, save_head
+from bdgan_lib.heads.files import check_head_folder, load_head, save_head
 from bdgan_lib.heads.training import HeadTraining, launch_fabric, train_head
 from bdgan_lib.profiles import load_profile
 from bdgan_lib.profiles.annotated import training_annotations
@@ -51,7 +53,11 @@ def info(profile: ProfileName = "pocket") -> None:
     )
 
 
-@app.command(out_is_file=True)
+def _is_sheet(out: Path, **_: object) -> bool:
+    return is_overview(out.read_bytes())
+
+
+@app.command(out_is_file=True, is_earlier=_is_sheet)
 def sample(
     out: Out,
     classes: Annotated[str, typer.Option(help="Class names, by comma; a dozen if empty.")] = "",
@@ -84,24 +90,27 @@ def sample(
             drawn = [overlay(image, mask) for image, mask in zip(drawn, labeller.predict(batch), strict=True)]
         images += drawn
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(out, encode_png(grid(images, count)))
+    write_atomic(out, encode_overview(grid(images, count)))
     print(out)
 
 
 @app.command("train-head")
 def train_head_command(
     out: Out,
-    steps: Annotated[int, typer.Option(min=1, help="Batches; the paper takes 5,000.")] = HeadTraining.steps,
+    steps: Annotated[
+        int, typer.Option(min=1, max=MOST, help="Batches; the paper takes 5,000.")
+    ] = HeadTraining.steps,
     parts: Annotated[bool, typer.Option(help="Learn the parts, not only foreground.")] = False,
     variant: Annotated[str, typer.Option(help="fast, paper; as baselines linear, mlp.")] = "fast",
-    members: Annotated[int, typer.Option(min=1, help="Of an ensemble; the paper takes 16.")] = 1,
+    members: Annotated[int, typer.Option(min=1, max=1_000, help="Of an ensemble; the paper takes 16.")] = 1,
     seed: Seed = 0,
     accelerator: Annotated[str, typer.Option(help="cpu, cuda, mps or auto.")] = "cpu",
-    devices: Annotated[int, typer.Option(min=1, help="Devices to train on, side by side.")] = 1,
+    devices: Annotated[int, typer.Option(min=1, max=1_000, help="Devices to train on, side by side.")] = 1,
     precision: Annotated[str, typer.Option(help="32-true, bf16-mixed or 16-mixed.")] = "32-true",
     profile: ProfileName = "pocket",
 ) -> None:
     """Train a label head on the profile's annotations. The same command goes on where it was cut off."""
+    check_head_folder(out)
     world = load_profile(profile)
     architecture = Architecture(variant, members=members)
     fabric = launch_fabric(accelerator, devices, precision)
@@ -130,6 +139,14 @@ def label_command(
                 f"expected pictures of different names, got {path} beside {taken[stem]}; rename one"
             )
         taken[stem] = str(path)
+    for path in files:
+        mask = out / f"{path.stem}.png"
+        if same_place(mask, path):
+            raise BdganError(
+                f"the mask {mask} would replace the picture itself; give another folder as --out"
+            )
+        require_unused(mask)
+    require_unused(out / f"{OVERVIEW}.png")
     world = load_profile(profile)
     generator, labeller = world.require("encoder")(), load_head(head)
     images = np.stack([center_square(read_image(path), generator.image_size) for path in files])
@@ -151,7 +168,7 @@ def experiment(
     out: Annotated[Path, typer.Option(help="Where results and finished cells lie.")] = Path(
         "runs/experiments"
     ),
-    seeds: Annotated[int, typer.Option(min=0, help="0: as many as the experiment has.")] = 0,
+    seeds: Annotated[int, typer.Option(min=0, max=1_000, help="0: as many as the experiment has.")] = 0,
     profile: ProfileName = "pocket",
     photographs: Annotated[
         Path | None, typer.Option(help="annotation-clicks: a zip of images/*.jpg and masks/*.png.")
@@ -173,8 +190,11 @@ def experiment(
             options["photographs"] = photographs
         else:
             print(f"no file {photographs}: photographs are left out")
+    path = out / f"{name}.json"
+    if path.exists() and read_json(path, OTHER_FILE).get("experiment") != name:
+        raise BdganError(f"{path} is no result of this experiment; {OTHER_FILE}")
     EXPERIMENTS[name](load_profile(profile), out, **options)
-    print(out / f"{name}.json")
+    print(path)
 
 
 @app.command()
@@ -189,7 +209,9 @@ def figures(
     results: Annotated[
         Path | None, typer.Option(help="A folder of `bdgan experiment`, in place of the shipped results.")
     ] = None,
-    images_per_class: Annotated[int, typer.Option("--images", min=10, help="Of the sets, per class.")] = 100,
+    images_per_class: Annotated[
+        int, typer.Option("--images", min=10, max=MOST, help="Of the sets, per class.")
+    ] = 100,
     device: Device = "cpu",
     profile: ProfileName = "pocket",
 ) -> None:

@@ -1,7 +1,7 @@
 """What several commands share: the command line itself, options, and how they are read."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import wraps
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import torch
 import typer
 
-from bdgan_lib.core.io import check_output, local_path
+from bdgan_lib.core.io import check_output, local_path, require_unused, same_place
 from bdgan_lib.core.sampling import Sampling
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.profiles import PROFILES, Profile
@@ -21,13 +21,26 @@ Command = Callable[..., None]
 class CommandGroup(typer.Typer):
     """A Typer app whose commands check each parameter that is a `Path` before any work.
 
-    An address is refused, and so is an output where nothing can be written.
+    An address is refused, and so is an output that is an input, one where nothing can be written, and a file
+    that is there already.
     """
 
     def command(  # type: ignore[override]
-        self, name: str | None = None, out_is_file: bool = False, **settings: Any
+        self,
+        name: str | None = None,
+        out_is_file: bool = False,
+        is_earlier: Callable[..., bool] = lambda **_: False,
+        **settings: Any,
     ) -> Callable[[Command], Command]:
-        """Register a function as a command; its parameter `out` is a folder, if not said to be a file."""
+        """Register a function as a command; its parameter `out` is a folder, if not said to be a file.
+
+        Args:
+            name: of the command; that of the function if None.
+            out_is_file: whether `out` is a file.
+            is_earlier: whether a file at `out` is what the command wrote earlier and may write over; it takes
+                the command's arguments.
+            settings: as Typer's.
+        """
 
         def register(function: Command) -> Command:
             @wraps(function)
@@ -39,12 +52,24 @@ class CommandGroup(typer.Typer):
                 for key in ("out", "cache"):
                     if isinstance(path := arguments.get(key), Path):
                         check_output(path, out_is_file)
+                if isinstance(out := arguments.get("out"), Path):
+                    _check_inputs(out, arguments)
+                    if out_is_file and not (out.is_file() and is_earlier(**arguments)):
+                        require_unused(out)
                 function(**arguments)
 
             super(CommandGroup, self).command(name, **settings)(checked)
             return function
 
         return register
+
+
+def _check_inputs(out: Path, arguments: Mapping[str, Any]) -> None:
+    """Check that an output is none of the files and folders that a command reads."""
+    for key, value in arguments.items():
+        for path in value if isinstance(value, list) else [value]:
+            if isinstance(path, Path) and key not in ("out", "cache") and same_place(out, path):
+                raise BdganError(f"--out {out} is {path}, which the command reads; give another path")
 
 
 app = CommandGroup(
@@ -73,11 +98,12 @@ def _here(device: str) -> str:
     return device
 
 
+MOST = 10**9  # of anything that an option counts
 ProfileName = Annotated[str, typer.Option("--profile", help=f"Which world: {', '.join(PROFILES)}.")]
 Truncation = Annotated[
     float | None, typer.Option(help="Clip latents at 2, then scale; default: as the profile samples.")
 ]
-TopK = Annotated[int | None, typer.Option(help="VQGAN: how many codes may come, the likeliest.")]
+TopK = Annotated[int | None, typer.Option(max=MOST, help="VQGAN: how many codes may come, the likeliest.")]
 TopP = Annotated[float | None, typer.Option(help="VQGAN: the likeliest codes that together are so probable.")]
 Temperature = Annotated[float | None, typer.Option(help="VQGAN: below 1 for safer codes.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda or mps.", callback=_here)]

@@ -3,6 +3,7 @@
 import os
 import re
 import secrets
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
@@ -14,7 +15,10 @@ from bdgan_lib.core.types import BdganError
 
 _ADDRESS = re.compile(r"(|[A-Za-z][A-Za-z0-9+.-]+)://?")  # `Path` makes one slash of two
 OVERVIEW = "sheet"  # stem of the picture that `bdgan label` writes beside its masks
-_JUNK = {".ds_store", "thumbs.db", "desktop.ini", ".ipynb_checkpoints", "__macosx"}  # in lower case
+_JUNK = {  # in lower case
+    ".ds_store", ".localized", "thumbs.db", "ehthumbs.db", "desktop.ini", ".ipynb_checkpoints", "__macosx",
+    "@eadir",
+}  # fmt: skip
 TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp")  # names of unfinished files; only `atomic_file` makes them
 
 
@@ -83,6 +87,38 @@ def list_folder(folder: Path, pattern: str = "*") -> list[Path]:
     """What `folder.glob(pattern)` finds, sorted, without junk and what lies in it (see `is_junk`)."""
     above = len(folder.parts)
     return sorted(path for path in folder.glob(pattern) if not any(map(is_junk, path.parts[above:])))
+
+
+def list_pictures(folder: Path, pattern: str = "**/*") -> list[Path]:
+    """The files that `list_folder` finds, without hidden ones and what lies in hidden folders."""
+    above = len(folder.parts)
+    return [
+        path for path in list_folder(folder, pattern)
+        if path.is_file() and not any(part.startswith(".") for part in path.parts[above:])
+    ]  # fmt: skip
+
+
+def same_place(path: Path, other: Path) -> bool:
+    """Whether two paths lead to one file or folder, links followed, on systems that ignore case as well."""
+    if path.exists() and other.exists() and path.samefile(other):
+        return True
+    return _folded(str(path.resolve())) == _folded(str(other.resolve()))
+
+
+def require_unused(path: Path) -> None:
+    """Check that nothing has a path's name in its folder, be it in other case.
+
+    Raises:
+        BdganError: something has; nothing of the user's is written over.
+    """
+    name, folder = _folded(path.name), path.parent
+    entries = [path] if path.is_symlink() else folder.iterdir() if folder.is_dir() else []
+    if taken := [each for each in entries if _folded(each.name) == name]:
+        raise BdganError(f"{taken[0]} exists and is not written over; give another path")
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 @contextmanager

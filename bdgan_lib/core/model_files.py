@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+OTHER_FILE = "it is not written over; move it away or give another folder"
+
+
 def write_json(path: Path, record: object, ascii_only: bool = True) -> None:
     """Write a record as JSON with one entry per line, whole or not at all."""
     write_atomic(path, (json.dumps(record, indent=1, ensure_ascii=ascii_only) + "\n").encode())

@@ -10,6 +10,7 @@ from pathlib import Path, PureWindowsPath
 
 import numpy as np
 
+from bdgan_lib.core import io
 from bdgan_lib.core.ids import checked_id
 from bdgan_lib.core.polygons import Ring
 from bdgan_lib.core.types import BdganError, Json
@@ -50,6 +51,13 @@ def pairing_name(file: object, taken: set[str]) -> str:
     return name
 
 
+def unpaired(file: object) -> bool:
+    """Whether a file's name is none that pairs labels with an image (see `pairing_name`)."""
+    with suppress(BdganError):
+        return not pairing_name(file, set())
+    return True
+
+
 def shared_names(files: Iterable[object]) -> set[str]:
     """The names that several of these files have: which of them is the image's is unknown."""
     names = Counter[str]()
@@ -61,11 +69,14 @@ def shared_names(files: Iterable[object]) -> set[str]:
 
 def is_junk(path: Path) -> bool:
     """Whether a file system or an editor, not a user, puts files of this name into folders."""
-    return path.name.startswith(".") or path.name in ("Thumbs.db", "desktop.ini")
+    return path.name.startswith(".") or io.is_junk(path.name)
 
 
 def text_lines(path: Path) -> list[str]:
-    """The lines of a text file as any editor saves it: a byte order mark and blank last lines are nothing.
+    """The lines of a text file as any editor saves it.
+
+    A byte order mark and blank last lines are nothing. Lines end with a line feed, a carriage return or both;
+    other separators stay in the line.
 
     Raises:
         BdganError: it is not text in UTF-8, or in UTF-16 with a byte order mark.
@@ -73,7 +84,7 @@ def text_lines(path: Path) -> list[str]:
     data = path.read_bytes()
     encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:
-        lines = data.decode(encoding).splitlines()
+        lines = re.split("\r\n|\r|\n", data.decode(encoding))
     except UnicodeDecodeError as error:
         raise BdganError(f"{path} is not text in UTF-8 ({error!s:.100}); save it as such") from error
     while lines and not lines[-1]:

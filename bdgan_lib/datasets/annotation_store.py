@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from bdgan_lib.core import rle
 from bdgan_lib.core.ids import checked_id
 from bdgan_lib.core.image_codecs import decode_png, encode_png
-from bdgan_lib.core.io import flush_folder, write_atomic
+from bdgan_lib.core.io import flush_folder, list_folder, write_atomic
 from bdgan_lib.core.labelled_arrays import count_pairs
 from bdgan_lib.core.model_files import read_json
 from bdgan_lib.core.sampling import Sampling
@@ -235,6 +235,8 @@ class AnnotationStore:
                     + ("" if key == "latent" else " {}, got {}".format(*values))  # it is long
                     + "; give the new one another id or folder, or remove the old one"
                 )
+            if (mask := self.root / f"{id}.png").exists() and not (self.root / f"{id}.json").exists():
+                raise BdganError(f"{mask} is no mask of this store and is not written over; move it away")
             try:
                 write_atomic(self._waiting(id, mask_sha256), png)
                 write_atomic(self.root / f"{id}.json", text)  # the commit
@@ -243,12 +245,12 @@ class AnnotationStore:
 
     def remove(self, id: str) -> None:
         """Remove an annotation from the store, if it is there."""
-        record, mask = self.root / f"{checked_id(id)}.json", self.root / f"{id}.png"
+        record, mask = self._json(id), self.root / f"{id}.png"
         with self.writing(), self._mutex:
             if record.exists() and mask.exists():
                 mask.replace(self._waiting(id, self._record(id)["mask_sha256"]))
             record.unlink(missing_ok=True)  # the commit
-            for path in self.root.glob(f"{id}.*png"):
+            for path in self._all_waiting(id):
                 path.unlink()
             flush_folder(self.root)
 
@@ -268,16 +270,18 @@ class AnnotationStore:
             raise BdganError(f"{self.root / id}.json is damaged: {error!s:.200}") from error
 
     def ids(self) -> list[str]:
-        """All ids, sorted.
+        """All ids, sorted; what systems leave behind (`._x.json`) is passed over.
 
         Raises:
-            BdganError: a mask has no record.
+            BdganError: a mask has no record, or a record's file has a name that is no id.
         """
-        records = {path.stem for path in self.root.glob("*.json")}
-        masks = {path.stem for path in self.root.glob("*.png") if "." not in path.stem}
+        records = {path.stem for path in list_folder(self.root, "*.json")}
+        masks = {path.stem for path in list_folder(self.root, "*.png") if "." not in path.stem}
         if masks - records:
             id = min(masks - records)
             raise BdganError(f"{self.root / id}.json is missing, {id}.png is not; restore it or remove both")
+        for id in records:
+            self._json(id)
         return sorted(records)
 
     def require(self, generator_sha256: str) -> None:
@@ -287,12 +291,16 @@ class AnnotationStore:
             BdganError: one was made on another generator's.
         """
         for id in self.ids():
-            actual = self._record(id)["generator_sha256"]
+            actual = self.generator_of(id)
             if actual != generator_sha256:
                 raise BdganError(
                     f"annotation {id} in {self.root}: expected generator {generator_sha256}, "
                     f"got {actual!s:.80}; use the generator it was made on, or annotate in another folder"
                 )
+
+    def generator_of(self, id: str) -> str:
+        """The sha256 of the generator, or of the picture, that an annotation is of."""
+        return str(self._record(id)["generator_sha256"])
 
     def difference(self, annotation: Annotation) -> str:
         """What tells an annotation's sample from the stored one of the same id, or "" if nothing does."""
@@ -323,14 +331,27 @@ class AnnotationStore:
             waiting = self._waiting(id, self._record(id)["mask_sha256"])
             if waiting.exists():
                 waiting.replace(self.root / f"{id}.png")
-        for path in self.root.glob(f"{id}.*.png"):
+        for path in self._all_waiting(id):
             path.unlink()
 
     def _waiting(self, id: str, mask_sha256: str) -> Path:
         return self.root / f"{id}.{mask_sha256[:12]}.png"
 
+    def _json(self, id: str) -> Path:
+        try:
+            return self.root / f"{checked_id(id)}.json"
+        except BdganError as error:
+            raise BdganError(
+                f"{self.root / f'{id:.100}.json'!s:.400} is of no annotation: {error}"
+            ) from error
+
+    def _all_waiting(self, id: str) -> list[Path]:
+        return [
+            path for path in self.root.glob(f"{id}.*.png") if re.search(r"\.[0-9a-f]{12}\.png$", path.name)
+        ]
+
     def _record(self, id: str) -> dict[str, Any]:
-        path = self.root / f"{checked_id(id)}.json"
+        path = self._json(id)
         record: dict[str, Any] = read_json(path, "restore it from a copy")
         whole = set(record) - _OPTIONAL == _KEYS and record["id"] == id
         # a part of the digest is part of a file's name

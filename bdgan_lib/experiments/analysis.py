@@ -98,7 +98,7 @@ def of_folder(data: ShardedSet, profile: Profile, count: int, real: Sequence[Pat
     """`mask_row` of the first `count` images of a data set, with `distances` to real pictures if some came.
 
     Distances are in `Profile.quality_features`; pictures are cut to their centre square and resized. Memory
-    grows with `count`, not with the set.
+    grows with `count`, not with the set. BdganError where there are too few pictures.
     """
     features_of = profile.require("quality_features") if real else None
     masks, ids, features = [], [], []
@@ -109,6 +109,12 @@ def of_folder(data: ShardedSet, profile: Profile, count: int, real: Sequence[Pat
         ids += [sample.class_id for sample in batch]
         if features_of:
             features.append(features_of(np.stack([sample.image for sample in batch])))
+            least, have = features[0].shape[1] + 1, (min(count, len(data)), len(real))
+            if min(have) < least:
+                raise BdganError(
+                    f"FID needs at least {least} pictures on each side; the set has {have[0]}, "
+                    f"real has {have[1]}"
+                )
         bar.update(len(batch))
     bar.close()
     if len(sizes := {mask.shape for mask in masks}) != 1:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from bdgan_lib.checkpoints.state_dict import load_strict
-from bdgan_lib.core.model_files import read_json, read_tensors, write_json, write_tensors
+from bdgan_lib.core.model_files import OTHER_FILE, read_json, read_tensors, write_json, write_tensors
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.heads.base import Head, HeadConfig
 from bdgan_lib.heads.label_head import build_head
@@ -16,6 +16,19 @@ def save_head(head: Head, folder: str | Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_tensors(folder / "head.safetensors", head.state_dict())
     write_json(folder / "head.json", {"sha256": head.sha256, "config": head.config.to_json()})
+
+
+def check_head_folder(folder: Path) -> None:
+    """Check that `save_head` would replace nothing but an earlier head.
+
+    Raises:
+        BdganError: it would; the file is named.
+    """
+    record, weights = folder / "head.json", folder / "head.safetensors"
+    if record.exists() and not {"sha256", "config"} <= read_json(record, OTHER_FILE).keys():
+        raise BdganError(f"{record} describes no label head; {OTHER_FILE}")
+    if weights.exists() and not record.exists():
+        raise BdganError(f"{weights} has no head.json, so it may be no label head; {OTHER_FILE}")
 
 
 def load_head(folder: str | Path) -> Head:

@@ -53,9 +53,10 @@ def launch_fabric(accelerator: str = "cpu", devices: int = 1, precision: str = "
 
     try:
         fabric = Fabric(accelerator=accelerator, devices=devices, precision=precision)  # type: ignore[arg-type]
-    except (RuntimeError, ValueError) as error:
+    except Exception as error:  # each kind of device has errors of its own
         raise BdganError(
-            f"{devices} x {accelerator} in {precision} is not available ({error}); use --accelerator cpu"
+            f"{devices} x {accelerator} in {precision} is not available ({error!s:.200}); "
+            "use --accelerator cpu"
         ) from error
     fabric.launch()
     return fabric

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from bdgan_lib import __version__
 from bdgan_lib.core.io import write_atomic
+from bdgan_lib.core.model_files import OTHER_FILE, write_json
 from bdgan_lib.core.templates import page_template
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.experiments.runner import commit, rows
@@ -53,13 +54,13 @@ def write_figures(data: FigureData, folder: Path, only: Iterable[str] = ()) -> l
         The records of all figures in the folder, as in `figures.json`.
 
     Raises:
-        BdganError: a chosen figure is unknown or cannot be drawn.
+        BdganError: a chosen figure is unknown or cannot be drawn, or would replace another file.
     """
     only = list(only)
     entries = chosen(only)
+    records = _earlier(folder, entries)
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "figures.json"
-    records = {r["number"]: r for r in json.loads(path.read_text("utf-8"))} if path.exists() else {}
+    written = list[Record]()
     for entry in tqdm(entries, "figures", unit="figure"):
         try:
             records[entry.number] = _written(entry, data, folder)
@@ -67,11 +68,29 @@ def write_figures(data: FigureData, folder: Path, only: Iterable[str] = ()) -> l
             if only:
                 raise
             tqdm.write(f"{entry.number} {entry.name} is left out: {error}")
-    written = [records[entry.number] for entry in CATALOGUE if entry.number in records]
-    write_atomic(path, (json.dumps(written, indent=1, ensure_ascii=False) + "\n").encode())
+        written = [records[entry.number] for entry in CATALOGUE if entry.number in records]
+        write_json(
+            folder / "figures.json", written, ascii_only=False
+        )  # each time: it tells which files are ours
     page = _PAGE.render(records=written, profile=data.profile.name, version=__version__)
     write_atomic(folder / "index.html", page.encode())
     return written
+
+
+def _earlier(folder: Path, entries: Iterable[Entry]) -> dict[str, Record]:
+    """The records of an earlier call by number; BdganError if a file of another kind would be replaced."""
+    path, records = folder / "figures.json", dict[str, Record]()
+    if path.exists():
+        try:
+            records = {record["number"]: record for record in json.loads(path.read_bytes())}
+        except (KeyError, TypeError, ValueError) as error:
+            raise BdganError(f"{path} is no list of figures; {OTHER_FILE}") from error
+    files = {record[kind] for record in records.values() for kind in ("png", "svg")}
+    files |= {"index.html"} if records else set()
+    for name in ("index.html", *(f"{entry.file}.{kind}" for entry in entries for kind in ("png", "svg"))):
+        if name not in files and (folder / name).exists():
+            raise BdganError(f"{folder / name} is of no figure in {path.name}; {OTHER_FILE}")
+    return records
 
 
 def _written(entry: Entry, data: FigureData, folder: Path) -> Record:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bdgan_lib.core.image_codecs import read_image
-from bdgan_lib.core.io import list_folder
+from bdgan_lib.core.io import list_folder, list_pictures
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.profiles.profile import Profile
 from bdgan_lib.synthesis.label_real import center_square
@@ -34,10 +34,10 @@ def load_photographs(folder: str | Path, profile: Profile, count: int) -> Labell
     BdganError for a folder of another name, and where there are less than two pictures.
     """
     ids = {name: k for names in (profile.classes, profile.synsets) for k, name in enumerate(names)}
-    inside = [path for path in list_folder(Path(folder)) if path.is_dir()]
+    inside = [path for path in list_folder(Path(folder)) if path.is_dir() and not path.name.startswith(".")]
     if strange := [path.name for path in inside if path.name not in ids]:
         raise BdganError(f"{folder} holds {strange[0]!r}, which is no class of profile {profile.name}")
-    of_class = [[(path, ids[p.name]) for path in list_folder(p) if path.is_file()] for p in inside]
+    of_class = [[(path, ids[p.name]) for path in list_pictures(p, "*")] for p in inside]
     dealt = [pair for pair in chain.from_iterable(zip_longest(*of_class)) if pair is not None]
     pictures = [(center_square(read_image(path), profile.image_size), k)
              for path, k in islice(dealt, count)]  # fmt: skip

@@ -313,7 +313,7 @@ def weights(value):
 @pytest.mark.parametrize(
     ("checkpoint", "note"),
     [
-        ({"g": weights(0), "d": weights(0), "g_ema": weights(1)}, "took g_ema, not g"),  # rosinality
+        ({"g": weights(0), "d": weights(0), "g_ema": weights(1)}, "took g_ema, not g, d"),  # rosinality
         ({"state_dict": weights(0), "ema_state_dict": weights(1)}, "took ema_state_dict, not state_dict"),
         ({"state_dict": weights(0), "state_dict_ema": weights(1)}, "took state_dict_ema, not state_dict"),
         ({"params": weights(0), "params_ema": weights(1)}, "took params_ema, not params"),  # BasicSR
@@ -326,6 +326,17 @@ def weights(value):
          "took ema.shadow, not ema, model"),
         ({"state_dict": weights(1), "optimizer": {"state": {0: weights(0)}}}, ""),
         (weights(1), ""),
+        ({"model": weights(0), "model_ema_state_dict": weights(1)}, "took model_ema_state_dict, not model"),
+        ({"ema_weights": weights(1), "model": weights(0)}, "took ema_weights, not model"),
+        ({"netG": weights(0), "netD": weights(0), "netG_ema": weights(1)}, "took netG_ema, not netG, netD"),
+        ({"net_g": weights(0), "net_g_ema": weights(1)}, "took net_g_ema, not net_g"),
+        ({"netD_ema": weights(0), "netG_ema": weights(1)}, "took netG_ema, not netD_ema"),
+        ({"modelEma": weights(1), "state_dict": weights(0)}, "took modelEma, not state_dict"),
+        ({"netG": weights(1), "netD": weights(0)}, "took netG, not netD"),
+        ({"net_g": weights(1)}, ""),
+        ({"model": weights(1), "cinema": weights(0)}, "took model, not cinema"),
+        ({"model": weights(1), "d_ema": {"conv.weight": torch.zeros(3)}}, "took model, not d_ema"),
+        ({"model": weights(1), "a\x1b[31m": weights(0)}, r"took model, not 'a\x1b[31m'"),
     ],
 )  # fmt: skip
 def test_averaged_weights_come_first_and_what_was_taken_is_told(tmp_path, checkpoint, note):

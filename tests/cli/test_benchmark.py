@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -88,3 +89,14 @@ def test_a_mistake_is_one_line_and_nothing_is_written(bdgan, tmp_path, capsys, a
     line = capsys.readouterr().err
     assert told in line and line.startswith("bdgan: ") and line.count("\n") == 1
     assert sorted(tmp_path.iterdir()) == before and not list((tmp_path / "p").iterdir())
+
+
+def test_a_folder_of_bdgan_label_is_scored_and_shown_with_its_overview(bdgan):
+    assert bdgan("images", "--task", "Fish", "--out", "fish") == 0
+    shutil.copytree("fish/labels", "out")
+    Path("out/sheet.png").write_bytes(encode_png(np.zeros((8, 8, 3), np.uint8)))
+    plain = ("--predictions", "out", "--labels", "fish/labels")
+    score = ("score", "--task", "Fish", *plain, "--name", "mine", "--out", "q.json")
+    assert bdgan(*score) == 0 and bdgan(*score) == 0, "the same command again"
+    assert bdgan("site", "q.json", *plain, "--out", "site") == 0
+    assert bdgan("site", "q.json", *plain, "--out", "site") == 0

@@ -7,16 +7,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from bdgan_lib import cli
+from bdgan_lib.checkpoints.unpickle import convert_checkpoint
 from bdgan_lib.cli import networks
 from bdgan_lib.cli.benchmark import benchmark_app
 from bdgan_lib.cli.options import app
 from bdgan_lib.cli.weights import weights_app
-from bdgan_lib.core.image_codecs import decode_png, encode_png
+from bdgan_lib.core.image_codecs import decode_png, encode_overview, encode_png, is_overview
 from bdgan_lib.core.io import as_path
 from bdgan_lib.downstream.benchmark.truth import TruthInMemory, predictions
 from bdgan_lib.downstream.tasks import Task
+from bdgan_lib.heads.training import launch_fabric
 from bdgan_lib.synthesis.folder import check_folder
 
 COMMANDS = [
@@ -203,3 +206,119 @@ def test_a_file_that_is_no_picture_is_named(file, tmp_path, monkeypatch, capsys)
     assert bdgan(monkeypatch, "label", tmp_path / file, "--class", "robin", "--head", "h", "--out", out) == 2
     said = capsys.readouterr().err
     assert file in said and "BytesIO" not in said and not out.exists()
+
+
+MINE = encode_png(np.full((20, 30, 3), 77, np.uint8))  # a photograph of the user's
+
+
+@pytest.mark.parametrize(
+    ("picture", "there", "told"),
+    [("p.png", "p.png", "would replace the picture itself"), ("sub/p.jpg", "p.png", "p.png exists"),
+     ("sub/p.jpg", "P.PNG", "P.PNG exists"), ("sub/p.jpg", "sheet.png", "sheet.png exists"),
+     ("link.png", "link.png", "would replace the picture itself")],
+)  # fmt: skip
+def test_masks_replace_no_file_of_the_user_s(picture, there, told, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(networks, "load_profile", lambda *_: pytest.fail("work"))
+    Path("sub").mkdir()
+    for name in {picture, there}:
+        if name.startswith("link"):
+            Path("sub/photo.png").write_bytes(MINE)
+            Path(name).symlink_to("sub/photo.png")
+        else:
+            Path(name).write_bytes(MINE)
+    assert bdgan(monkeypatch, "label", picture, "--class", "robin", "--head", "h", "--out", ".") == 2
+    assert told in capsys.readouterr().err and Path(there).read_bytes() == MINE
+
+
+@pytest.mark.parametrize("out", ["y.pth", "./sub/../y.pth", "link", "Y.PTH", "other.safetensors"])
+def test_a_checkpoint_is_not_converted_onto_a_file_that_is_there(out, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("sub").mkdir()
+    Path("link").symlink_to("y.pth")
+    Path("other.safetensors").write_bytes(b"mine")
+    torch.save({"w": torch.ones(2)}, "y.pth")
+    before = Path("y.pth").read_bytes()
+    assert bdgan(monkeypatch, "weights", "convert", "y.pth", "--out", out) == 2
+    assert "give another path" in capsys.readouterr().err
+    assert Path("y.pth").read_bytes() == before and Path("other.safetensors").read_bytes() == b"mine"
+    if out != "other.safetensors":
+        with pytest.raises(cli.BdganError, match="is the checkpoint itself"):
+            convert_checkpoint(Path("y.pth"), Path(out))
+
+
+OTHERS = {  # what a command would replace -> its call; the file is not of its making
+    "s.png": ("sample", "--out", "s.png"),
+    "r.json": (
+        "benchmark",
+        "score",
+        "--task",
+        "FG/BG",
+        "--predictions",
+        "p",
+        "--name",
+        "x",
+        "--out",
+        "r.json",
+    ),
+    "o/index.html": ("benchmark", "site", "q.json", "--out", "o"),
+    "o/head.json": ("train-head", "--out", "o"),
+    "o/head.safetensors": ("train-head", "--out", "o"),
+    "o/boxes.json": ("experiment", "boxes", "--out", "o"),
+    "o/figures.json": ("figures", "--out", "o"),
+}
+
+
+@pytest.mark.parametrize("file", OTHERS)
+def test_an_output_replaces_no_file_that_the_command_did_not_write(file, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        "bdgan_lib.experiments.catalogue.EXPERIMENTS", {"boxes": lambda *_: pytest.fail("work")}
+    )
+    Path("o").mkdir()
+    Path("p").mkdir()
+    Path(file).write_bytes(b'{"mine": 1}')
+    assert bdgan(monkeypatch, *OTHERS[file]) == 2
+    said = capsys.readouterr().err
+    assert file in said and "not written over" in said and Path(file).read_bytes() == b'{"mine": 1}'
+
+
+def test_a_sheet_of_ours_is_told_from_other_pictures():
+    picture = np.full((20, 30, 3), 77, np.uint8)
+    assert is_overview(encode_overview(picture)) and not is_overview(MINE)
+    assert np.array_equal(decode_png(encode_overview(picture)), picture)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [("import-labels", "f", "--from", "png"), ("annotate", "f", "--labels", "head"),
+     ("benchmark", "site", "q.json", "--predictions", "f")],
+)  # fmt: skip
+def test_an_output_that_is_an_input_is_refused(call, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("f").mkdir()
+    Path("link").symlink_to("f")
+    for out in ("f", "link", "./f/."):
+        assert bdgan(monkeypatch, *call, "--out", out) == 2
+        assert "which the command reads" in capsys.readouterr().err and not list(Path("f").iterdir())
+
+
+@pytest.mark.parametrize("accelerator", ["tpu", "hpu", "gpu", "dodo", "mps", ""])
+def test_an_accelerator_that_is_not_here_is_one_line(accelerator, monkeypatch):
+    if accelerator == "gpu" and torch.cuda.is_available():
+        return
+    with pytest.raises(cli.BdganError, match="is not available"):
+        launch_fabric(accelerator)
+
+
+def test_every_count_has_a_maximum():
+    checked = {
+        ("synthesize", key) for key in ("images", "first_seed", "batch_size")
+    }  # in the settings' own words
+    for _, name, callback in COMMANDS:
+        for key, hint in typing.get_type_hints(callback, include_extras=True).items():
+            if {int} & {
+                hint,
+                *typing.get_args(typing.get_args(hint)[0] if typing.get_args(hint) else int),
+            } or (typing.get_args(hint)[:1] == (int,)):
+                assert hint.__metadata__[0].max is not None or (name, key) in checked, (name, key)

@@ -146,7 +146,7 @@ def test_what_cannot_be_opened_is_told(pictures, bdgan, monkeypatch, viewer, abs
      (("pictures", "--labels", ",", "--out", "labels"), "expected a list of labels"),
      (("pictures", "--labels", "head,head", "--out", "labels"), "'head' twice"),
      (("pictures", "--labels", ",".join(map(str, range(255))), "--out", "labels"), "at most 254"),
-     (("pictures", "--labels", "head", "--out", "pictures"), "another folder for the labels"),
+     (("pictures", "--labels", "head", "--out", "pictures"), "pictures is pictures, which the command reads"),
      (("pictures", "--labels", "head", "--out", "s3://bucket/labels"), "local path"),
      (("s3://bucket/pictures", "--labels", "head", "--out", "labels"), "local path"),
      (("pictures/birds/1.jpg", "--labels", "head", "--out", "labels"), "expected a folder of pictures"),

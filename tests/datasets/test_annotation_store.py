@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -235,3 +236,28 @@ def test_the_first_save_that_fails_leaves_an_empty_store(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         store.add(annotation())
     assert names(tmp_path) == [] and store.ids() == []
+
+
+def test_what_systems_leave_behind_is_no_annotation(tmp_path):
+    store = AnnotationStore(tmp_path)
+    store.add(annotation())
+    for name in ("._robin_00000003.json", "._robin_00000003.png", ".DS_Store", "Thumbs.db"):
+        (tmp_path / name).write_bytes(b"\0\5\x16\7")
+    assert store.ids() == ["robin_00000003"] and len(list(store)) == 1
+    (tmp_path / "copy (1).json").write_text("{}")
+    with pytest.raises(BdganError, match=re.escape(str(tmp_path / "copy (1).json"))):
+        store.ids()
+
+
+def test_files_of_the_user_s_in_a_store_are_neither_replaced_nor_removed(tmp_path):
+    store, photo = AnnotationStore(tmp_path), tmp_path / "robin_00000003.png"
+    photo.write_bytes(b"mine")
+    with pytest.raises(BdganError, match="is no mask of this store"):
+        store.add(annotation())
+    store.remove("robin_00000003")
+    assert photo.read_bytes() == b"mine"
+    photo.unlink()
+    (tmp_path / "robin_00000003.backup.png").write_bytes(b"mine")
+    store.add(annotation())
+    store.remove("robin_00000003")
+    assert (tmp_path / "robin_00000003.backup.png").read_bytes() == b"mine"

@@ -709,3 +709,120 @@ def test_reading_labels_starts_no_program_and_opens_no_file_outside(exported, fo
         WATCHED.clear()
     places = (str(folder), str(store.root))
     assert events and all(event == "open" and name.startswith(places) for event, name in events), events
+
+
+# -- shapes of no image
+
+
+def stray(format, folder, how):
+    """Make the sample's own label empty, or one of its two shapes strange; shapes lie elsewhere."""
+    write(format, folder, [])
+    if format == "cvat":
+        path = folder / "annotations.xml"
+        text, shape = path.read_text("utf-8"), '<polygon label="wing" points="2,2;9,2;9,9"/>'
+        more = {"root": shape, "track": f'<track label="wing">{shape}</track>',
+                "nameless": f'<image width="32" height="24">{shape}</image>'}[how]  # fmt: skip
+        path.write_text(text.replace("</annotations>", more + "</annotations>"), "utf-8")
+    elif format == "coco":
+        write(format, folder, [("wing", SQUARE), ("wing", TRIANGLE)])
+        record = json.loads((folder / "instances.json").read_text())
+        if how == "nameless":
+            record["images"].append({"id": 4, "height": HEIGHT, "width": WIDTH})
+            for each in record["annotations"]:
+                each["image_id"] = 4
+        else:
+            record["annotations"][1]["image_id"] = {"text": "3", "name": ID, "null": None}[how]
+        (folder / "instances.json").write_text(json.dumps(record))
+    elif format == "labelme":
+        write(format, folder, [("wing", SQUARE)])
+        full = (folder / f"labels/{ID}.json").rename(folder / f"labels/{ID} (1).json")
+        full.write_text(full.read_text() if how == "unsafe" else "{")
+        write(format, folder, [])
+    elif format == "png":
+        write(format, folder, [("wing", SQUARE)])
+        full = (folder / f"labels/{ID}.png").rename(folder / f"labels/{ID} (1).png")
+        full.write_bytes(full.read_bytes() if how == "unsafe" else b"x")
+        write(format, folder, [])
+    else:
+        empty = json.loads((folder / "tasks.json").read_text())
+        write(format, folder, [("wing", SQUARE)])
+        (full,) = json.loads((folder / "tasks.json").read_text())
+        full["data"] = {"no": "picture"} if how == "nameless" else full["data"]
+        if how == "damaged":
+            del full["annotations"]
+        (folder / "tasks.json").write_text(json.dumps([*empty, full]))
+
+
+STRAYS = [("cvat", "root"), ("cvat", "track"), ("cvat", "nameless"), ("coco", "nameless"), ("coco", "text"),
+          ("coco", "name"), ("coco", "null"), ("labelme", "unsafe"), ("labelme", "damaged"),
+          ("png", "unsafe"),
+          ("png", "damaged"), ("label-studio", "nameless"), ("label-studio", "damaged")]  # fmt: skip
+
+
+@pytest.mark.parametrize(("format", "how"), STRAYS)
+def test_while_shapes_are_of_no_image_no_label_is_emptied(exported, format, how):
+    folder, store = exported
+    stray(format, folder, how)
+    annotations, losses = import_annotations(folder, format, store)
+    assert annotations == [] and any(ID in loss and "read" in loss for loss in losses) and len(losses) >= 2
+    annotations, _ = import_annotations(folder, format)
+    assert all(a.mask.any() for a in annotations), "nor is an empty one taken where there is none"
+
+
+@pytest.mark.parametrize(
+    ("format", "shape", "told"),
+    [("cvat", '<polygon label="body" points="10,10,0;30,10,0;30,20,0;10,20,0"/>', "two numbers x,y"),
+     ("cvat", '<polygon label="body" points="10;10;30;10;30;20"/>', "two numbers x,y"),
+     ("coco", {"segmentation": [[[10, 10, 2], [30, 10, 2], [30, 20, 2], [10, 20, 2]]]}, "points (x, y)"),
+     ("coco", {"segmentation": [[10, 10, 30, 10, 30, 20, 5]]}, "in turn"),
+     ("label-studio", {"value": {"points": [[5, 5, 1], [90, 5, 1], [90, 90, 1]], "polygonlabels": ["body"]}},
+      "points (x, y)"),
+     ("label-studio", {"value": {"points": [[5], [90], [50]], "polygonlabels": ["body"]}}, "points (x, y)")],
+)  # fmt: skip
+def test_points_of_more_or_fewer_numbers_than_two_are_refused(exported, format, shape, told):
+    folder, store = exported
+    write(format, folder, [shape, ("wing", TRIANGLE)])
+    annotations, losses = import_annotations(folder, format, store)
+    assert annotations == [] and told in losses[0] and ID in losses[0]
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_the_stored_size_decides_where_the_picture_was_enlarged_too(exported, format):
+    folder, store = exported
+    (folder / f"images/{ID}.png").write_bytes(encode_png(np.zeros((256, 256, 3), np.uint8)))
+    write(format, folder, [("wing", SQUARE)], (256, 256))
+    annotations, losses = import_annotations(folder, format, store)
+    assert annotations == [] and f"{[HEIGHT, WIDTH]}, got [256, 256]" in losses[0] and len(losses) == 1
+    store.remove(ID)
+    store.add(annotation(id="robin_00000008", seed=8))  # of the same generator, so of the same size
+    annotations, losses = import_annotations(folder, format, store)
+    assert annotations == [] and "its generator's images" in losses[0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["background \r\nbody\t\r\n wing\r\n", "background\rbody\rwing\r \t", "background\nbody\nwing\n  \n\t\n"],
+)
+def test_spaces_around_labels_are_no_part_of_them(exported, text):
+    folder, _ = exported
+    write("png", folder, [("wing", SQUARE)])
+    (folder / "labels.txt").write_bytes(text.encode())
+    sample, losses = read_in("png", folder)
+    assert sample.classes == CLASSES and (sample.mask == 2).sum() == 64 and not losses
+
+
+@pytest.mark.parametrize("letter", "\x0b\x0c\x1c\x85\u2028\u2029")
+def test_what_ends_no_line_is_refused_in_a_label(exported, letter):
+    folder, store = exported
+    write("png", folder, [("wing", SQUARE)])
+    (folder / "labels.txt").write_bytes(f"background\nbo{letter}dy\nwing\n".encode())
+    annotations, losses = import_annotations(folder, "png", store)
+    assert annotations == [] and "printable characters" in losses[0]
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_refused_file_is_not_said_to_have_no_labels(exported, format):
+    folder, store = exported
+    write(format, folder, [("wing", SQUARE)], (99, 99))
+    _, losses = import_annotations(folder, format, store)
+    assert len(losses) == 1 and ID in losses[0]

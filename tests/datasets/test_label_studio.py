@@ -286,7 +286,7 @@ def test_two_tasks_of_one_picture_replace_nothing(tmp_path):
         tmp_path, [task(one), task(two, image="b/robin_7.jpg"), task(one, image="mug_2.png")]
     )
     assert not items["robin_7"].whole and items["mug_2"].whole
-    assert losses == ["task at 1: a second image is named robin_7; give each another name"]
+    assert losses == ["task at 1 ('b/robin_7.jpg'): a second image is named robin_7; give each another name"]
 
 
 def flat(result, **more):

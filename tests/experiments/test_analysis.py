@@ -1,5 +1,7 @@
 """Table 1's cells: what is measured of a set, in which part, and against what."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -85,3 +87,16 @@ def test_sets_and_pictures_that_do_not_fit_are_named(folder, make_set, tmp_path,
         assert ended.value.code == code
     said = capsys.readouterr()
     assert "none holds no pictures" in said.err and "MI" in said.out and "mask area / image area" in said.out
+
+
+def test_too_few_pictures_are_told_by_side_and_junk_is_no_picture(folder, tmp_path, monkeypatch, capsys):
+    for name in ("@eaDir/1.jpg", ".gitkeep", ".localized", "ehthumbs.db", ".trash/1.png", "Thumbs.db"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    for n in range(2):
+        (tmp_path / f"{n}.png").write_bytes(encode_png(np.zeros((64, 64, 3), np.uint8)))
+    monkeypatch.setattr("sys.argv", ["bdgan", "statistics", str(folder), "--real", str(tmp_path)])
+    with pytest.raises(SystemExit) as end:
+        main()
+    told = r"needs at least \d+ pictures on each side; the set has 150, real has 2"
+    assert end.value.code == 2 and re.search(told, capsys.readouterr().err)

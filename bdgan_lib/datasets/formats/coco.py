@@ -16,7 +16,7 @@ from bdgan_lib.core.io import require_new_path, write_atomic
 from bdgan_lib.core.model_files import read_json
 from bdgan_lib.core.polygons import outline
 from bdgan_lib.core.types import UNLABELLED, BdganError
-from bdgan_lib.core.validation import checked_points, collect_errors, pairing_name, shared_names
+from bdgan_lib.core.validation import checked_points, collect_errors, pairing_name, shared_names, unpaired
 from bdgan_lib.datasets.formats.json_lists import Lists
 from bdgan_lib.datasets.formats.set_items import VOID_CATEGORY, ExportReport, Item, SetItems
 from bdgan_lib.datasets.formats.shapes import (
@@ -91,23 +91,31 @@ def read_annotations(path: Path, losses: list[str]) -> Iterator[LabelledImage]:
     nowhere = len(losses)
     for i, annotation in enumerate(_list(record, "annotations")):
         with collect_errors(f"annotation at {i}", losses):
-            of_image.setdefault(annotation["image_id"], []).append(annotation)
+            if type(id := annotation["image_id"]) not in (int, float, str):
+                raise BdganError(f"expected an image_id, got {id!r:.40}")
+            of_image.setdefault(id, []).append(annotation)
     images = _list(record, "images")
     damaged = len(losses) > nowhere  # an annotation that may be of any image
     entries = [image for image in images if isinstance(image, dict)]
     ids = Counter(entry["id"] for entry in entries if isinstance(entry.get("id"), Hashable) and "id" in entry)
-    orphans = of_image.keys() - ids  # they may be of an image that seems to have none
+    # images of annotations that are in no image that is read: they may be of one that seems to have none
+    orphans = of_image.keys() - ids
+    orphans |= {id for entry in entries if unpaired(entry.get("file_name"))
+                for id in [entry.get("id")] if isinstance(id, Hashable) and id in of_image}  # fmt: skip
+    alike = {_plain(id) for id in orphans}
     shared = shared_names(entry.get("file_name") for entry in entries)
     for i, image in enumerate(images):
         item = None
-        with collect_errors(f"image at {i}", losses):
+        with collect_errors(f"image at {i}{_file_of(image)}", losses):
             if image["id"] in seen:
                 raise BdganError(f"a second image has the id {image['id']!r:.20}")
             seen.add(image["id"])
             name = pairing_name(image["file_name"], taken)
             size = checked_size(name, (image.get("height"), image.get("width")), file.parent)
             canvas = Canvas(name, size, losses)
-            canvas.whole = not (damaged or name in shared or (orphans and image["id"] not in of_image))
+            names_of_it = {_plain(image["id"]), _plain(name), _plain(image["file_name"])}
+            lost = orphans if image["id"] not in of_image else names_of_it & alike
+            canvas.whole = not (damaged or name in shared or lost)
             for annotation in of_image.pop(image["id"], []):
                 with canvas.shape(f"annotation {annotation.get('id')!r:.20}"):
                     _paint(canvas, annotation, names)
@@ -117,7 +125,7 @@ def read_annotations(path: Path, losses: list[str]) -> Iterator[LabelledImage]:
             item = canvas.finished()
         if item:
             yield item
-    losses += [f"annotations of image {id!r:.20} have no image" for id in of_image]
+    losses += [f"annotations of image {id!r:.20} have no image" for id in of_image.keys() - ids]
 
 
 def write_set(source: SetItems, folder: Path) -> ExportReport:
@@ -179,16 +187,38 @@ def write_panoptic_set(source: SetItems, folder: Path) -> ExportReport:
 
 
 def fill_polygons(polygons: object, height: int, width: int) -> NDArray[np.bool_]:
-    """The union [height, width] of polygons, each a list [x, y, x, y, ...], as pycocotools fills them.
+    """The union [height, width] of polygons, as pycocotools fills them.
+
+    Each is a list [x, y, x, y, ...], or one of pairs [[x, y], [x, y], ...].
 
     Raises:
         BdganError: there is no polygon, or one is too short or lies far outside the image.
     """
     if not (isinstance(polygons, list) and polygons):
         raise BdganError("it has no polygon")
-    rings = [checked_points(np.reshape(p, (-1, 2)), height, width) for p in polygons]
+    rings = [checked_points(_pairs(polygon), height, width) for polygon in polygons]
     packed = coco_mask.frPyObjects([ring.ravel().tolist() for ring in rings], height, width)
     return rle.decode(coco_mask.merge(packed)["counts"].decode(), height, width)
+
+
+def _pairs(polygon: object) -> NDArray[np.float64]:
+    points = np.asarray(polygon, float)
+    if points.ndim == 1 and points.size % 2:
+        raise BdganError(f"expected numbers x, y in turn, got {points.size} of them")
+    return points.reshape(-1, 2) if points.ndim == 1 else points
+
+
+def _plain(id: object) -> object:
+    """What an id is to a reader who takes "3", "03" and 3.0 for the same."""
+    try:
+        return float(id)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return str(id).strip().casefold()
+
+
+def _file_of(image: object) -> str:
+    name = image.get("file_name") if isinstance(image, dict) else None
+    return f" ({name[:100]!r})" if isinstance(name, str) else ""
 
 
 def _list(record: dict[str, Any], key: str) -> list[Any]:

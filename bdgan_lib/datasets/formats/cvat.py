@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 from bdgan_lib.core import rle
 from bdgan_lib.core.io import require_new_path, write_atomic
 from bdgan_lib.core.types import BdganError
-from bdgan_lib.core.validation import checked_points, collect_errors, pairing_name, shared_names
+from bdgan_lib.core.validation import checked_points, collect_errors, pairing_name, shared_names, unpaired
 from bdgan_lib.datasets.formats.coco import fill_polygons
 from bdgan_lib.datasets.formats.shapes import CHECK_FORMAT, Canvas, LabelledImage, box, checked_size
 
 FILE = "annotations.xml"
+_ABOUT = ("version", "meta")  # elements beside the images
+_SHAPES = {"mask", "polygon", "box", "ellipse", "polyline", "points", "cuboid", "skeleton", "track"}
 # the attributes of a mask that is of no object, in the order in which we write them; CVAT has another
 _OF_NO_OBJECT = ["label", "source", "occluded", "z_order", "rle", "left", "top", "width", "height"]
 
@@ -68,17 +70,24 @@ def read_annotations(path: Path, losses: list[str]) -> Iterator[LabelledImage]:
     except (ElementTree.ParseError, DefusedXmlException, ValueError, LookupError) as error:
         raise BdganError(f"{path} is not plain XML ({error}); {CHECK_FORMAT}") from error
     taken, shared = set[str](), shared_names(image.get("name") for image in root.iter("image"))
+    images = [element for element in root if element.tag == "image"]
+    # shapes outside all images may be of any; those of a nameless image, of one that seems to have none
+    outside = any(e.tag not in _ABOUT and e.tag != "image" for e in root)
+    outside |= any(shape.tag in _SHAPES for e in root if e.tag in _ABOUT for shape in e.iter())
+    nameless = any(_shapes_of(image) for image in images if unpaired(image.get("name")))
     for i, image in enumerate(root):
         item = None
-        with collect_errors(f"element at {i}", losses):
-            if image.tag in ("version", "meta"):
+        with collect_errors(
+            f"element at {i}" + f" ({image.get('name')!r:.100})" * ("name" in image.attrib), losses
+        ):
+            if image.tag in _ABOUT:
                 continue
             if image.tag != "image":
                 raise BdganError(f"expected CVAT for images, got {image.tag!r:.20}, which is left out")
             name = pairing_name(image.get("name"), taken)
             size = _number(image.get("height")), _number(image.get("width"))
             canvas = Canvas(name, checked_size(name, size, path.parent), losses)
-            canvas.whole = name not in shared
+            canvas.whole = not (outside or name in shared or (nameless and not _shapes_of(image)))
             shapes = list[tuple[int, Element]]()
             for shape in image:
                 if shape.tag == "tag":
@@ -97,6 +106,10 @@ def read_annotations(path: Path, losses: list[str]) -> Iterator[LabelledImage]:
             item = canvas.finished()
         if item:
             yield item
+
+
+def _shapes_of(image: Element) -> list[Element]:
+    return [shape for shape in image if shape.tag != "tag"]
 
 
 def _texts(**attributes: object) -> dict[str, str]:
@@ -123,7 +136,9 @@ def _pixels(shape: Element, height: int, width: int) -> NDArray[np.bool_]:
         return pixels
     if shape.tag == "polygon":
         points = [[float(x) for x in pair.split(",")] for pair in shape.attrib["points"].split(";")]
-        return fill_polygons([np.ravel(points)], height, width)
+        if strange := [point for point in points if len(point) != 2]:
+            raise BdganError(f"expected two numbers x,y of each point, got {strange[0]!s:.80}")
+        return fill_polygons([points], height, width)
     if shape.tag == "box":
         ends = np.reshape(numbers("xtl", "ytl", "xbr", "ybr"), (2, 2))
         low, high = checked_points(ends, height, width, 2)

@@ -1,6 +1,8 @@
 """Annotations in the formats of other tools and back; what the formats cannot hold is in `samples.json`."""
 
+import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
@@ -10,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bdgan_lib.core.image_codecs import encode_png
-from bdgan_lib.core.io import atomic_folder, require_new_path, write_atomic
+from bdgan_lib.core.io import atomic_folder, list_folder, require_new_path, write_atomic
 from bdgan_lib.core.model_files import read_json
 from bdgan_lib.core.types import UNLABELLED, BdganError
 from bdgan_lib.core.validation import collect_errors
 from bdgan_lib.datasets.annotation_store import Annotation, AnnotationStore, json_text
 from bdgan_lib.datasets.formats import coco, cvat, label_studio, labelme, png
-from bdgan_lib.datasets.formats.shapes import CHECK_FORMAT, MEANINGS, PICTURES, LabelledImage, picture_size
+from bdgan_lib.datasets.formats.shapes import CHECK_FORMAT, MEANINGS, PICTURES, LabelledImage
 
 
 class AnnotationFormat(Protocol):
@@ -36,6 +38,7 @@ FORMATS: dict[str, AnnotationFormat] = {
     "label-studio": label_studio,
     "png": png,
 }
+_ID = re.compile(r"(?<![\w-])[A-Za-z0-9][\w-]*(?![\w-])")
 SAMPLES = "samples.json"  # id -> `Annotation.to_json`, and whether objects were told apart
 
 
@@ -95,6 +98,7 @@ def import_annotations(
     """
     losses: list[str] = []
     annotations, samples = list[Annotation](), read_json(folder / SAMPLES, CHECK_FORMAT)
+    sizes = dict[str, tuple[int, ...]]()
     for item in _codec(format).read_annotations(folder, losses):
         with collect_errors(item.name, losses):
             if item.name not in samples:
@@ -103,10 +107,14 @@ def import_annotations(
             if not item.whole and not np.any(item.mask):
                 raise BdganError("nothing of its labels could be read; it is not taken")
             if store is not None and (store.root / f"{item.name}.json").exists():
-                _require_replaceable(item, store, folder)
-            annotations.append(_annotation(item, record, losses))
+                _require_replaceable(item, store)
+            annotation = _annotation(item, record, losses)
+            if store is not None:
+                _require_size(annotation, store, sizes)
+            annotations.append(annotation)
+    refused = {name for loss in losses for name in _ID.findall(loss)}  # their line has told why
     return annotations, losses + [
-        f"{name!r:.100}: the file has no labels for this sample" for name in samples
+        f"{name!r:.100}: the file has no labels for this sample" for name in samples if name not in refused
     ]
 
 
@@ -116,21 +124,43 @@ def _codec(format: str) -> AnnotationFormat:
     return FORMATS[format]
 
 
-def _require_replaceable(item: LabelledImage, store: AnnotationStore, folder: Path) -> None:
+def _require_replaceable(item: LabelledImage, store: AnnotationStore) -> None:
     """Raise unless an item's labels may replace the stored ones of the sample."""
     if not item.whole:
         raise BdganError(
             "its labels could not be read whole, and the stored ones stay; mend the file, or remove those"
         )
-    if picture_size(folder, item.name) is None:  # else the reader has compared the sizes
-        try:
-            size = store.load(item.name).mask.shape
-        except BdganError:  # a damaged label may be replaced
-            return
-        if size != item.mask.shape:
-            raise BdganError(
-                f"expected labels of the size of the stored ones, {list(size)}, got {list(item.mask.shape)}"
-            )
+    try:
+        size = store.load(item.name).mask.shape
+    except BdganError:  # a damaged label may be replaced
+        return
+    if size != item.mask.shape:
+        raise BdganError(
+            f"expected labels of the size of the stored ones, {list(size)}, got {list(item.mask.shape)}"
+        )
+
+
+def _require_size(annotation: Annotation, store: AnnotationStore, sizes: dict[str, tuple[int, ...]]) -> None:
+    """Raise unless labels have the size of the store's others of the same generator, or picture.
+
+    Args:
+        annotation: the labels.
+        store: the others.
+        sizes: the size by generator, filled here when it is empty.
+    """
+    if not sizes:
+        sizes[""] = ()  # filled
+        for path in list_folder(store.root, "*.json"):
+            with suppress(BdganError):  # a damaged label tells nothing
+                generator = store.generator_of(path.stem)
+                if generator not in sizes:
+                    sizes[generator] = store.load(path.stem).mask.shape
+    size = sizes.get(annotation.generator_sha256)
+    if size and size != annotation.mask.shape:
+        raise BdganError(
+            f"expected labels of the size of its generator's images, {list(size)}, "
+            f"got {list(annotation.mask.shape)}"
+        )
 
 
 def _annotation(item: LabelledImage, record: Any, losses: list[str]) -> Annotation:
@@ -144,8 +174,11 @@ def _annotation(item: LabelledImage, record: Any, losses: list[str]) -> Annotati
     plain = Annotation.from_json(record, np.full_like(item.mask, UNLABELLED), instances)
     classes, table = list(plain.classes), np.full(256, UNLABELLED, np.uint8)
     known = [MEANINGS.get(name, name) for name in classes]
+    bare = [name.strip(" \t") for name in known]  # as `labels.txt` gives them
     for label in np.unique(item.mask[item.mask != UNLABELLED]).tolist():
         name = MEANINGS.get(item.labels[label], item.labels[label])
+        if name not in known and bare.count(name) == 1:
+            name = known[bare.index(name)]
         if name not in known:
             losses.append(f"{item.name}: label {name!r} is new")
             classes.append(name)

@@ -18,7 +18,7 @@ from bdgan_lib.core import rle
 from bdgan_lib.core.io import require_new_path, write_atomic
 from bdgan_lib.core.model_files import read_json_list
 from bdgan_lib.core.types import BdganError
-from bdgan_lib.core.validation import collect_errors, pairing_name, shared_names
+from bdgan_lib.core.validation import checked_points, collect_errors, pairing_name, shared_names, unpaired
 from bdgan_lib.datasets.formats.coco import fill_polygons
 from bdgan_lib.datasets.formats.shapes import (
     BACKGROUND,
@@ -89,13 +89,17 @@ def read_annotations(path: Path, losses: list[str]) -> Iterator[LabelledImage]:
         BdganError: the file is missing or no list of tasks, or a folder holds several.
     """
     file = _file(path) if path.is_dir() else path
-    tasks, taken = _tasks(read_json_list(file, CHECK_FORMAT), losses), set[str]()
+    before, taken = len(losses), set[str]()
+    tasks = _tasks(read_json_list(file, CHECK_FORMAT), losses)
+    # regions that may be of an image without any
+    untied = any(line.startswith("task at") for line in losses[before:])
+    untied |= any(unpaired(_file_name(data)) and _may_hold(annotations) for data, annotations in tasks)
     shared = shared_names(_file_name(data) for data, _ in tasks)
     for i, (data, annotations) in enumerate(tasks):
         item = None
-        with collect_errors(f"task at {i}", losses):
+        with collect_errors(f"task at {i} ({_file_name(data)!r:.100})", losses):
             name = pairing_name(_file_name(data), taken)
-            item = _image(name, data, annotations, file.parent, losses, whole=name not in shared)
+            item = _image(name, data, annotations, file.parent, losses, name not in shared, untied)
         if item:
             yield item
 
@@ -215,8 +219,25 @@ def _file_name(data: dict[str, Any]) -> object:
 
 
 def _image(
-    name: str, data: dict[str, Any], annotations: list[Any], folder: Path, losses: list[str], whole: bool
+    name: str,
+    data: dict[str, Any],
+    annotations: list[Any],
+    folder: Path,
+    losses: list[str],
+    whole: bool,
+    untied: bool,
 ) -> LabelledImage:
+    """The labels of a task's image.
+
+    Args:
+        name: of the image.
+        data: the task's.
+        annotations: of the task.
+        folder: of the file.
+        losses: receives a line for everything that is lost.
+        whole: whether no other task is of an image of this name.
+        untied: whether the file has regions of an unknown image.
+    """
     live = [a for a in annotations if not (a.get("was_cancelled") or a.get("skipped"))]
     if not live:
         count = f"{len(annotations)} cancelled" if annotations else "no"
@@ -235,7 +256,7 @@ def _image(
     if strange := [size for size in sizes if size != sizes[0]]:
         raise BdganError(f"expected regions of one size, got {sizes[0]!r:.60} and {strange[0]!r:.60}")
     canvas = Canvas(name, checked_size(name, sizes[0], folder), losses)
-    canvas.whole = whole
+    canvas.whole = whole and not (untied and not any(map(_is_region, regions)))
     # a project may have labels in a control apart: then the shape stands there a second time, with its label
     labelled = {_shape(region) for region in regions if _labels(region)}
     for i, region in enumerate(regions):
@@ -246,6 +267,12 @@ def _image(
             with canvas.shape(f"region at {i}"):
                 canvas.paint(_label(region), _object(region), _pixels(region, canvas.height, canvas.width))
     return canvas.finished()
+
+
+def _may_hold(annotations: list[Any]) -> bool:
+    """Whether a task's annotations hold a region, or cannot be read."""
+    lists = [a.get("result") if isinstance(a, dict) else None for a in annotations]
+    return any(not isinstance(results, list) or results for results in lists)
 
 
 def _is_region(result: dict[str, Any]) -> bool:
@@ -289,7 +316,7 @@ def _pixels(region: dict[str, Any], height: int, width: int) -> NDArray[np.bool_
     if "points" in region:
         if region.get("closed") is False:
             raise BdganError("its outline is open")
-        ring = np.asarray(region["points"], float) * percent
+        ring = checked_points(region["points"], 100, 100) * percent
     elif {"radiusX", "radiusY"} <= region.keys():
         turn = np.linspace(0, 2 * math.pi, 360, endpoint=False)
         radii = np.array([region["radiusX"], region["radiusY"]], float) * percent

@@ -17,7 +17,7 @@ from bdgan_lib.core.image_codecs import decode_labels, encode_png
 from bdgan_lib.core.io import require_new_path, write_atomic
 from bdgan_lib.core.model_files import read_json
 from bdgan_lib.core.types import BdganError
-from bdgan_lib.core.validation import checked_points, collect_errors, is_junk, pairing_name
+from bdgan_lib.core.validation import checked_points, collect_errors, is_junk, pairing_name, unpaired
 from bdgan_lib.datasets.formats.shapes import CHECK_FORMAT, Canvas, LabelledImage, box, checked_size
 
 FOLDER = "labels"
@@ -72,6 +72,7 @@ def read_annotations(path: Path, losses: list[str]) -> Iterator[LabelledImage]:
     files = sorted(file for file in folder.glob("*.json") if file.is_file() and not is_junk(file))
     if not files:
         raise BdganError(f"{folder}: the JSON files are missing; {CHECK_FORMAT}")
+    untied = any(unpaired(file.name) and _may_hold(file) for file in files)
     for file in files:
         item = None
         with collect_errors(f"{file.name!r:.100}", losses):
@@ -79,12 +80,21 @@ def read_annotations(path: Path, losses: list[str]) -> Iterator[LabelledImage]:
             record: dict[str, Any] = read_json(file)
             size = record.get("imageHeight"), record.get("imageWidth")
             canvas = Canvas(name, checked_size(name, size, path), losses)
+            canvas.whole = not untied or bool(record["shapes"])
             for i, shape in enumerate(record["shapes"]):
                 with canvas.shape(f"shape at {i}"):
                     canvas.paint(shape["label"], _object(shape), _pixels(shape, canvas))
             item = canvas.finished()
         if item:
             yield item
+
+
+def _may_hold(file: Path) -> bool:
+    """Whether a file holds shapes, or cannot be read."""
+    try:
+        return read_json(file).get("shapes") != []
+    except BdganError:
+        return True
 
 
 def _shapes(pixels: NDArray[np.bool_]) -> Iterator[dict[str, Any]]:

@@ -8,7 +8,14 @@ import numpy as np
 from bdgan_lib.core.image_codecs import decode_labels, encode_png
 from bdgan_lib.core.io import require_new_path, write_atomic
 from bdgan_lib.core.types import UNLABELLED, BdganError
-from bdgan_lib.core.validation import collect_errors, is_junk, pairing_name, shared_names, text_lines
+from bdgan_lib.core.validation import (
+    collect_errors,
+    is_junk,
+    pairing_name,
+    shared_names,
+    text_lines,
+    unpaired,
+)
 from bdgan_lib.datasets.formats.shapes import (
     BACKGROUND,
     CHECK_FORMAT,
@@ -63,12 +70,22 @@ def read_annotations(path: Path, losses: list[str]) -> Iterator[LabelledImage]:
         raise BdganError(f"{path / LABELS} is missing; {CHECK_FORMAT}")
     names = None
     if (path / NAMES).exists():
-        names = text_lines(path / NAMES)
+        lines = text_lines(path / NAMES)
+        names = [line.strip(" \t") or line for line in lines]
+        texts = [name for name in names if name.strip(" \t")]
+        if len({*texts}) < len(texts):
+            names = lines  # they differ in these spaces alone
         names = names[names[:1] == [IGNORE] :]  # labelme's lists begin with the label -1
+    listed = len(
+        names or ()
+    )  # without blank last lines, which are labels only of masks that have their number
+    while names and listed and not names[listed - 1].strip(" \t"):
+        listed -= 1
     masks, maps = ([file for file in sorted((path / kind).glob("*")) if file.is_file() and not is_junk(file)]
                    for kind in (LABELS, INSTANCES))  # fmt: skip
     objects = {file.name: file for file in maps}
     shared = shared_names(file.name for file in masks if file.suffix.lower() == ".png")
+    untied = any(unpaired(file.name) and _may_hold(file) for file in masks)
     for file in masks:
         item, instances = None, objects.pop(file.name, None)
         with collect_errors(f"{file.name!r:.100}", losses):
@@ -80,10 +97,22 @@ def read_annotations(path: Path, losses: list[str]) -> Iterator[LabelledImage]:
             item = LabelledImage(
                 name,
                 mask,
-                tuple(names or (BACKGROUND, *(f"label {n}" for n in range(1, count)))),
+                tuple(
+                    names[: max(listed, count)]
+                    if names
+                    else (BACKGROUND, *(f"label {n}" for n in range(1, count)))
+                ),
                 decode_labels(instances.read_bytes()) if instances else None,
-                whole=name not in shared,
+                whole=name not in shared and not (untied and not mask.any()),
             )
         if item:
             yield item
     losses += [f"{name!r:.100}: instances without labels" for name in sorted(objects)]
+
+
+def _may_hold(file: Path) -> bool:
+    """Whether a file holds a label beside the background, or cannot be read."""
+    try:
+        return bool(decode_labels(file.read_bytes()).any())
+    except BdganError:
+        return True

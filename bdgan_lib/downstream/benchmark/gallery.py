@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from bdgan_lib.core.io import OVERVIEW
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.downstream.benchmark.masks import Findings, listed, read_mask
 from bdgan_lib.downstream.benchmark.result import Result
@@ -52,7 +53,7 @@ def galleries(
         BdganError: a folder fits no result, or a result was scored on other true labels.
     """
     truths: dict[str, Truth] = {}
-    prints: dict[tuple[Path, str], str | None] = {}
+    prints: dict[tuple[Path, str], set[str]] = {}
     by_result: dict[int, Gallery] = {}
     for folder in folders:
         fits = 0
@@ -61,8 +62,8 @@ def galleries(
             if task is None or (task.world, task.labels) != (result.world, result.labels):
                 continue
             if (key := (folder, task.name)) not in prints:
-                prints[key] = _fingerprint(folder, task)
-            if prints[key] == result.predictions_sha256:
+                prints[key] = _fingerprints(folder, task)
+            if result.predictions_sha256 in prints[key]:
                 fits += 1
                 its_truth = truths.get(task.name) or truths.setdefault(task.name, truth(task))
                 by_result[i] = _gallery(result, folder, task, its_truth)
@@ -71,15 +72,19 @@ def galleries(
     return by_result
 
 
-def _fingerprint(folder: Path, task: Task) -> str | None:
-    """The sha256 of all masks in a folder; None if a file is not a mask of the task."""
-    digest, findings = Fingerprint(), Findings()
+def _fingerprints(folder: Path, task: Task) -> set[str]:
+    """The sha256 of all masks in a folder, with an overview and without; none if a file is not a mask."""
+    with_it, without, findings = Fingerprint(), Fingerprint(), Findings()
+    digests = {without, with_it}
     for id, path in sorted(listed(folder, findings)[0].items()):
         mask = read_mask(path, task, findings)
-        if mask is None:
-            return None
-        digest.add(id, mask)
-    return digest.hexdigest()
+        for digest in digests.copy():
+            if digest is with_it or id != OVERVIEW:
+                if mask is None:
+                    digests.discard(digest)
+                else:
+                    digest.add(id, mask)
+    return {digest.hexdigest() for digest in digests}
 
 
 def _gallery(result: Result, folder: Path, task: Task, truth: Truth) -> Gallery:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from bdgan_lib.core.image_codecs import encode_png
 from bdgan_lib.core.io import write_atomic
+from bdgan_lib.core.model_files import OTHER_FILE
 from bdgan_lib.core.templates import page_template
 from bdgan_lib.core.types import UNLABELLED, BdganError
 from bdgan_lib.downstream.benchmark.gallery import Example, Gallery
@@ -27,6 +28,7 @@ _SIDE = 192  # pixels of a picture at most
 _COLOURED = 24  # labels of a picture that have colours
 _CSS, _JS = (Path(__file__).with_name(f"page.{kind}").read_text("utf-8") for kind in ("css", "js"))
 _PAGE = page_template(Path(__file__).with_name("page.html.j2"))
+_TITLE = b"<title>Segmentation benchmark</title>"
 _COLUMNS = (("Name", "text"), ("mIoU", "number"), ("95% interval", "number"), ("Date", "text"))
 
 
@@ -42,14 +44,25 @@ def write_site(results: Sequence[Result], out: Path, galleries: Mapping[int, Gal
         The page's path.
 
     Raises:
-        BdganError: there are no results.
+        BdganError: there are no results, or an index.html is there that is no page of results.
     """
     if not results:
         raise BdganError("no results to show; give one or more files of `bdgan benchmark score`")
+    check_page(out)
     text = page(results, galleries or {})
     out.mkdir(parents=True, exist_ok=True)
     write_atomic(out / "index.html", text.encode())
     return out / "index.html"
+
+
+def check_page(out: Path) -> None:
+    """Check that `write_site` would replace nothing but an earlier page of results.
+
+    Raises:
+        BdganError: the folder has another index.html.
+    """
+    if (path := out / "index.html").exists() and _TITLE not in path.read_bytes()[:5_000]:
+        raise BdganError(f"{path} is no page of results; {OTHER_FILE}")
 
 
 def page(results: Sequence[Result], galleries: Mapping[int, Gallery]) -> str:
