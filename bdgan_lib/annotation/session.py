@@ -298,8 +298,13 @@ class Session:
         self.preview = Preview(self.id, *self._segmented(command))
 
     def _segment(self, command: Command) -> None:
+        def mask() -> assist.Mask:
+            if (pixels := self._segmented(command)[0]).any():
+                return pixels
+            raise BdganError("no object is found here; click on it again, or drag a box around it")
+
         name = _name_of(command) or next(iter(self.aids.segmenters), "")
-        self._mask(f"segment: {name}"[:40], lambda: self._segmented(command)[0], command)
+        self._mask(f"segment: {name}"[:40], mask, command)
 
     def _grabcut(self, command: Command) -> None:
         box = None if command.get("box") is None else _box(command["box"])

@@ -6,6 +6,7 @@ const DRAWS = ["stroke", "undo", "redo", "skip", "done", "segment", "preview", "
 const SHOWS = ["preview", "outline"]; // these change nothing: what is lost of them is asked again
 const DEAD = ["dead", "terminating", "restarting", "autorestarting"];
 const SHOWN_THUMBNAILS = 9;
+const EMPTY = "No object is found here: click on it again, or drag a box around it.";
 
 function render({ model, el }) {
   const view = Math.random().toString(36).slice(2);
@@ -203,7 +204,7 @@ function render({ model, el }) {
   function pick() { // labels, tool and object that are chosen
     for (const [name, b] of Object.entries(tools)) b.setAttribute("aria-pressed", name === tool);
     object.textContent = `object ${instance}`; undo.disabled = !state.undo && !points.length && !segmenting();
-    modes.value = mode; segmentRow.hidden = tool !== "segment"; segmenters.hidden = state.segmenters.length < 2; accept.disabled = !preview || Boolean(preview.n);
+    modes.value = mode; segmentRow.hidden = tool !== "segment"; segmenters.hidden = state.segmenters.length < 2; accept.disabled = !preview || preview.empty || Boolean(preview.n);
     tools.segment.hidden = !state.segmenters.length; beside.setAttribute("aria-pressed", seg.beside);
     size.hidden = !["brush", "erase"].includes(tool); finder.hidden = state.labels.length <= 10;
     labelList.replaceChildren(...found().map(([k, name]) => {
@@ -217,6 +218,7 @@ function render({ model, el }) {
       const to = select(`label of ${name}`, `give ${name} another label`, state.labels.map((label, k) => [k, label]).slice(1), (k) => relabel(l, i, Number(k), free(Number(k), i)));
       to.value = l;
       const merge = button("⇥", `merge ${name} into ${state.labels[label] ?? "the"} ${instance}`, () => relabel(l, i, label, instance), "merge");
+      if (here) merge.title = merge.ariaLabel = `${name} is chosen; choose another object, then press this to merge`;
       merge.disabled = here || label === 255 || !state.objects.some(([a, b]) => a === label && b === instance);
       return row(choice, to, merge, eyed(hiddenObjects, key, name), button("✕", `delete ${name}`, () => relabel(l, i, 0, 0), "delete"));
     }));
@@ -280,7 +282,9 @@ function render({ model, el }) {
     const { view: asker, n, box, id } = content.preview ?? {};
     if (asker === view && id === state.id && segmenting() && !outbox.some((o) => o.command.do === "segment")) inflated(data).then((bytes) => {
       if (!segmenting() || outbox.some((o) => o.n > n && SHOWS.includes(o.command.do))) return;
-      preview = previewPicture(box, bytes, colour(label) ?? [0, 0, 0]); root.dataset.preview = n; pick(); draw();
+      preview = { ...previewPicture(box, bytes, colour(label) ?? [0, 0, 0]), empty: !bytes.some((b) => b & 128) };
+      if (preview.empty) say(EMPTY);
+      root.dataset.preview = n; pick(); draw();
     });
   }
   function palette() { // by object: its colour, or 0 where it is not shown
@@ -303,10 +307,11 @@ function render({ model, el }) {
     const [h, w] = state.size, scale = Math.min((stage.clientWidth || 560) / w, Math.max(280, high) / h);
     const [width, height] = [w, h].map((side) => Math.max(48, Math.round(side * scale)));
     const [across, down] = [width, height].map((side) => Math.round(side * (window.devicePixelRatio || 1))), factor = across / canvas.width;
+    const middle = [(canvas.width / 2 - panX) / zoom, (canvas.height / 2 - panY) / zoom];
     if (across === canvas.width && down === canvas.height && canvas.style.width === `${width}px`) return;
     canvas.style.width = `${width}px`; canvas.style.height = `${height}px`;
     canvas.width = across; canvas.height = down;
-    zoom *= factor; panX *= factor; panY *= factor;
+    zoom *= factor; panX = across / 2 - middle[0] * zoom; panY = down / 2 - middle[1] * zoom;
     draw();
   }
   function fit() { // the whole image
@@ -431,8 +436,9 @@ function render({ model, el }) {
   }
   function acceptPreview() {
     if (!segmenting()) return;
+    if (!preview || preview.empty) return say(preview ? EMPTY : "The preview is not there yet: look at it, then press Enter.");
     send({ do: "segment", points: seg.points, segmenter, label, instance, ...(seg.box ? { box: seg.box } : {}), ...inMode() });
-    if (preview) preview.n = sent;
+    preview.n = sent;
     seg = { points: [], box: null, beside: false }; behind = false; pick(); draw();
   }
   function segmentAt(at, on) {

@@ -324,6 +324,7 @@ def test_clicks_objects_and_images(page_of):
     hand.key("Backspace")  # takes the last click back
     hand.done()
     assert store.ids() == []
+    hand.until("root.dataset.preview === '4'")
     hand.key("Enter")
     hand.done()
     assert ((labels() == 1) == square).mean() > 0.98
