@@ -102,9 +102,10 @@ def counted_clicks() -> dict[str, float]:
         for cell in shipped_result(load_profile("pocket"), "annotation-clicks")["cells"].values()
     }
     result = {"clicks_own": mean["clicks_own"]} if "clicks_own" in mean else {}
-    if "clicks_photographs" in mean:
-        result["clicks_photographs_over_polygon"] = mean["clicks_photographs"] / mean["polygon_photographs"]
-    return {key: round(value, 3) for key, value in result.items()}
+    for tool in ("clicks_photographs", "clicks_box_photographs"):
+        if tool in mean:
+            result[f"{tool}_over_polygon"] = mean[tool] / mean["polygon_photographs"]
+    return {key: round(value, 4) for key, value in result.items()}
 
 
 def previews(seconds: float) -> dict[str, float]:
