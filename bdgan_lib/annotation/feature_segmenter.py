@@ -42,7 +42,7 @@ class FeatureSegmenter:
     the other (see `posterior`).
     """
 
-    name = "own"
+    name = "features"
 
     def __init__(
         self, generator: Generator, items: Iterable[Annotation], count: int = 32, side: int = 64

@@ -54,7 +54,7 @@ class Segmenter(Protocol):
 
     @property
     def name(self) -> str:
-        """Of the tool, as strokes record it: "grabcut", "own" or "promptable"."""
+        """Of the tool, as strokes record it: "grabcut", "features" or "promptable"."""
 
     def start(self, id: str, image: NDArray[np.uint8]) -> Clicks:
         """Compute ahead what clicks on this image will need.

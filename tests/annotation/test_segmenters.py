@@ -47,9 +47,9 @@ def samples(world):
     return segmenter, [(segmenter.start(item.id, source(item)), item.mask > 0) for item in items]
 
 
-@pytest.fixture(params=["grabcut", "promptable", "own"])
+@pytest.fixture(params=["grabcut", "promptable", "features"])
 def started(request):
-    if request.param == "own":
+    if request.param == "features":
         return request.getfixturevalue("samples")[1][0][0], (64, 64)
     segmenter = GrabCutSegmenter() if request.param == "grabcut" else PromptableSegmenter(near)
     assert segmenter.name == request.param
