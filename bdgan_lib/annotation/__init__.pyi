@@ -5,6 +5,7 @@ from .candidates import image_source as image_source
 from .feature_segmenter import FeatureSegmenter as FeatureSegmenter
 from .photograph_folder import photographs as photographs
 from .promptable import PromptableSegmenter as PromptableSegmenter
+from .promptable import SamOnnx as SamOnnx
 from .proposals import Proposer as Proposer
 from .segmenters import GrabCutSegmenter as GrabCutSegmenter
 from .session import Session as Session
