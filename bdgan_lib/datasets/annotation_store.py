@@ -214,7 +214,7 @@ class AnnotationStore:
         """Save an annotation, in place of an earlier one of the same sample.
 
         Raises:
-            BdganError: its id already names another sample.
+            BdganError: its id already names another sample, or a picture that is no mask of this store.
         """
         id = annotation.id
         png = encode_png(annotation.mask)
@@ -235,6 +235,7 @@ class AnnotationStore:
                     + ("" if key == "latent" else " {}, got {}".format(*values))  # it is long
                     + "; give the new one another id or folder, or remove the old one"
                 )
+            self._require_replaceable(id)
             try:
                 write_atomic(self._waiting(id, mask_sha256), png)
                 write_atomic(self.root / f"{id}.json", text)  # the commit
@@ -242,14 +243,18 @@ class AnnotationStore:
                 self._settle(id)
 
     def remove(self, id: str) -> None:
-        """Remove an annotation from the store, if it is there."""
+        """Remove an annotation from the store, if it is there.
+
+        Raises:
+            BdganError: the picture beside its record is not the mask that it names.
+        """
         record, mask = self.root / f"{checked_id(id)}.json", self.root / f"{id}.png"
         with self.writing(), self._mutex:
             if record.exists() and mask.exists():
+                self._require_replaceable(id)
                 mask.replace(self._waiting(id, self._record(id)["mask_sha256"]))
             record.unlink(missing_ok=True)  # the commit
-            for path in self.root.glob(f"{id}.*png"):
-                path.unlink()
+            self._remove_waiting(id)
             flush_folder(self.root)
 
     def load(self, id: str) -> Annotation:
@@ -323,8 +328,25 @@ class AnnotationStore:
             waiting = self._waiting(id, self._record(id)["mask_sha256"])
             if waiting.exists():
                 waiting.replace(self.root / f"{id}.png")
+        self._remove_waiting(id)
+
+    def _remove_waiting(self, id: str) -> None:
         for path in self.root.glob(f"{id}.*.png"):
-            path.unlink()
+            if re.fullmatch(r"[0-9a-f]{12}", path.name[len(id) + 1 : -4]):
+                path.unlink()
+
+    def _require_replaceable(self, id: str) -> None:
+        """Raise if `<id>.png` is there and neither its record's mask nor one that a cut-off save leaves."""
+        path = self.root / f"{id}.png"
+        if not os.path.lexists(path):
+            return
+        if (self.root / f"{id}.json").exists():
+            expected = self._record(id)["mask_sha256"]
+            if self._waiting(id, expected).exists():
+                return
+            if path.is_file() and sha256(path.read_bytes()).hexdigest() == expected:
+                return
+        raise BdganError(f"{path} is no mask of this store and would be lost; move it, or use another folder")
 
     def _waiting(self, id: str, mask_sha256: str) -> Path:
         return self.root / f"{id}.{mask_sha256[:12]}.png"

@@ -235,3 +235,33 @@ def test_the_first_save_that_fails_leaves_an_empty_store(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         store.add(annotation())
     assert names(tmp_path) == [] and store.ids() == []
+
+
+def test_pictures_of_the_user_s_own_are_neither_replaced_nor_removed(store):
+    root, id = store.root, annotation().id
+    pictures = [root / f"{id}.backup.png", root / f"{id}.mask.png", root / f"{id}.ABCDEF012345.png"]
+    pictures += [root / f"{id}-2.png", root / f"{id}.0123456789abc.png", root / f"{id}x.png"]
+    for path in pictures:
+        path.write_bytes(b"mine")
+    waiting = root / f"{id}.0123456789ab.png"
+    waiting.write_bytes(b"of a save that was cut off")
+    store.add(annotation(label=0))
+    assert not waiting.exists()
+    with pytest.raises(BdganError, match=rf"{id}-2\.png is no mask of this store"):
+        store.add(annotation(id=f"{id}-2"))
+    store.remove(id)
+    assert [path.read_bytes() for path in pictures] == [b"mine"] * len(pictures)
+    assert names(root) == sorted(path.name for path in pictures)
+
+
+def test_a_picture_in_the_place_of_a_mask_is_neither_replaced_nor_removed(store):
+    path, new = store.root / "robin_00000003.png", annotation(label=0)
+    mask = path.read_bytes()
+    path.write_bytes(b"mine")
+    for change in (lambda: store.add(new), lambda: store.remove(new.id)):
+        with pytest.raises(BdganError, match=r"robin_00000003\.png is no mask of this store"):
+            change()
+        assert path.read_bytes() == b"mine" and len(names(store.root)) == 2
+    path.write_bytes(mask)
+    store.add(new)
+    assert same(store.load(new.id), new)
