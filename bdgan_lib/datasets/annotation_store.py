@@ -5,7 +5,7 @@ import os
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from bdgan_lib.core import rle
 from bdgan_lib.core.ids import checked_id
 from bdgan_lib.core.image_codecs import decode_png, encode_png
-from bdgan_lib.core.io import flush_folder, write_atomic
+from bdgan_lib.core.io import flush_folder, is_junk, write_atomic
 from bdgan_lib.core.labelled_arrays import count_pairs
 from bdgan_lib.core.model_files import read_json
 from bdgan_lib.core.sampling import Sampling
@@ -31,6 +31,8 @@ _KEYS = {
     "annotator", "classes", "extra", "mask_sha256",
 }  # fmt: skip
 _OPTIONAL = {"latent", "instances"}
+LOCK = ".lock"
+_SESSION = {"journal.jsonl", "photographs.jsonl"}  # of a session that has saved no label yet
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,8 +189,27 @@ class AnnotationStore:
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = Path(root)
-        self._lock = FileLock(self.root / ".lock", thread_local=False)  # a kernel uses several threads
+        self._lock = FileLock(self.root / LOCK, thread_local=False)  # a kernel uses several threads
         self._mutex = RLock()
+
+    def check_folder(self) -> None:
+        """Check that the folder is new, empty or has annotations. Writes nothing.
+
+        Raises:
+            BdganError: it holds other files alone.
+        """
+        names = {path.name for path in self.root.iterdir()} if self.root.exists() else set[str]()
+        names = {name for name in names if not name.startswith(".") and not is_junk(name)}
+        if names and not names & _SESSION and not any(map(self._is_record, names)):
+            raise BdganError(
+                f"{self.root} holds {min(names)} and no annotations; choose a new or an empty folder"
+            )
+
+    def _is_record(self, name: str) -> bool:
+        if name.endswith(".json"):
+            with suppress(BdganError):
+                return bool(self._record(name[:-5]))
+        return False
 
     @contextmanager
     def writing(self) -> Iterator[None]:

@@ -18,6 +18,7 @@ from bdgan_lib.checkpoints.download import RECORD
 from bdgan_lib.core.ids import sample_id
 from bdgan_lib.core.image_codecs import decode_png, encode_png
 from bdgan_lib.core.sampling import Sampling
+from bdgan_lib.core.types import BdganError
 from bdgan_lib.datasets.annotation_store import Annotation, AnnotationStore
 from bdgan_lib.datasets.shards import ShardedSet
 from bdgan_lib.generators.biggan_deep import load_biggan_deep
@@ -412,3 +413,75 @@ def test_a_process_of_a_poor_locale_works_and_refuses_in_one_line(folder, settin
         assert done.returncode == code and b"Traceback" not in done.stderr, done.stderr
         assert (done.stdout + done.stderr).count(b"\n") == 1
     assert (folder / "größe→.png").exists()
+
+
+@pytest.fixture
+def exported(folder, monkeypatch, capsys):
+    """Two annotations, exported to `out` as PNG; what `out` holds."""
+    assets = folder.parent / "assets/pocket/annotations"
+    assert bdgan(monkeypatch, "export-labels", assets, "--to", "png", "--out", "out") == 0
+    capsys.readouterr()
+    return everything(folder / "out")
+
+
+def everything(folder):
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.parametrize("out", ["out", "out/images", "out/new/er", "link", "other"])
+def test_labels_are_imported_into_a_folder_of_annotations_or_a_new_one(
+    folder, monkeypatch, capsys, exported, out
+):
+    (folder / "link").symlink_to("out")
+    (folder / "other").mkdir()
+    (folder / "other/robin_00000000.png").write_bytes(b"mine")
+    assert bdgan(monkeypatch, "import-labels", "out", "--from", "png", "--out", out) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and f"{out} holds" in said.err or f"{out} is or lies in out" in said.err
+    assert everything(folder / "out") == exported
+    assert [path.name for path in (folder / "other").iterdir()] == ["robin_00000000.png"]
+
+
+def test_a_picture_where_a_mask_belongs_stays_and_is_named(folder, monkeypatch, capsys, exported):
+    call = ("import-labels", "out", "--from", "png", "--out", "store")
+    assert bdgan(monkeypatch, *call) == 0
+    (folder / "store/robin_00000000.json").unlink()
+    (folder / "store/robin_00000000.png").write_bytes(b"mine")
+    assert bdgan(monkeypatch, *call) == 0
+    said = capsys.readouterr().out
+    assert "store: 1 annotations imported" in said and "robin_00000000.png is no mask of this store" in said
+    assert (folder / "store/robin_00000000.png").read_bytes() == b"mine"
+
+
+def test_an_import_locks_a_new_store_and_removes_it_if_nothing_was_taken(
+    folder, monkeypatch, capsys, exported
+):
+    from bdgan_lib.cli import labels
+
+    def none(*_):
+        with pytest.raises(BdganError, match="another session"), AnnotationStore("a/store").writing():
+            pass
+        return [], []
+
+    monkeypatch.setattr(labels, "import_annotations", none)
+    assert bdgan(monkeypatch, "import-labels", "out", "--from", "png", "--out", "a/store") == 2
+    assert [path.name for path in folder.iterdir()] == ["out"]
+
+
+def test_the_oracle_replaces_no_labels_of_others(folder, monkeypatch, capsys):
+    from bdgan_lib.cli import labels
+
+    assets = AnnotationStore(folder.parent / "assets/pocket/annotations")
+    oracle = [replace(one, annotator="oracle") for one in assets]
+    monkeypatch.setattr(labels, "annotate_samples", lambda *_: oracle)
+    person = replace(oracle[0], annotator="me", mask=1 - oracle[0].mask)
+    store = AnnotationStore("store")
+    store.add(person)
+    assert bdgan(monkeypatch, "annotate", "--out", "store") == 0
+    assert capsys.readouterr().out == "store: 2 annotations\n  1 labels of others stand already and stay\n"
+    assert store.load(person.id).annotator == "me"
+    assert bdgan(monkeypatch, "annotate", "--out", "store") == 0, "its own are made anew"
+    store.add(replace(oracle[1], annotator="me"))
+    before = everything(folder)
+    assert bdgan(monkeypatch, "annotate", "--out", "store") == 2
+    assert "nothing is new" in capsys.readouterr().err and everything(folder) == before
