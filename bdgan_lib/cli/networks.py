@@ -28,8 +28,8 @@ from bdgan_lib.core.types import BdganError
 from bdgan_lib.doctor import checkup
 from bdgan_lib.generators.base import ImageEncoder
 from bdgan_lib.heads.base import Architecture
-from bdgan_lib.heads.files import load_head, save_head
-from bdgan_lib.heads.training import HeadTraining, launch_fabric, train_head
+from bdgan_lib.heads.files import RECORD, load_head, save_head
+from bdgan_lib.heads.training import CHECKPOINT, HeadTraining, launch_fabric, train_head
 from bdgan_lib.profiles import load_profile
 from bdgan_lib.profiles.annotated import training_annotations
 from bdgan_lib.profiles.shipped import record_assets

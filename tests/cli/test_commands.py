@@ -94,6 +94,8 @@ def test_a_head_is_trained_and_labels_a_data_set(folder, monkeypatch):
     assert np.bincount(class_ids).tolist() == [2] * 12
     assert json.loads((folder / "data/manifest.json").read_text())["spec"]["head_sha256"] == head.sha256
     assert bdgan(monkeypatch, "sample", "--out", "s.png", "--count", 1, "--head", "head") == 0
+    assert bdgan(monkeypatch, "train-head", "--out", "head", "--steps", 3) == 2
+    assert load_head(folder / "head").sha256 == head.sha256, "a finished head stays"
 
 
 def test_a_data_set_is_described_validated_and_exported(make_set, tmp_path, monkeypatch, capsys):
