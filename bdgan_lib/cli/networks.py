@@ -102,6 +102,8 @@ def train_head_command(
     profile: ProfileName = "pocket",
 ) -> None:
     """Train a label head on the profile's annotations. The same command goes on where it was cut off."""
+    if (out / RECORD).exists() and not (out / CHECKPOINT).exists():
+        raise BdganError(f"{out} holds a finished head; give another folder, or remove {out / RECORD}")
     world = load_profile(profile)
     architecture = Architecture(variant, members=members)
     fabric = launch_fabric(accelerator, devices, precision)
