@@ -111,9 +111,7 @@ def convert_checkpoint(checkpoint: Path, out: Path) -> str:
     read_end, write_end = os.pipe()  # the process ends where this one no longer holds the other end
     try:
         with exit_at_sigterm():
-            process = subprocess.run(
-                command, capture_output=True, text=True, stdin=read_end, timeout=limit
-            )
+            process = subprocess.run(command, capture_output=True, text=True, stdin=read_end, timeout=limit)
     except subprocess.TimeoutExpired as error:
         raise BdganError(f"{checkpoint} was not converted: {_SLOW}") from error
     finally:
@@ -249,6 +247,8 @@ def _tensors(state: Mapping[object, object], file_size: int) -> Iterator[tuple[s
     if arrays := [str(key) for key, value in state.items() if isinstance(value, _InertArray)]:
         raise BdganError(f"expected tensors, got a numpy array: {', '.join(arrays[:5]):.300}")
     tensors = {str(k): x for k, x in state.items() if isinstance(x, Tensor) and isinstance(k, str | int)}
+    if len(tensors) < sum(isinstance(x, Tensor) and isinstance(k, str | int) for k, x in state.items()):
+        raise BdganError("two of its tensors have one name, as a number and as a text, such as 1 and '1'")
     size = sum(x.nbytes for x in tensors.values())
     if size > 4 * file_size + _SPARE // 4:  # views of one storage, repeated rows, packed zeros
         raise BdganError(f"its tensors take {size:,} bytes, the file {file_size:,}")

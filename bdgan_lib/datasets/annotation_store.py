@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from bdgan_lib.core import rle
-from bdgan_lib.core.ids import checked_id
+from bdgan_lib.core.ids import checked_id, new_id
 from bdgan_lib.core.image_codecs import decode_png, encode_png
 from bdgan_lib.core.io import flush_folder, is_junk, write_atomic
 from bdgan_lib.core.labelled_arrays import count_pairs
@@ -256,6 +256,8 @@ class AnnotationStore:
                     + ("" if key == "latent" else " {}, got {}".format(*values))  # it is long
                     + "; give the new one another id or folder, or remove the old one"
                 )
+            if not (self.root / f"{id}.json").exists():
+                new_id(id)
             self._require_replaceable(id)
             try:
                 write_atomic(self._waiting(id, mask_sha256), png)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bdgan_lib.core.ids import checked_id
+from bdgan_lib.core.ids import new_id
 from bdgan_lib.core.image_codecs import encode_jpeg, encode_png
 from bdgan_lib.core.io import (
     as_path,
@@ -67,7 +67,7 @@ def write_shard(path: str | os.PathLike[str], samples: Iterable[Labelled], jpeg:
     ids: set[str] = set()
     with atomic_file(path) as file:
         for sample, provenance in samples:
-            if checked_id(sample.id) in ids:
+            if new_id(sample.id) in ids:
                 raise BdganError(f"id {sample.id} is repeated in {path}; give each sample another id")
             ids.add(sample.id)
             for suffix, data in _encode(sample, provenance, jpeg):

@@ -60,11 +60,12 @@ def validate(folder: str | Path, progress: bool = True, notes: list[str] | None 
             try:
                 for stored in stored_samples(path):
                     count += 1
-                    if (other := shard_of.setdefault(stored.id, path.name)) != path.name:
+                    if other := shard_of.get(key := stored.id.lower()):  # case is not told apart everywhere
                         findings.append(
                             f"{path}: member {stored.image_name} has an id that {other} has as well; "
                             f"{how_to_remake(path)}"
                         )
+                    shard_of.setdefault(key, path.name)
                     try:
                         sample, record = decode_sample(stored, manifest)
                         statistics.add(sample.mask, record)

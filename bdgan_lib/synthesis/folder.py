@@ -126,6 +126,17 @@ def finished_shards(spec: SynthesisSpec, folder: Path) -> dict[str, Json]:
     return {shard["name"]: shard for entries in shards for shard in entries}
 
 
+def require_shared(folder: Path) -> None:
+    """Check that other processes reach a folder or an address.
+
+    Raises:
+        BdganError: it lies in the memory of this process.
+    """
+    protocols = getattr(getattr(folder, "fs", None), "protocol", ())
+    if "memory" in ((protocols,) if isinstance(protocols, str) else protocols):
+        raise BdganError(f"{folder} is in the memory of one process; give a folder, or --workers 1")
+
+
 @contextmanager
 def only_writer(folder: Path) -> Iterator[None]:
     """Hold the folder's lock, and at the end remove the temporary files of this and of killed processes.

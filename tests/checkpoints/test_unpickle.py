@@ -404,3 +404,9 @@ unpickle.convert_checkpoint(Path({str(tmp_path / "pipe")!r}), Path({str(tmp_path
         time.sleep(0.1)
     os.close(writer)
     assert not alive(child)
+
+
+def test_two_tensors_of_one_name_are_refused(tmp_path):
+    torch.save({1: torch.ones(2), "1": torch.zeros(2)}, tmp_path / "c.pt")
+    with pytest.raises(BdganError, match="have one name"):
+        read_weights(tmp_path / "c.pt")

@@ -439,7 +439,7 @@ def test_labels_are_imported_into_a_folder_of_annotations_or_a_new_one(
     (folder / "other/robin_00000000.png").write_bytes(b"mine")
     assert bdgan(monkeypatch, "import-labels", "out", "--from", "png", "--out", out) == 2
     said = capsys.readouterr()
-    assert said.out == "" and f"{out} holds" in said.err or f"{out} is or lies in out" in said.err
+    assert (said.out == "" and f"{out} holds" in said.err) or f"{out} is or lies in out" in said.err
     assert everything(folder / "out") == exported
     assert [path.name for path in (folder / "other").iterdir()] == ["robin_00000000.png"]
 
@@ -487,3 +487,28 @@ def test_the_oracle_replaces_no_labels_of_others(folder, monkeypatch, capsys):
     before = everything(folder)
     assert bdgan(monkeypatch, "annotate", "--out", "store") == 2
     assert "nothing is new" in capsys.readouterr().err and everything(folder) == before
+
+
+def test_the_tutorial_writes_through_no_link_and_names_what_is_no_notebook(folder, monkeypatch, capsys):
+    (folder / "out").mkdir()
+    (folder / "out/00_start.ipynb").symlink_to(folder / "theirs")
+    monkeypatch.setattr("bdgan_lib.cli.tutorial.notebooks_folder", lambda: folder / "shipped")
+    (folder / "shipped").mkdir()
+    (folder / "shipped/00_start.ipynb").write_text("{}")
+    assert bdgan(monkeypatch, "tutorial", "--out", "out", "--no-run") == 2
+    assert "00_start.ipynb is a link" in capsys.readouterr().err and not (folder / "theirs").exists()
+    (folder / "theirs").write_text("mine")
+    assert bdgan(monkeypatch, "tutorial", "--out", "out") == 2
+    assert "00_start.ipynb is a link" in capsys.readouterr().err
+    assert (folder / "theirs").read_text() == "mine"
+    (folder / "out/00_start.ipynb").unlink()
+    for text in ("{}", '{"cells": [], "nbformat": 4, "nbformat_minor": 5}', "[]", '{"cells": [{}]}'):
+        (folder / "out/00_start.ipynb").write_text(text)
+        assert bdgan(monkeypatch, "tutorial", "--out", "out") == 2
+        assert "00_start.ipynb is no readable notebook" in capsys.readouterr().err
+
+
+def test_an_address_in_memory_is_refused_before_any_work_of_several_processes(monkeypatch, capsys):
+    monkeypatch.setattr("bdgan_lib.cli.datasets.load_profile", lambda *_: pytest.fail("work"))
+    assert bdgan(monkeypatch, "synthesize", "--out", "memory://bucket/set", "--workers", 2) == 2
+    assert "in the memory of one process" in capsys.readouterr().err

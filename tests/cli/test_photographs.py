@@ -14,8 +14,8 @@ from bdgan_lib import cli
 from bdgan_lib.annotation.photograph_folder import photographs
 from bdgan_lib.annotation.session import Session
 from bdgan_lib.cli import annotation_notebook
-from bdgan_lib.core.parallel import module_command
 from bdgan_lib.core.image_codecs import decode_png, read_image
+from bdgan_lib.core.parallel import module_command
 from bdgan_lib.datasets.annotation_store import AnnotationStore
 from bdgan_lib.datasets.formats.exchange import FORMATS
 

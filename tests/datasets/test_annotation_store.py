@@ -265,3 +265,15 @@ def test_a_picture_in_the_place_of_a_mask_is_neither_replaced_nor_removed(store)
     path.write_bytes(mask)
     store.add(new)
     assert same(store.load(new.id), new)
+
+
+@pytest.mark.parametrize("id", ["con", "NUL", "Lpt1"])
+def test_a_new_id_is_no_device_of_windows_and_old_ones_are_read(tmp_path, monkeypatch, id):
+    store = AnnotationStore(tmp_path)
+    with pytest.raises(BdganError, match="device on Windows"):
+        store.add(annotation(id=id))
+    with monkeypatch.context() as patch:
+        patch.setattr("bdgan_lib.datasets.annotation_store.new_id", lambda id: id)
+        store.add(annotation(id=id))
+    store.add(annotation(id=id, label=0))
+    assert store.ids() == [id] and same(store.load(id), annotation(id=id, label=0))
