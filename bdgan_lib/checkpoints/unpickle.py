@@ -15,6 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import zipfile
 from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping
@@ -30,6 +31,7 @@ from torch._utils import IMPORT_MAPPING, NAME_MAPPING  # names of Python 2, whic
 from torch._weights_only_unpickler import _get_allowed_globals
 
 from bdgan_lib.core.io import atomic_file, same_place
+from bdgan_lib.core.parallel import exit_at_sigterm, module_command
 from bdgan_lib.core.types import BdganError
 
 # What trainers leave beside the weights: plain values of Python and numpy by their full names, and classes
@@ -109,14 +111,17 @@ def convert_checkpoint(checkpoint: Path, out: Path) -> str:
         raise BdganError(f"{checkpoint} is missing")
     if same_place(checkpoint, out):
         raise BdganError(f"{out} is the checkpoint itself; give another path for its safetensors")
-    command = [sys.executable, "-m", "bdgan_lib.checkpoints.unpickle", str(checkpoint), str(out)]
+    command = module_command("bdgan_lib.checkpoints.unpickle", str(checkpoint), str(out), "child")
     limit = None if hasattr(signal, "alarm") else 2 * _seconds(checkpoint.stat().st_size)
+    read_end, write_end = os.pipe()  # the process ends where this one no longer holds the other end
     try:
-        process = subprocess.run(
-            command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=limit
-        )
+        with exit_at_sigterm():
+            process = subprocess.run(command, capture_output=True, text=True, stdin=read_end, timeout=limit)
     except subprocess.TimeoutExpired as error:
         raise BdganError(f"{checkpoint} was not converted: {_SLOW}") from error
+    finally:
+        os.close(read_end)
+        os.close(write_end)
     if process.returncode:
         lines = process.stderr.strip().splitlines()
         slow = -process.returncode in (getattr(signal, "SIGALRM", 0), getattr(signal, "SIGXCPU", 0))
@@ -285,6 +290,8 @@ def _tensors(state: Mapping[object, object], file_size: int) -> Iterator[tuple[s
     if arrays := [str(key) for key, value in state.items() if isinstance(value, _InertArray)]:
         raise BdganError(f"expected tensors, got a numpy array: {', '.join(arrays[:5]):.300}")
     tensors = {str(k): x for k, x in state.items() if isinstance(x, Tensor) and isinstance(k, str | int)}
+    if len(tensors) < sum(isinstance(x, Tensor) and isinstance(k, str | int) for k, x in state.items()):
+        raise BdganError("two of its tensors have one name, as a number and as a text, such as 1 and '1'")
     size = sum(x.nbytes for x in tensors.values())
     if size > 4 * file_size + _SPARE // 4:  # views of one storage, repeated rows, packed zeros
         raise BdganError(f"its tensors take {size:,} bytes, the file {file_size:,}")
@@ -337,10 +344,20 @@ def _no_network(*_: object, **__: object) -> NoReturn:
     raise OSError("the converter has no network")
 
 
+def _end_with_parent() -> None:
+    """A thread: end this process where its standard input, which the parent holds open, ends."""
+    with suppress(OSError):
+        while os.read(0, 1):
+            pass
+    os._exit(1)
+
+
 def main() -> None:
     """The separate process: cut off the network, set limits, read, write."""
     socket.socket = socket.create_connection = socket.getaddrinfo = _no_network  # type: ignore[assignment,misc]
-    checkpoint, out = map(Path, sys.argv[1:])
+    checkpoint, out = map(Path, sys.argv[1:3])
+    if sys.argv[3:]:
+        threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         if same_place(checkpoint, out):
             raise BdganError("the output is the checkpoint itself; give another path")

@@ -3,11 +3,11 @@
 import getpass
 import json
 import subprocess
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 from bdgan_lib.core.model_files import write_json
+from bdgan_lib.core.parallel import module_command
 from bdgan_lib.core.types import BdganError
 
 NOTEBOOK = "annotate.ipynb"
@@ -68,7 +68,7 @@ def open_notebook(path: Path, viewer: str) -> None:
         print(f"{first}open the notebook: jupyter lab {path}")
         return
     print(f"opening {path}; stop with Ctrl-C, and go on with the same command", flush=True)
-    server = subprocess.Popen([sys.executable, "-m", VIEWERS[viewer], path.name], cwd=path.parent)
+    server = subprocess.Popen(module_command(VIEWERS[viewer], path.name), cwd=path.parent)
     while True:
         try:
             code = server.wait()

@@ -35,7 +35,7 @@ from bdgan_lib.metrics.mask_geometry import COLUMNS
 from bdgan_lib.profiles import load_profile
 from bdgan_lib.profiles.annotated import training_annotations
 from bdgan_lib.synthesis.filters import Models, check_shares, load_or_calibrate_filters
-from bdgan_lib.synthesis.folder import OF_MODELS, check_folder, check_settings
+from bdgan_lib.synthesis.folder import OF_MODELS, check_folder, check_settings, require_shared
 from bdgan_lib.synthesis.job import synthesize
 from bdgan_lib.synthesis.spec import SynthesisSpec
 
@@ -82,7 +82,10 @@ def synthesize_command(
     if not 0 <= gpus < math.inf:
         raise BdganError(f"gpus is {gpus}; give a finite number from 0")
     check_shares(keep_confident, keep_agreed)
-    folder, world = as_path(out), load_profile(profile)
+    folder, alone = as_path(out), 1 if device != "cpu" else os.cpu_count() or 1
+    if engine == "ray" or (workers or alone) > 1:
+        require_shared(folder)
+    world = load_profile(profile)
     ids = tuple(world.class_id(name) for name in names_of(classes) or world.classes)
     sampling = sampling_of(world, truncation, top_k, top_p, temperature)
     settings: dict[str, Any] = {
@@ -105,7 +108,6 @@ def synthesize_command(
 
         synthesize_on_ray(spec, models, folder, workers, gpus)
     else:
-        alone = 1 if device != "cpu" else os.cpu_count() or 1
         synthesize(spec, models, folder, workers or alone)
     print(out)
 

@@ -1,7 +1,7 @@
 """Annotations: made, brought in, taken to other tools and back."""
 
-from collections.abc import Iterable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from itertools import tee
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +16,7 @@ from bdgan_lib.cli.options import Out, ProfileName, app, names_of
 from bdgan_lib.core.image_tensors import to_uint8
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.core.validation import collect_errors
-from bdgan_lib.datasets.annotation_store import Annotation, AnnotationStore
+from bdgan_lib.datasets.annotation_store import LOCK, Annotation, AnnotationStore
 from bdgan_lib.datasets.formats.exchange import FORMATS, export_annotations, import_annotations
 from bdgan_lib.datasets.official_annotations import import_official_annotations
 from bdgan_lib.heads.training_data import samples_of
@@ -59,9 +59,28 @@ def annotate(
         if value:
             raise BdganError(f"--{name} goes with pictures; expected their folder as well: annotate FOLDER")
     world = load_profile(profile)
-    for annotation in annotate_samples(world, world.generator(), keep):
-        store.add(annotation)
+    store.check_folder()
+    annotations, kept = annotate_samples(world, world.generator(), keep), 0
+    with store.writing():
+        for annotation in annotations:
+            if _stands(annotation, store, by_oracle=world.load_oracle is not None):
+                kept += 1
+            else:
+                store.add(annotation)
     print(f"{out}: {len(store)} annotations")
+    if kept:
+        print(f"  {kept} labels of others stand already and stay")
+    if kept == len(annotations):
+        raise BdganError(f"{out}: nothing is new; give another folder for these annotations")
+
+
+def _stands(annotation: Annotation, store: AnnotationStore, by_oracle: bool) -> bool:
+    """Whether a store has other labels of the sample, which are not the oracle's own."""
+    if not (store.root / f"{annotation.id}.json").exists() or store.difference(annotation):
+        return False  # the store refuses another sample
+    stored = store.load(annotation.id)
+    same = by_oracle or np.array_equal(stored.mask, annotation.mask)
+    return stored.annotator != annotation.annotator or not same
 
 
 @app.command("import-release")
@@ -110,6 +129,20 @@ def export_labels_command(
     print(f"{out}: {export_annotations(annotations, pictures, out, to)} images with labels for {to}")
 
 
+@contextmanager
+def _removed_if_new(folder: Path, unused: Callable[[], bool]) -> Iterator[None]:
+    """Remove at the end, if it is `unused`, an empty store that is not there yet, and folders above it."""
+    new = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        yield
+    finally:
+        if new and unused():
+            with suppress(OSError):  # another process has written there since
+                (folder / LOCK).unlink(missing_ok=True)
+                for place in new:
+                    place.rmdir()
+
+
 @app.command("import-labels")
 def import_labels_command(
     folder: Annotated[Path, typer.Argument(help="What `bdgan export-labels` wrote, its labels edited.")],
@@ -118,7 +151,10 @@ def import_labels_command(
 ) -> None:
     """Bring labels back from another tool, in place of the samples' old ones; what is lost is named."""
     store, added = AnnotationStore(out), 0
-    with store.writing() if out.exists() else nullcontext():
+    if out.resolve().is_relative_to(folder.resolve()):
+        raise BdganError(f"{out} is or lies in {folder}, whose labels it would spoil; give another folder")
+    store.check_folder()
+    with _removed_if_new(out, lambda: added == 0), store.writing():
         annotations, losses = import_annotations(folder, format, store)
         for annotation in annotations:
             with collect_errors(annotation.id, losses):

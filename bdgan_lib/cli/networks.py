@@ -30,8 +30,8 @@ from bdgan_lib.core.types import BdganError
 from bdgan_lib.doctor import checkup
 from bdgan_lib.generators.base import ImageEncoder
 from bdgan_lib.heads.base import Architecture
-from bdgan_lib.heads.files import check_head_folder, load_head, save_head
-from bdgan_lib.heads.training import HeadTraining, launch_fabric, train_head
+from bdgan_lib.heads.files import RECORD, check_head_folder, load_head, save_head
+from bdgan_lib.heads.training import CHECKPOINT, HeadTraining, launch_fabric, train_head
 from bdgan_lib.profiles import load_profile
 from bdgan_lib.profiles.annotated import training_annotations
 from bdgan_lib.profiles.shipped import record_assets
@@ -111,6 +111,8 @@ def train_head_command(
 ) -> None:
     """Train a label head on the profile's annotations. The same command goes on where it was cut off."""
     check_head_folder(out)
+    if (out / RECORD).exists() and not (out / CHECKPOINT).exists():
+        raise BdganError(f"{out} holds a finished head; give another folder, or remove {out / RECORD}")
     world = load_profile(profile)
     architecture = Architecture(variant, members=members)
     fabric = launch_fabric(accelerator, devices, precision)

@@ -9,6 +9,7 @@ import typer
 
 from bdgan_lib.cli.options import Device, ProfileName, app
 from bdgan_lib.core.assets import notebooks_folder
+from bdgan_lib.core.io import check_output
 from bdgan_lib.core.types import BdganError
 
 LESSONS = "0"  # names of the notebooks that belong to the tutorial begin with it; the others are extras
@@ -33,6 +34,7 @@ def tutorial(
         raise BdganError(f"no notebook {', '.join(unknown)}; expected one of {', '.join(shipped)}")
     out.mkdir(parents=True, exist_ok=True)
     for path in shipped.values():
+        check_output(out / path.name, file=True)
         if not (out / path.name).exists():
             shutil.copyfile(path, out / path.name)
     if run and (missing := [name for name in ("papermill", "ipykernel") if find_spec(name) is None]):
@@ -48,14 +50,19 @@ def tutorial(
 
 def _run(path: Path, folder: Path, settings: dict[str, str]) -> None:
     """Execute a notebook in place; its outputs stay in it, after an error too."""
+    if path.is_symlink():
+        raise BdganError(f"{path} is a link, and what it leads to would be changed; move it away")
+    import nbformat
     import papermill
-    from nbformat.reader import NotJSONError
     from papermill.exceptions import PapermillExecutionError
 
     try:
+        notebook = nbformat.read(path, 4)
+        for part in (notebook.metadata, *(cell.metadata for cell in notebook.cells)):
+            part.keys()
         known = papermill.inspect_notebook(path)
-    except (NotJSONError, ValueError) as error:
-        raise BdganError(f"{path} is no readable notebook: {str(error)[:80]}; move it away") from error
+    except Exception as error:  # what is no notebook leads nbformat and papermill to many kinds
+        raise BdganError(f"{path} is no readable notebook: {error!r:.80}; move it away") from error
     parameters = {name: value for name, value in settings.items() if name in known} | {"RUN_DIR": "run"}
     try:
         papermill.execute_notebook(path, path, parameters, kernel_name="python3", cwd=folder)

@@ -19,6 +19,17 @@ def checked_id(id: str) -> str:
     return id
 
 
+def new_id(id: str) -> str:
+    """As `checked_id`, for a file that is not there yet; older ones of these names can still be read.
+
+    Raises:
+        BdganError: it is not safe, or Windows keeps the name for a device.
+    """
+    if re.fullmatch(r"(?i)con|prn|aux|nul|(com|lpt)[0-9]", checked_id(id)):
+        raise BdganError(f"id {id!r} is the name of a device on Windows; choose another")
+    return id
+
+
 def sample_id(class_name: str, seed: int) -> str:
     """The id of a sample: the class name as a lower-case slug, then the seed in eight digits or more.
 

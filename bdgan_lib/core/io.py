@@ -10,6 +10,8 @@ from hashlib import sha256
 from pathlib import Path
 from tempfile import NamedTemporaryFile, TemporaryDirectory
 from typing import BinaryIO, cast
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from bdgan_lib.core.types import BdganError
 
@@ -34,6 +36,8 @@ def as_path(path: str | os.PathLike[str]) -> Path:
         return path  # type: ignore[return-value]
     if not (isinstance(path, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", path)):
         return local_path(path)
+    if (parts := urlsplit(path)).scheme.lower() in ("file", "local") and parts.netloc in ("", "localhost"):
+        return Path(url2pathname(parts.path))  # with the renames that make files whole, and without links
     try:
         from upath import UPath
 
@@ -172,6 +176,34 @@ def sha256_of_open(file: BinaryIO) -> str:
     while block := file.read(1 << 20):
         digest.update(block)
     return digest.hexdigest()
+
+
+def read_plain(path: Path, most: int = 1 << 30) -> bytes:
+    """The bytes of a plain file.
+
+    Raises:
+        BdganError: it is something else, such as a pipe or a device, or has more than `most` bytes.
+        FileNotFoundError: it is missing.
+    """
+    size = path.stat().st_size
+    if not path.is_file():
+        raise BdganError(f"{path} is no plain file; move it elsewhere")
+    if size > most:
+        raise BdganError(f"{path}: expected at most {most:,} bytes, got {size:,}; move it elsewhere")
+    return path.read_bytes()
+
+
+def holds_text(path: Path, text: bytes) -> bool:
+    """Whether a plain file holds a text in its first GiB, or nothing at all; it is read in blocks."""
+    if not path.is_file():
+        return False
+    empty, before = True, b""
+    with path.open("rb") as file:
+        while (block := file.read(1 << 20)) and file.tell() <= 1 << 30:
+            if text in before + block:
+                return True
+            empty, before = empty and not block.strip(b"\0"), block[-len(text) :]
+    return empty and path.stat().st_size <= 1 << 30
 
 
 def flush_folder(folder: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bdgan_lib.core.io import write_atomic
+from bdgan_lib.core.io import read_plain, write_atomic
 from bdgan_lib.core.types import BdganError, Json, JsonValue
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def read_json(path: Path, hint: str = "restore it") -> Json:
         hint: what the user should do if the file is missing or damaged.
 
     Raises:
-        BdganError: the file is missing, not JSON, or not an object.
+        BdganError: the file is missing, no plain file, too large, not JSON, or not an object.
     """
     record = _parsed(path, hint)
     if not isinstance(record, dict):
@@ -48,7 +48,7 @@ def read_json_list(path: Path, hint: str = "restore it") -> list[JsonValue]:
 
 def _parsed(path: Path, hint: str) -> object:
     try:
-        return json.loads(path.read_bytes())
+        return json.loads(read_plain(path))
     except FileNotFoundError as error:
         raise BdganError(f"{path} is missing; {hint}") from error
     except (ValueError, RecursionError) as error:

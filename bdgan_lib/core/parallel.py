@@ -97,6 +97,16 @@ def run_in_processes(
                     cast(BinaryIO, process.stdin).close()
 
 
+def module_command(module: str, *arguments: str) -> list[str]:
+    """The command of `python -m module arguments`, which takes no module from the folder it is run in."""
+    root = str(Path(__file__).parents[2])
+    path = [entry for entry in sys.path if entry]  # "" is the current folder
+    path = path if root in path else [root, *path]
+    program = f"import sys; sys.path[:] = {path}; from runpy import run_module; "
+    program += f"run_module({module!r}, run_name='__main__', alter_sys=True)"
+    return [sys.executable, "-c", program, *arguments]
+
+
 def report(*values: object) -> None:
     """In a job: call `on_report` with these values, in the process that gave the job out."""
     if _to_parent:

@@ -5,7 +5,7 @@ import os
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
@@ -18,9 +18,9 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from bdgan_lib.core import rle
-from bdgan_lib.core.ids import checked_id
+from bdgan_lib.core.ids import checked_id, new_id
 from bdgan_lib.core.image_codecs import decode_png, encode_png
-from bdgan_lib.core.io import flush_folder, list_folder, write_atomic
+from bdgan_lib.core.io import flush_folder, is_junk, list_folder, write_atomic
 from bdgan_lib.core.labelled_arrays import count_pairs
 from bdgan_lib.core.model_files import read_json
 from bdgan_lib.core.sampling import Sampling
@@ -31,6 +31,8 @@ _KEYS = {
     "annotator", "classes", "extra", "mask_sha256",
 }  # fmt: skip
 _OPTIONAL = {"latent", "instances"}
+LOCK = ".lock"
+_SESSION = {"journal.jsonl", "photographs.jsonl"}  # of a session that has saved no label yet
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,8 +189,27 @@ class AnnotationStore:
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = Path(root)
-        self._lock = FileLock(self.root / ".lock", thread_local=False)  # a kernel uses several threads
+        self._lock = FileLock(self.root / LOCK, thread_local=False)  # a kernel uses several threads
         self._mutex = RLock()
+
+    def check_folder(self) -> None:
+        """Check that the folder is new, empty or has annotations. Writes nothing.
+
+        Raises:
+            BdganError: it holds other files alone.
+        """
+        names = {path.name for path in self.root.iterdir()} if self.root.exists() else set[str]()
+        names = {name for name in names if not name.startswith(".") and not is_junk(name)}
+        if names and not names & _SESSION and not any(map(self._is_record, names)):
+            raise BdganError(
+                f"{self.root} holds {min(names)} and no annotations; choose a new or an empty folder"
+            )
+
+    def _is_record(self, name: str) -> bool:
+        if name.endswith(".json"):
+            with suppress(BdganError):
+                return bool(self._record(name[:-5]))
+        return False
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -214,7 +235,7 @@ class AnnotationStore:
         """Save an annotation, in place of an earlier one of the same sample.
 
         Raises:
-            BdganError: its id already names another sample.
+            BdganError: its id already names another sample, or a picture that is no mask of this store.
         """
         id = annotation.id
         png = encode_png(annotation.mask)
@@ -235,8 +256,9 @@ class AnnotationStore:
                     + ("" if key == "latent" else " {}, got {}".format(*values))  # it is long
                     + "; give the new one another id or folder, or remove the old one"
                 )
-            if (mask := self.root / f"{id}.png").exists() and not (self.root / f"{id}.json").exists():
-                raise BdganError(f"{mask} is no mask of this store and is not written over; move it away")
+            if not (self.root / f"{id}.json").exists():
+                new_id(id)
+            self._require_replaceable(id)
             try:
                 write_atomic(self._waiting(id, mask_sha256), png)
                 write_atomic(self.root / f"{id}.json", text)  # the commit
@@ -244,10 +266,15 @@ class AnnotationStore:
                 self._settle(id)
 
     def remove(self, id: str) -> None:
-        """Remove an annotation from the store, if it is there."""
+        """Remove an annotation from the store, if it is there.
+
+        Raises:
+            BdganError: the picture beside its record is not the mask that it names.
+        """
         record, mask = self._json(id), self.root / f"{id}.png"
         with self.writing(), self._mutex:
             if record.exists() and mask.exists():
+                self._require_replaceable(id)
                 mask.replace(self._waiting(id, self._record(id)["mask_sha256"]))
             record.unlink(missing_ok=True)  # the commit
             for path in self._all_waiting(id):
@@ -334,6 +361,19 @@ class AnnotationStore:
         for path in self._all_waiting(id):
             path.unlink()
 
+    def _require_replaceable(self, id: str) -> None:
+        """Raise if `<id>.png` is there and neither its record's mask nor one that a cut-off save leaves."""
+        path = self.root / f"{id}.png"
+        if not os.path.lexists(path):
+            return
+        if (self.root / f"{id}.json").exists():
+            expected = self._record(id)["mask_sha256"]
+            if self._waiting(id, expected).exists():
+                return
+            if path.is_file() and sha256(path.read_bytes()).hexdigest() == expected:
+                return
+        raise BdganError(f"{path} is no mask of this store and would be lost; move it, or use another folder")
+
     def _waiting(self, id: str, mask_sha256: str) -> Path:
         return self.root / f"{id}.{mask_sha256[:12]}.png"
 
@@ -346,9 +386,8 @@ class AnnotationStore:
             ) from error
 
     def _all_waiting(self, id: str) -> list[Path]:
-        return [
-            path for path in self.root.glob(f"{id}.*.png") if re.search(r"\.[0-9a-f]{12}\.png$", path.name)
-        ]
+        mask = re.compile(rf"{re.escape(id)}\.[0-9a-f]{{12}}\.png")
+        return [path for path in self.root.glob(f"{id}.*.png") if mask.fullmatch(path.name)]
 
     def _record(self, id: str) -> dict[str, Any]:
         path = self._json(id)

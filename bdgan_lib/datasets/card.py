@@ -17,13 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from bdgan_lib.core.io import sha256_of, write_atomic
+from bdgan_lib.core.io import holds_text, read_plain, sha256_of, write_atomic
 from bdgan_lib.core.types import UNLABELLED, BdganError, Json
 from bdgan_lib.datasets.croissant import croissant
 from bdgan_lib.datasets.sample_checks import decode_sample
 from bdgan_lib.datasets.shards import MANIFEST, ShardedSet
 
 CARD, CROISSANT = "README.md", "croissant.json"
+TEXTS = {CARD: b"sha256 of `manifest.json`", CROISSANT: b'"bdgan-'}  # what each holds, edited or not
 _DATA_FILES = """configs:
 - config_name: default
   data_files:
@@ -71,8 +72,11 @@ def write_card(folder: Path, progress: bool = True) -> None:
     It reads all shards once, with one sample in memory.
 
     Raises:
-        BdganError: a shard is damaged.
+        BdganError: a shard is damaged, or a file of another origin has one of the names; it stays.
     """
+    for name, text in TEXTS.items():
+        if (path := folder / name).exists() and not holds_text(path, text):
+            raise BdganError(f"{path} is of another origin and would be replaced; move it elsewhere")
     for name, versions in _computed(folder, progress).items():
         write_atomic(folder / name, versions[0])
 
@@ -94,7 +98,7 @@ def complete_cards(folder: Path, replaced: str = "") -> list[str]:
     replaced = replaced if replaced != sha256_of(folder / MANIFEST) else ""
     for name, versions in _computed(folder, progress=False).items():
         path = folder / name
-        content = path.read_bytes() if path.is_file() else b""
+        content = read_plain(path) if path.exists() else b""
         texts = {_FIGURES.sub(b"", version) for version in versions}  # other figures are no edit
         old = replaced and replaced.encode() in content and _FIGURES.sub(b"", content) in texts
         if old or not path.exists():
@@ -106,7 +110,8 @@ def complete_cards(folder: Path, replaced: str = "") -> list[str]:
 
 def edited(path: Path) -> str:
     """The line about a data card or a Croissant file that is not as `write_card` writes it."""
-    return f"{path} is edited or of another origin and stays; `bdgan describe` would write it anew"
+    remedy = "`bdgan describe` would write it anew" if holds_text(path, TEXTS[path.name]) else "move it"
+    return f"{path} is edited or of another origin and stays; {remedy}"
 
 
 def contradictions(folder: Path, manifest: Json) -> list[str]:
@@ -115,7 +120,11 @@ def contradictions(folder: Path, manifest: Json) -> list[str]:
     digests, lines = {sha256_of(folder / MANIFEST), *(s["sha256"] for s in known["shards"])}, list[str]()
     for name, pattern in _STATED.items():
         if (path := folder / name).is_file():
-            content, wrong = path.read_bytes(), ""
+            try:
+                content, wrong = read_plain(path), ""
+            except BdganError as error:
+                lines.append(str(error))
+                continue
             if not {digest.decode("latin-1").lower() for digest in pattern.findall(content)} <= digests:
                 wrong = "states the sha256 of files that are not of this data set"
             elif name == CROISSANT:
@@ -124,7 +133,7 @@ def contradictions(folder: Path, manifest: Json) -> list[str]:
                 except (ValueError, RecursionError):
                     wrong = "is not JSON"
             if wrong:
-                lines.append(f"{path} {wrong}; move it elsewhere, or run `bdgan describe` to write it anew")
+                lines.append(f"{path} {wrong}; move it elsewhere, and run `bdgan describe` to write it anew")
     return lines
 
 

@@ -12,9 +12,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bdgan_lib.core.ids import checked_id
+from bdgan_lib.core.ids import new_id
 from bdgan_lib.core.image_codecs import encode_jpeg, encode_png
-from bdgan_lib.core.io import as_path, atomic_file, list_folder, sha256_of, sha256_of_open, write_atomic
+from bdgan_lib.core.io import (
+    as_path,
+    atomic_file,
+    list_folder,
+    read_plain,
+    sha256_of,
+    sha256_of_open,
+    write_atomic,
+)
 from bdgan_lib.core.labelled_arrays import LabelledSample
 from bdgan_lib.core.types import BdganError, Json
 from bdgan_lib.datasets.sample_checks import decode_sample
@@ -59,7 +67,7 @@ def write_shard(path: str | os.PathLike[str], samples: Iterable[Labelled], jpeg:
     ids: set[str] = set()
     with atomic_file(path) as file:
         for sample, provenance in samples:
-            if checked_id(sample.id) in ids:
+            if new_id(sample.id) in ids:
                 raise BdganError(f"id {sample.id} is repeated in {path}; give each sample another id")
             ids.add(sample.id)
             for suffix, data in _encode(sample, provenance, jpeg):
@@ -109,7 +117,7 @@ def read_manifest(path: str | os.PathLike[str]) -> Json:
             f"{path} is missing: there is no data set here, or it is not finished; finish it first"
         )
     try:
-        data = path.read_bytes()
+        data = read_plain(path)
         record: dict[str, Any] = json.loads(data)
         sealed = data == _sealed(record)  # another order, space or spelling is a change too
         whole = _is_consistent(record)

@@ -5,7 +5,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from bdgan_lib.core.io import as_path, list_folder, sha256_of
+from bdgan_lib.core.io import as_path, list_folder, read_plain, sha256_of
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.datasets.card import CARD, CROISSANT, SetStatistics, contradictions, edited, trust_files
 from bdgan_lib.datasets.sample_checks import decode_sample
@@ -60,11 +60,12 @@ def validate(folder: str | Path, progress: bool = True, notes: list[str] | None 
             try:
                 for stored in stored_samples(path):
                     count += 1
-                    if (other := shard_of.setdefault(stored.id, path.name)) != path.name:
+                    if other := shard_of.get(key := stored.id.lower()):  # case is not told apart everywhere
                         findings.append(
                             f"{path}: member {stored.image_name} has an id that {other} has as well; "
                             f"{how_to_remake(path)}"
                         )
+                    shard_of.setdefault(key, path.name)
                     try:
                         sample, record = decode_sample(stored, manifest)
                         statistics.add(sample.mask, record)
@@ -83,7 +84,7 @@ def validate(folder: str | Path, progress: bool = True, notes: list[str] | None 
     if not findings:  # only undamaged shards give the same files again
         for name, versions in trust_files(folder, manifest, statistics).items():
             path = folder / name
-            if notes is not None and path.exists() and path.read_bytes() not in versions:
+            if notes is not None and path.exists() and read_plain(path) not in versions:
                 notes.append(edited(path))
     return findings
 

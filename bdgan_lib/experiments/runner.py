@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from bdgan_lib import __version__
 from bdgan_lib.core.io import write_atomic
+from bdgan_lib.core.model_files import read_json
 from bdgan_lib.core.parallel import run_in_processes
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.profiles import Profile
@@ -78,8 +79,7 @@ def run_cells(
             for i, row in run_in_processes(partial(_measured, measure), jobs, workers):
                 keep(missing[i], row)
     measured = {
-        _NAME.join(map(str, key)): {**dict(zip(factors, key, strict=False)), **settings}
-        | json.loads(paths[key].read_text("utf-8"))
+        _NAME.join(map(str, key)): {**dict(zip(factors, key, strict=False)), **settings} | _cell(paths[key])
         for key, settings in cells.items()
     }
     result = {
@@ -93,6 +93,14 @@ def run_cells(
     }
     write_atomic(folder / f"{name}.json", (json.dumps(result, indent=1) + "\n").encode())
     return result
+
+
+def _cell(path: Path) -> Row:
+    hint = "remove it, and the same command measures it anew"
+    row: Row = read_json(path, hint)
+    if not isinstance(row.get("seconds"), int | float):
+        raise BdganError(f"{path}: expected a measured cell with its seconds; {hint}")
+    return row
 
 
 def _measured(measure: Callable[[Mapping[str, Any]], Row], settings: Mapping[str, Any]) -> Row:

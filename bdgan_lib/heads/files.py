@@ -1,21 +1,34 @@
 """Label heads on disk: weights as safetensors, and a JSON record that describes them."""
 
+import re
 from pathlib import Path
 from typing import Any, cast
 
 from bdgan_lib.checkpoints.state_dict import load_strict
+from bdgan_lib.core.io import flush_folder
 from bdgan_lib.core.model_files import OTHER_FILE, read_json, read_tensors, write_json, write_tensors
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.heads.base import Head, HeadConfig
 from bdgan_lib.heads.label_head import build_head
 
+RECORD, WEIGHTS = "head.json", "head.safetensors"
+
 
 def save_head(head: Head, folder: str | Path) -> None:
-    """Write `head.safetensors` and, last, `head.json`, which holds the weights' sha256."""
+    """Write `head.safetensors`, and `head.json` with the weights' sha256, in place of an older head's.
+
+    The JSON is the commit point: until it is there, the weights wait as `head.<start of sha256>.safetensors`.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    write_tensors(folder / "head.safetensors", head.state_dict())
-    write_json(folder / "head.json", {"sha256": head.sha256, "config": head.config.to_json()})
+    waiting = folder / f"head.{head.sha256[:12]}.safetensors"
+    write_tensors(waiting, head.state_dict())
+    write_json(folder / RECORD, {"sha256": head.sha256, "config": head.config.to_json()})
+    waiting.replace(folder / WEIGHTS)
+    for path in folder.glob("head.*.safetensors"):  # of saves that were cut off
+        if re.fullmatch(r"head\.[0-9a-f]{12}\.safetensors", path.name):
+            path.unlink()
+    flush_folder(folder)
 
 
 def check_head_folder(folder: Path) -> None:
@@ -24,7 +37,7 @@ def check_head_folder(folder: Path) -> None:
     Raises:
         BdganError: it would; the file is named.
     """
-    record, weights = folder / "head.json", folder / "head.safetensors"
+    record, weights = folder / RECORD, folder / WEIGHTS
     if record.exists() and not {"sha256", "config"} <= read_json(record, OTHER_FILE).keys():
         raise BdganError(f"{record} describes no label head; {OTHER_FILE}")
     if weights.exists() and not record.exists():
@@ -37,9 +50,12 @@ def load_head(folder: str | Path) -> Head:
     Raises:
         BdganError: a file is missing, damaged or does not fit the other; it is named.
     """
-    path, weights = Path(folder) / "head.json", Path(folder) / "head.safetensors"
+    path, weights = Path(folder) / RECORD, Path(folder) / WEIGHTS
     hint = "train a label head first (notebook 03)"
     record = cast(dict[str, Any], read_json(path, hint))
+    if re.fullmatch("[0-9a-f]{64}", digest := str(record.get("sha256"))):
+        waiting = weights.with_name(f"head.{digest[:12]}.safetensors")
+        weights = waiting if waiting.exists() else weights  # the save was cut off before its last step
     tensors = read_tensors(weights, hint)
     try:
         expected = str(record["sha256"])

@@ -27,6 +27,8 @@ from bdgan_lib.training.loop import train
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
+CHECKPOINT = "checkpoint.pt"  # of a training that is not finished
+
 
 @dataclass(frozen=True)
 class HeadTraining:
@@ -162,7 +164,7 @@ def train_head(
         data = collect_training_data(generator, samples, config.parts, feature_cache, cache_folder)
     torch.manual_seed(config.seed)
     head = build_head(head_config)
-    checkpoint = folder / "checkpoint.pt" if folder else None
+    checkpoint = folder / CHECKPOINT if folder else None
     return head, fit_head(head, data, config, fabric, checkpoint, progress)
 
 

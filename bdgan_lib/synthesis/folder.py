@@ -12,9 +12,9 @@ from typing import Any, cast
 
 from filelock import FileLock, Timeout
 
-from bdgan_lib.core.io import TEMPORARY, check_output, is_junk, list_folder
+from bdgan_lib.core.io import TEMPORARY, check_output, holds_text, is_junk, list_folder
 from bdgan_lib.core.types import BdganError, Json
-from bdgan_lib.datasets.card import CARD, CROISSANT
+from bdgan_lib.datasets.card import TEXTS
 from bdgan_lib.datasets.shards import CALIBRATION, LOG, MANIFEST, read_manifest
 from bdgan_lib.synthesis.spec import SynthesisSpec
 
@@ -26,8 +26,7 @@ _OURS = (  # the names of our files, and a text that each of them holds unless i
     (re.compile(r"shard_\d{5,}\.dropped\.jsonl"), b'"dropped"'),
     (re.compile(re.escape(CALIBRATION)), b'"asked_sha256"'),
     (re.compile(re.escape(LOG)), b'{"shard"'),
-    (re.compile(re.escape(CARD)), b"sha256 of `manifest.json`"),
-    (re.compile(re.escape(CROISSANT)), b'"bdgan-'),
+    *((re.compile(re.escape(name)), text) for name, text in TEXTS.items()),
     (re.compile(re.escape(LOCK)), b"process "),
     (TEMPORARY, b""),
 )
@@ -46,15 +45,7 @@ def record_path(folder: Path, name: str) -> Path:
 def is_ours(path: Path) -> bool:
     """Whether a file's name and content are those of a file that synthesis writes."""
     text = next((text for name, text in _OURS if name.fullmatch(path.name)), None)
-    if text is None:
-        return False
-    empty, before = True, b""
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            if text in before + block:
-                return True
-            empty, before = empty and not block.strip(b"\0"), block[-len(text) :]
-    return empty
+    return text is not None and holds_text(path, text)
 
 
 def check_folder(folder: Path) -> None:
@@ -133,6 +124,17 @@ def finished_shards(spec: SynthesisSpec, folder: Path) -> dict[str, Json]:
     if strangers := {path.name for path in list_folder(folder, "*.tar")} - names:
         raise BdganError(f"{folder / min(strangers)} is no shard of this data set; choose another folder")
     return {shard["name"]: shard for entries in shards for shard in entries}
+
+
+def require_shared(folder: Path) -> None:
+    """Check that other processes reach a folder or an address.
+
+    Raises:
+        BdganError: it lies in the memory of this process.
+    """
+    protocols = getattr(getattr(folder, "fs", None), "protocol", ())
+    if "memory" in ((protocols,) if isinstance(protocols, str) else protocols):
+        raise BdganError(f"{folder} is in the memory of one process; give a folder, or --workers 1")
 
 
 @contextmanager

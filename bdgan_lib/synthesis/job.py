@@ -23,6 +23,7 @@ from bdgan_lib.synthesis.folder import (
     finished_shards,
     only_writer,
     record_path,
+    require_shared,
     shard_name,
 )
 from bdgan_lib.synthesis.local_backend import make_shards_in_processes
@@ -56,6 +57,8 @@ def synthesize(
             contradicts it.
         OSError: no space is left, for example; finished shards stay readable.
     """
+    if workers > 1:
+        require_shared(as_path(folder))
     with started_job(spec, models, as_path(folder), progress) as job:
         job.announce(max(1, workers))
         if workers > 1:

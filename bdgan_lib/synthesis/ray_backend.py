@@ -11,6 +11,7 @@ from bdgan_lib.core.io import as_path
 from bdgan_lib.core.types import BdganError, Json
 from bdgan_lib.datasets.shards import ShardedSet
 from bdgan_lib.synthesis.filters import Models
+from bdgan_lib.synthesis.folder import require_shared
 from bdgan_lib.synthesis.job import Job, started_job
 from bdgan_lib.synthesis.shard import make_shard
 from bdgan_lib.synthesis.spec import SynthesisSpec
@@ -49,6 +50,7 @@ def synthesize_on_ray(
         import ray
     except ImportError as error:
         raise BdganError("ray is not installed; pip install 'bdgan-lib[ray]', or --engine local") from error
+    require_shared(as_path(folder))
     started = not ray.is_initialized()
     with started_job(spec, models, as_path(folder), progress) as job:
         if not job.missing:

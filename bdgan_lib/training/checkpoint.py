@@ -57,6 +57,11 @@ class Checkpoint:
             raise BdganError(
                 f"checkpoint {self.path} is of another training; remove it, or use that one's settings"
             )
-        for name, part in self.parts.items():
-            part.load_state_dict(state[name])
-        return list(state["losses"])
+        try:
+            for name, part in self.parts.items():
+                part.load_state_dict(state[name])
+            return list(map(float, state["losses"]))
+        except Exception as error:  # every part raises its own
+            raise BdganError(
+                f"checkpoint {self.path} is damaged ({error!r:.100}); remove it to start anew"
+            ) from error

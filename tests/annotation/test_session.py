@@ -507,7 +507,7 @@ def test_a_torn_end_is_dropped_and_damage_before_it_is_named(tmp_path):
     for cut in range(len(whole) + 1):
         path.write_bytes(whole[:cut])
         found = Journal(path)
-        assert [e["k"] for e in found.entries] == list(range(whole[:cut].count(b"\n")))
+        assert [e["k"] for e in found.entries] == list(range((whole[:cut] + b"\n").count(b'"}\n')))
         found.append({"k": "new"})
         found.close()
         assert [e["k"] for e in Journal(path).entries][-1] == "new"
@@ -518,6 +518,19 @@ def test_a_torn_end_is_dropped_and_damage_before_it_is_named(tmp_path):
             path.write_bytes(b"".join([*lines[:line], bytes(spoilt), *lines[line + 1 :]]))
             with pytest.raises(BdganError, match=rf"damaged in line {line + 1}"):
                 Journal(path)
+
+
+@pytest.mark.parametrize("data", [b"mine", b'{"text": "mine"}', b'{"a": 1}\n', b"a\nb"])
+def test_a_file_that_is_no_journal_is_refused_and_stays(tmp_path, data):
+    path, link = tmp_path / "j", tmp_path / "link"
+    path.write_bytes(data)
+    link.symlink_to(path)
+    (tmp_path / "nowhere").symlink_to("absent")
+    (tmp_path / "folder").mkdir()
+    for place in (path, link, tmp_path / "nowhere", tmp_path / "folder"):
+        with pytest.raises(BdganError, match="move it away"):
+            Journal(place)
+    assert path.read_bytes() == data and not (tmp_path / "absent").exists()
 
 
 def test_only_what_is_done_is_learnt_from(folder):

@@ -8,11 +8,15 @@ import io
 import os
 import pickle
 import random
+import signal
+import subprocess
 import sys
+import time
 import types
 import uuid
 import zipfile
 from collections import Counter, OrderedDict, defaultdict, deque
+from contextlib import suppress
 from pathlib import Path, PureWindowsPath
 
 import numpy as np
@@ -363,3 +367,57 @@ def test_a_file_packed_again_gives_its_tensors_not_their_packed_bytes(tmp_path):
         for name in whole.namelist():
             again.writestr(name, whole.read(name))
     assert torch.equal(read_tensors(tmp_path / "packed.pt")["w"], torch.arange(1000.0))
+
+
+@pytest.mark.parametrize("place", ["script", "interpreter"])
+def test_modules_in_the_current_folder_are_not_run(tmp_path, monkeypatch, place):
+    torch.save(tensors(), tmp_path / "c.pt")
+    for name in ("torch", "zipfile", "runpy", "bdgan_lib", "numpy", "safetensors"):
+        (tmp_path / f"{name}.py").write_text("open('RAN', 'w')")
+    monkeypatch.chdir(tmp_path)
+    if place == "interpreter":
+        monkeypatch.setattr(sys, "path", ["", *sys.path])
+    assert_converts(Path("c.pt"), tensors(), tmp_path)
+    assert not Path("RAN").exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children are seen as Linux shows them")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGKILL"])
+def test_the_converter_ends_with_its_parent(tmp_path, name):
+    os.mkfifo(tmp_path / "pipe")  # the converter waits for a writer
+    program = f"""import sys; sys.path[:] = {sys.path}
+from pathlib import Path
+from bdgan_lib.checkpoints import unpickle
+Path.is_file = lambda path: True
+print(flush=True)
+unpickle.convert_checkpoint(Path({str(tmp_path / "pipe")!r}), Path({str(tmp_path / "out")!r}))"""
+    parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
+    parent.stdout.readline()
+
+    def children():
+        text = Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text("utf-8")
+        return [int(child) for child in text.split()]
+
+    def alive(process):
+        path = Path(f"/proc/{process}/status")
+        return path.exists() and "State:\tZ" not in path.read_text("utf-8")
+
+    writer = None
+    while writer is None:
+        time.sleep(0.05)
+        with suppress(OSError):
+            writer = os.open(tmp_path / "pipe", os.O_WRONLY | os.O_NONBLOCK)  # once it reads
+    (child,) = children()
+    parent.send_signal(getattr(signal, name))
+    parent.wait(30)
+    end = time.monotonic() + 10  # before its own limit
+    while time.monotonic() < end and alive(child):
+        time.sleep(0.1)
+    os.close(writer)
+    assert not alive(child)
+
+
+def test_two_tensors_of_one_name_are_refused(tmp_path):
+    torch.save({1: torch.ones(2), "1": torch.zeros(2)}, tmp_path / "c.pt")
+    with pytest.raises(BdganError, match="have one name"):
+        read_weights(tmp_path / "c.pt")

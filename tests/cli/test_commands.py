@@ -18,6 +18,7 @@ from bdgan_lib.checkpoints.download import RECORD
 from bdgan_lib.core.ids import sample_id
 from bdgan_lib.core.image_codecs import decode_png, encode_png
 from bdgan_lib.core.sampling import Sampling
+from bdgan_lib.core.types import BdganError
 from bdgan_lib.datasets.annotation_store import Annotation, AnnotationStore
 from bdgan_lib.datasets.shards import ShardedSet
 from bdgan_lib.generators.biggan_deep import load_biggan_deep
@@ -93,6 +94,8 @@ def test_a_head_is_trained_and_labels_a_data_set(folder, monkeypatch):
     assert np.bincount(class_ids).tolist() == [2] * 12
     assert json.loads((folder / "data/manifest.json").read_text())["spec"]["head_sha256"] == head.sha256
     assert bdgan(monkeypatch, "sample", "--out", "s.png", "--count", 1, "--head", "head") == 0
+    assert bdgan(monkeypatch, "train-head", "--out", "head", "--steps", 3) == 2
+    assert load_head(folder / "head").sha256 == head.sha256, "a finished head stays"
 
 
 def test_a_data_set_is_described_validated_and_exported(make_set, tmp_path, monkeypatch, capsys):
@@ -412,3 +415,100 @@ def test_a_process_of_a_poor_locale_works_and_refuses_in_one_line(folder, settin
         assert done.returncode == code and b"Traceback" not in done.stderr, done.stderr
         assert (done.stdout + done.stderr).count(b"\n") == 1
     assert (folder / "größe→.png").exists()
+
+
+@pytest.fixture
+def exported(folder, monkeypatch, capsys):
+    """Two annotations, exported to `out` as PNG; what `out` holds."""
+    assets = folder.parent / "assets/pocket/annotations"
+    assert bdgan(monkeypatch, "export-labels", assets, "--to", "png", "--out", "out") == 0
+    capsys.readouterr()
+    return everything(folder / "out")
+
+
+def everything(folder):
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.parametrize("out", ["out", "out/images", "out/new/er", "link", "other"])
+def test_labels_are_imported_into_a_folder_of_annotations_or_a_new_one(
+    folder, monkeypatch, capsys, exported, out
+):
+    (folder / "link").symlink_to("out")
+    (folder / "other").mkdir()
+    (folder / "other/robin_00000000.png").write_bytes(b"mine")
+    assert bdgan(monkeypatch, "import-labels", "out", "--from", "png", "--out", out) == 2
+    said = capsys.readouterr()
+    assert (said.out == "" and f"{out} holds" in said.err) or f"{out} is or lies in out" in said.err
+    assert everything(folder / "out") == exported
+    assert [path.name for path in (folder / "other").iterdir()] == ["robin_00000000.png"]
+
+
+def test_a_picture_where_a_mask_belongs_stays_and_is_named(folder, monkeypatch, capsys, exported):
+    call = ("import-labels", "out", "--from", "png", "--out", "store")
+    assert bdgan(monkeypatch, *call) == 0
+    (folder / "store/robin_00000000.json").unlink()
+    (folder / "store/robin_00000000.png").write_bytes(b"mine")
+    assert bdgan(monkeypatch, *call) == 0
+    said = capsys.readouterr().out
+    assert "store: 1 annotations imported" in said and "robin_00000000.png is no mask of this store" in said
+    assert (folder / "store/robin_00000000.png").read_bytes() == b"mine"
+
+
+def test_an_import_locks_a_new_store_and_removes_it_if_nothing_was_taken(
+    folder, monkeypatch, capsys, exported
+):
+    from bdgan_lib.cli import labels
+
+    def none(*_):
+        with pytest.raises(BdganError, match="another session"), AnnotationStore("a/store").writing():
+            pass
+        return [], []
+
+    monkeypatch.setattr(labels, "import_annotations", none)
+    assert bdgan(monkeypatch, "import-labels", "out", "--from", "png", "--out", "a/store") == 2
+    assert [path.name for path in folder.iterdir()] == ["out"]
+
+
+def test_the_oracle_replaces_no_labels_of_others(folder, monkeypatch, capsys):
+    from bdgan_lib.cli import labels
+
+    assets = AnnotationStore(folder.parent / "assets/pocket/annotations")
+    oracle = [replace(one, annotator="oracle") for one in assets]
+    monkeypatch.setattr(labels, "annotate_samples", lambda *_: oracle)
+    person = replace(oracle[0], annotator="me", mask=1 - oracle[0].mask)
+    store = AnnotationStore("store")
+    store.add(person)
+    assert bdgan(monkeypatch, "annotate", "--out", "store") == 0
+    assert capsys.readouterr().out == "store: 2 annotations\n  1 labels of others stand already and stay\n"
+    assert store.load(person.id).annotator == "me"
+    assert bdgan(monkeypatch, "annotate", "--out", "store") == 0, "its own are made anew"
+    store.add(replace(oracle[1], annotator="me"))
+    before = everything(folder)
+    assert bdgan(monkeypatch, "annotate", "--out", "store") == 2
+    assert "nothing is new" in capsys.readouterr().err and everything(folder) == before
+
+
+def test_the_tutorial_writes_through_no_link_and_names_what_is_no_notebook(folder, monkeypatch, capsys):
+    (folder / "out").mkdir()
+    (folder / "out/00_start.ipynb").symlink_to(folder / "theirs")
+    monkeypatch.setattr("bdgan_lib.cli.tutorial.notebooks_folder", lambda: folder / "shipped")
+    (folder / "shipped").mkdir()
+    (folder / "shipped/00_start.ipynb").write_text("{}")
+    assert bdgan(monkeypatch, "tutorial", "--out", "out", "--no-run") == 2
+    assert "00_start.ipynb is a link" in capsys.readouterr().err and not (folder / "theirs").exists()
+    (folder / "theirs").write_text("mine")
+    assert bdgan(monkeypatch, "tutorial", "--out", "out") == 2
+    assert "00_start.ipynb is a link" in capsys.readouterr().err
+    assert (folder / "theirs").read_text() == "mine"
+    (folder / "out/00_start.ipynb").unlink()
+    for text in ("{}", '{"cells": [], "nbformat": 4, "nbformat_minor": 5}', "[]", '{"cells": [{}]}'):
+        (folder / "out/00_start.ipynb").write_text(text)
+        assert bdgan(monkeypatch, "tutorial", "--out", "out") == 2
+        assert "00_start.ipynb is no readable notebook" in capsys.readouterr().err
+
+
+def test_an_address_in_memory_is_refused_before_any_work_of_several_processes(monkeypatch, capsys):
+    monkeypatch.setattr("bdgan_lib.cli.datasets.load_profile", lambda *_: pytest.fail("work"))
+    assert bdgan(monkeypatch, "synthesize", "--out", "memory://bucket/set", "--workers", 2) == 2
+    assert "in the memory of one process" in capsys.readouterr().err

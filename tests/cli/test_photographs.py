@@ -15,6 +15,7 @@ from bdgan_lib.annotation.photograph_folder import photographs
 from bdgan_lib.annotation.session import Session
 from bdgan_lib.cli import annotation_notebook
 from bdgan_lib.core.image_codecs import decode_png, read_image
+from bdgan_lib.core.parallel import module_command
 from bdgan_lib.datasets.annotation_store import AnnotationStore
 from bdgan_lib.datasets.formats.exchange import FORMATS
 
@@ -99,7 +100,7 @@ def test_the_notebook_is_opened_where_it_lies(pictures, bdgan, monkeypatch, view
 
     class Server:
         def __init__(self, command, cwd):
-            calls.append((command[1:], Path(cwd)))
+            calls.append((command, Path(cwd)))
             self.waited = 0
 
         def wait(self):
@@ -120,7 +121,7 @@ def test_the_notebook_is_opened_where_it_lies(pictures, bdgan, monkeypatch, view
         *(["--open", viewer] if viewer else []),
     )
     assert bdgan(*call)[0] == 0
-    assert calls == [(["-m", module, "annotate.ipynb"], Path("labels"))]
+    assert calls == [(module_command(module, "annotate.ipynb"), Path("labels"))]
     code, said = bdgan(*call)
     assert code == 2 and f"{module} ended with code 3" in said
 

@@ -4,7 +4,7 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from bdgan_lib.core.io import as_path, is_junk, list_folder, local_path, require_new_path
+from bdgan_lib.core.io import as_path, is_junk, list_folder, local_path, require_new_path, write_atomic
 from bdgan_lib.core.types import BdganError
 
 
@@ -91,3 +91,12 @@ def test_junk_is_passed_over_and_all_else_is_listed_in_order(tmp_path):
         (tmp_path / name).write_bytes(b"")
     assert list_folder(tmp_path, "**/*") == plain == sorted(plain) and len(plain) == 5
     assert not any(is_junk(path.name) for path in plain)
+
+
+def test_a_file_address_is_a_local_path_and_replaces_a_link(tmp_path):
+    (tmp_path / "theirs").write_bytes(b"mine")
+    (tmp_path / "a b").symlink_to("theirs")
+    path = as_path(f"file://{tmp_path}/a%20b")
+    assert path == tmp_path / "a b" and not hasattr(path, "fs")
+    write_atomic(path, b"new")
+    assert (tmp_path / "theirs").read_bytes() == b"mine" and path.read_bytes() == b"new"

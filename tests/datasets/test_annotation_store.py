@@ -261,3 +261,45 @@ def test_files_of_the_user_s_in_a_store_are_neither_replaced_nor_removed(tmp_pat
     store.add(annotation())
     store.remove("robin_00000003")
     assert (tmp_path / "robin_00000003.backup.png").read_bytes() == b"mine"
+
+
+def test_pictures_of_the_user_s_own_are_neither_replaced_nor_removed(store):
+    root, id = store.root, annotation().id
+    pictures = [root / f"{id}.backup.png", root / f"{id}.mask.png", root / f"{id}.ABCDEF012345.png"]
+    pictures += [root / f"{id}-2.png", root / f"{id}.0123456789abc.png", root / f"{id}x.png"]
+    for path in pictures:
+        path.write_bytes(b"mine")
+    waiting = root / f"{id}.0123456789ab.png"
+    waiting.write_bytes(b"of a save that was cut off")
+    store.add(annotation(label=0))
+    assert not waiting.exists()
+    with pytest.raises(BdganError, match=rf"{id}-2\.png is no mask of this store"):
+        store.add(annotation(id=f"{id}-2"))
+    store.remove(id)
+    assert [path.read_bytes() for path in pictures] == [b"mine"] * len(pictures)
+    assert names(root) == sorted(path.name for path in pictures)
+
+
+def test_a_picture_in_the_place_of_a_mask_is_neither_replaced_nor_removed(store):
+    path, new = store.root / "robin_00000003.png", annotation(label=0)
+    mask = path.read_bytes()
+    path.write_bytes(b"mine")
+    for change in (lambda: store.add(new), lambda: store.remove(new.id)):
+        with pytest.raises(BdganError, match=r"robin_00000003\.png is no mask of this store"):
+            change()
+        assert path.read_bytes() == b"mine" and len(names(store.root)) == 2
+    path.write_bytes(mask)
+    store.add(new)
+    assert same(store.load(new.id), new)
+
+
+@pytest.mark.parametrize("id", ["con", "NUL", "Lpt1"])
+def test_a_new_id_is_no_device_of_windows_and_old_ones_are_read(tmp_path, monkeypatch, id):
+    store = AnnotationStore(tmp_path)
+    with pytest.raises(BdganError, match="device on Windows"):
+        store.add(annotation(id=id))
+    with monkeypatch.context() as patch:
+        patch.setattr("bdgan_lib.datasets.annotation_store.new_id", lambda id: id)
+        store.add(annotation(id=id))
+    store.add(annotation(id=id, label=0))
+    assert store.ids() == [id] and same(store.load(id), annotation(id=id, label=0))

@@ -10,8 +10,10 @@ import pytest
 import yaml
 
 from bdgan_lib.core.io import sha256_of
+from bdgan_lib.core.model_files import read_json
+from bdgan_lib.core.types import BdganError
 from bdgan_lib.datasets.card import CARD, CROISSANT, write_card
-from bdgan_lib.datasets.shards import MANIFEST, ShardedSet, write_manifest, write_shard
+from bdgan_lib.datasets.shards import MANIFEST, ShardedSet, read_manifest, write_manifest, write_shard
 from bdgan_lib.datasets.validate import validate
 
 SHARED = Path(os.environ.get("BDGAN_SHARED") or Path(__file__).resolve().parents[3] / "shared")
@@ -120,6 +122,44 @@ def test_what_was_edited_is_told_of_and_what_contradicts_the_set_is_found(name, 
         assert f"{name} states the sha256 of files that are not" in validate(data.folder, progress=False)[0]
     (data.folder / CROISSANT).write_bytes(b"{")
     assert "croissant.json is not JSON" in validate(data.folder, progress=False)[-1]
+
+
+@pytest.mark.parametrize("name", [CARD, CROISSANT])
+def test_what_others_wrote_is_not_described_over(name, make_set):
+    folder = make_set().folder
+    (folder / name).write_bytes(b"# My notes")
+    with pytest.raises(BdganError, match=f"{name} is of another origin"):
+        write_card(folder, progress=False)
+    assert (folder / name).read_bytes() == b"# My notes"
+    other = {CARD: CROISSANT, CROISSANT: CARD}[name]
+    assert not (folder / other).exists()
+    (folder / name).unlink()
+    write_card(folder, progress=False)
+    ours = (folder / name).read_bytes()
+    (folder / name).write_bytes(ours + b" edited")
+    write_card(folder, progress=False)
+    assert (folder / name).read_bytes() == ours
+
+
+@pytest.mark.parametrize("name", [CARD, CROISSANT, MANIFEST])
+@pytest.mark.parametrize("kind", ["pipe", "endless", "sparse"])
+def test_a_file_that_has_no_end_is_named_and_not_read(name, kind, make_set):
+    data = make_set()
+    (data.folder / name).unlink(missing_ok=True)
+    if kind == "pipe":
+        os.mkfifo(data.folder / name)
+    elif kind == "endless":
+        (data.folder / name).symlink_to("/dev/zero")
+    else:
+        (data.folder / name).touch()
+        os.truncate(data.folder / name, 1 << 43)
+    if name != MANIFEST:
+        with pytest.raises(BdganError, match=f"{name} is of another origin"):
+            write_card(data.folder, progress=False)
+    errors = validate(data.folder, progress=False, notes=[])
+    assert errors and name in errors[0]
+    with pytest.raises(BdganError, match=name):
+        (read_manifest if name == MANIFEST else read_json)(data.folder / name)
 
 
 @pytest.mark.parametrize("shipped", [False, True])

@@ -360,3 +360,14 @@ def test_a_hostile_record_is_refused_and_the_rest_comes_in(tmp_path, sent, key, 
     assert same(back[-1], sent[1])
     legal = key == "instances" or (key, str(value)) in {("class_name", "../../x"), ("extra", "{'a': 'b'}")}
     assert [len(back), len(losses)] == [2, 0] if legal else [1, 1], losses
+
+
+def test_a_256th_class_is_refused_and_not_taken_for_unlabelled():
+    from bdgan_lib.datasets.formats.exchange import _annotation
+
+    classes = ("background", *(f"part {k}" for k in range(1, 255)))
+    plain = Annotation("a_1", "a", 0, 1, Sampling(0.5), "0" * 64, np.zeros((2, 2), np.uint8), "me", classes)
+    record = plain.to_json() | {"instances": False}
+    shown = LabelledImage("a_1", np.ones((2, 2), np.uint8), ("background", "claw"))
+    with pytest.raises(BdganError, match="at most 255 labels, got 'claw' as the 256th"):
+        _annotation(shown, record, [])

@@ -229,3 +229,13 @@ def test_mutated_sets_are_refused_with_our_error_or_taken_as_validation_says(tmp
     outcomes = fuzz(tmp_path, count, seed=count)
     print(count, outcomes)
     assert outcomes["refused"] > 2 * count and outcomes["taken"] > 0
+
+
+@pytest.mark.parametrize("shards", [1, 2])
+def test_ids_that_differ_in_case_alone_are_findings(tmp_path, shards):
+    plain = hostile.members()
+    upper = [(name.replace("robin", "ROBIN"), data.replace(b"robin_", b"ROBIN_")) for name, data in plain]
+    parts = [[*upper, *plain]] if shards == 1 else [plain, upper]
+    folder = hostile.write_set(tmp_path / "set", *parts)
+    findings = validate(folder, progress=False)
+    assert any("has an id that shard_00000.tar has as well" in finding for finding in findings)

@@ -5,6 +5,7 @@ from functools import partial
 
 import pytest
 
+from bdgan_lib.core.types import BdganError
 from bdgan_lib.experiments import annotation_clicks, context, label_head, label_queue
 from bdgan_lib.experiments.catalogue import EXPERIMENTS
 from bdgan_lib.experiments.runner import rows, run_cells, scores, shipped_result, with_factors
@@ -85,3 +86,12 @@ def test_a_result_written_before_rows_held_all_factors_reads_like_one_written_no
         wanted = {k: v for k, v in json.loads(json.dumps(settings)).items() if k not in measured}
         assert wanted.items() <= row.items(), key
     assert with_factors(result) == result
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"seconds": null}'])
+def test_a_damaged_cell_is_named(tmp_path, text):
+    run(tmp_path, lambda s: {"score": 1})
+    path = next((tmp_path / "test").iterdir())
+    path.write_text(text)
+    with pytest.raises(BdganError, match=f"{path}.*measures it anew"):
+        run(tmp_path, lambda s: {"score": 1})

@@ -1,6 +1,9 @@
 """The label head: what it computes, by an independent reference; and that a saved one is the same one."""
 
 import json
+import os
+from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -235,6 +238,35 @@ def test_a_missing_or_cut_file_is_refused(tmp_path, name):
     (tmp_path / name).unlink()
     with pytest.raises(BdganError, match=name):
         load_head(tmp_path)
+
+
+@pytest.mark.parametrize("calls_before", range(5))
+@pytest.mark.parametrize("call", [(os, "fsync"), (Path, "replace")], ids=["fsync", "rename"])
+def test_a_head_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch, call, calls_before):
+    """The process ends at the n-th write to the disk: the old or the new head is there."""
+    old, new = make_head(), make_head()
+    with torch.no_grad():
+        next(new.parameters()).add_(1)
+    save_head(old, tmp_path)
+    owner, name = call
+    true_call, calls = getattr(owner, name), []
+
+    def ended(*args):
+        calls.append(args)
+        if len(calls) > calls_before:
+            raise SystemExit
+        return true_call(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, ended)
+        patch.setattr(Path, "unlink", lambda *_, **__: None)  # as after SIGKILL
+        with suppress(SystemExit):
+            save_head(new, tmp_path)
+    assert load_head(tmp_path).sha256 in (old.sha256, new.sha256)
+    save_head(new, tmp_path)
+    assert load_head(tmp_path).sha256 == new.sha256
+    names = [path.name for path in tmp_path.iterdir() if not path.name.endswith(".tmp")]
+    assert sorted(names) == ["head.json", "head.safetensors"]
 
 
 def test_a_record_without_a_fingerprint_is_refused(tmp_path):

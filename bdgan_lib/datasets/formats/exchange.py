@@ -183,5 +183,7 @@ def _annotation(item: LabelledImage, record: Any, losses: list[str]) -> Annotati
             losses.append(f"{item.name}: label {name!r} is new")
             classes.append(name)
             known.append(name)
-        table[label] = known.index(name)
+        if (index := known.index(name)) >= UNLABELLED:
+            raise BdganError(f"expected at most {UNLABELLED} labels, got {name!r:.100} as the {index + 1}th")
+        table[label] = index
     return replace(plain, mask=table[item.mask], classes=tuple(classes))
