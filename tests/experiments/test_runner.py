@@ -78,7 +78,8 @@ def test_a_result_written_before_rows_held_all_factors_reads_like_one_written_no
     profile = load_profile("pocket")
     EXPERIMENTS[name](profile, tmp_path)
     (factors, cells), result = written[name], shipped_result(profile, name)
-    assert result["factors"] == factors and len(rows(result)) == len(cells)
+    given = [row for row in rows(result) if "photographs" not in str(row.get("tool"))]  # of a file, if given
+    assert result["factors"] == factors and len(given) == len(cells)
     for key, settings in cells.items():
         fields = dict(zip(factors, key, strict=False))
         (row,) = rows(result, **fields) if len(key) == len(factors) else rows(result, **fields)[:1]
