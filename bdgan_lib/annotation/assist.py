@@ -91,15 +91,6 @@ def superpixels(image: Image, count: int = 100) -> NDArray[np.int64]:
     return slic(image, n_segments=count, compactness=20, start_label=0)
 
 
-def superpixel_at(image: Image, x: float, y: float, count: int = 100) -> Mask:
-    """The mask [H, W] of the superpixel at this point; BdganError for a point outside the image."""
-    height, width = image.shape[:2]
-    if not (0 <= x < width and 0 <= y < height):
-        raise BdganError(f"the point {x:.0f}, {y:.0f} is outside the image; click inside")
-    regions = superpixels(image, count)
-    return regions == regions[int(y), int(x)]
-
-
 def editable_rings(mask: Mask, tolerance: float | None = None, bound: float = 0.97) -> list[Ring]:
     """A mask as polygon rings with few vertices, to edit by hand; `fill` gives nearly the same mask back.
 

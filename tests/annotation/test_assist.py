@@ -11,7 +11,6 @@ from bdgan_lib.annotation.assist import (
     grabcut,
     overlap,
     snap_to_image,
-    superpixel_at,
     superpixels,
 )
 from bdgan_lib.core.polygons import fill, outline
@@ -97,15 +96,11 @@ def test_superpixels_cover_the_image_each_in_one_colour():
     assert found.min() == 0 and 30 <= len(np.unique(found)) <= 90
     mixed = sum(min(DISC[found == k].mean(), 1 - DISC[found == k].mean()) > 0.25 for k in np.unique(found))
     assert mixed <= 3
-    one = superpixel_at(IMAGE, 26.5, 21.5, 60)
-    assert one[21, 26] and np.array_equal(one, found == found[21, 26])
 
 
 def test_misuse_of_superpixels_is_named():
     with pytest.raises(BdganError, match="1 or more superpixels, got 0"):
         superpixels(IMAGE, 0)
-    with pytest.raises(BdganError, match="outside the image; click inside"):
-        superpixel_at(IMAGE, 48, 3)
 
 
 @settings(max_examples=40)

@@ -589,4 +589,6 @@ def test_superpixels_of_a_large_picture_are_found_once(tmp_path, monkeypatch):
         for x, label in ((300, 1), (700, 2)):
             session.handle({"do": "superpixel", "point": [x, 300], "label": label})
             assert session.state.history.labels[300, x] == label
+        with pytest.raises(BdganError, match="outside the image; click inside"):
+            session.handle({"do": "superpixel", "point": [1000, 3]})
     assert calls == [(384, 384, 3)]
