@@ -244,9 +244,9 @@ def open_picture(file: Path | IO[bytes], formats: tuple[str, ...]) -> Image.Imag
 def _opened(source: bytes | Path, formats: tuple[str, ...]) -> Iterator[Image.Image]:
     """The image of a file or of its bytes; any error while it is open becomes a BdganError."""
     kind = formats[0] if len(formats) == 1 else "picture"
-    size = len(source) if isinstance(source, bytes) else source.stat().st_size
+    size = source.stat().st_size if isinstance(source, Path) else len(source)
     try:
-        with open_picture(io.BytesIO(source) if isinstance(source, bytes) else source, formats) as image:
+        with open_picture(source if isinstance(source, Path) else io.BytesIO(source), formats) as image:
             if image.width * image.height > MOST_PIXELS:
                 raise BdganError(
                     f"it claims {image.width} x {image.height} pixels, above {MOST_PIXELS:,}; scale it down"
