@@ -244,16 +244,21 @@ def test_labels_in_a_control_apart_are_those_of_the_shape_beside_them(tmp_path):
     assert not items["robin_7"].whole and "expected one label, got []" in losses[0]
 
 
+def turned(degrees: float, x0: float, y0: float) -> tuple[np.ndarray, np.ndarray]:
+    """How far each pixel's centre lies from a point, along and across a direction turned clockwise."""
+    y, x = np.mgrid[:HEIGHT, :WIDTH] + 0.5
+    angle = np.radians(degrees)
+    along = (x - x0) * np.cos(angle) + (y - y0) * np.sin(angle)
+    return along, (y - y0) * np.cos(angle) - (x - x0) * np.sin(angle)
+
+
 @pytest.mark.parametrize("turn", [0, 30, 90, 137, -45, 359])
 def test_a_rectangle_turns_clockwise_about_its_corner(tmp_path, turn):
     left, top, width, height = 14.3, 10.2, 9.1, 6.4
     value = {"x": left / WIDTH * 100, "y": top / HEIGHT * 100, "width": width / WIDTH * 100,
              "height": height / HEIGHT * 100, "rotation": turn}  # fmt: skip
     items, _ = read(tmp_path, [task(annotation(region(**value)))])
-    y, x = np.mgrid[:HEIGHT, :WIDTH] + 0.5
-    angle = np.radians(turn)
-    along = (x - left) * np.cos(angle) + (y - top) * np.sin(angle)
-    across = (y - top) * np.cos(angle) - (x - left) * np.sin(angle)
+    along, across = turned(turn, left, top)
     inside = np.minimum.reduce([along, width - along, across, height - across])
     mask = items["robin_7"].mask == 1
     assert mask[inside > 0.8].all() and not mask[inside < -0.8].any()
@@ -265,10 +270,7 @@ def test_an_ellipse_lies_about_its_centre(tmp_path, turn):
     value = {"x": cx / WIDTH * 100, "y": cy / HEIGHT * 100, "radiusX": rx / WIDTH * 100,
              "radiusY": ry / HEIGHT * 100, "rotation": turn}  # fmt: skip
     items, _ = read(tmp_path, [task(annotation(region(**value)))])
-    y, x = np.mgrid[:HEIGHT, :WIDTH] + 0.5
-    angle = np.radians(turn)
-    along = (x - cx) * np.cos(angle) + (y - cy) * np.sin(angle)
-    across = (y - cy) * np.cos(angle) - (x - cx) * np.sin(angle)
+    along, across = turned(turn, cx, cy)
     mask = items["robin_7"].mask == 1
     assert mask[(along / (rx - 0.8)) ** 2 + (across / (ry - 0.8)) ** 2 < 1].all()
     assert not mask[(along / (rx + 0.8)) ** 2 + (across / (ry + 0.8)) ** 2 > 1].any()
