@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bdgan_lib.annotation.assist import Image, Mask, superpixels
-from bdgan_lib.annotation.segmenters import Clicks, Segmenter
+from bdgan_lib.annotation.segmenters import Clicks, LearningSegmenter, Segmenter
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.datasets.annotation_store import Annotation
 
@@ -22,12 +22,16 @@ class ImageAids:
     Args:
         picture: an item -> its image [H, W, 3] uint8.
         segmenters: what answers clicks; the first one is the default.
+        labelled: an item -> the finished annotations that a segmenter may learn from for it.
     """
 
     def __init__(
-        self, picture: Callable[[Annotation], NDArray[np.uint8]], segmenters: Sequence[Segmenter]
+        self,
+        picture: Callable[[Annotation], NDArray[np.uint8]],
+        segmenters: Sequence[Segmenter],
+        labelled: Callable[[Annotation], list[Annotation]],
     ) -> None:
-        self._picture = picture
+        self._picture, self._labelled = picture, labelled
         self.segmenters = {segmenter.name: segmenter for segmenter in segmenters}
         if len(self.segmenters) < len(segmenters):
             raise BdganError(f"expected segmenters of distinct names, got {[s.name for s in segmenters]}")
@@ -44,7 +48,13 @@ class ImageAids:
             raise BdganError(
                 f"expected a segmenter of {', '.join(self.segmenters) or 'none'}, got {name!r:.40}"
             )
-        return self._once(item, segmenter.name, lambda image: segmenter.start(item.id, image))  # type: ignore[return-value]
+
+        def started(image: Image) -> Clicks:
+            if isinstance(segmenter, LearningSegmenter):
+                segmenter.learn(self._labelled(item))
+            return segmenter.start(item.id, image)
+
+        return self._once(item, segmenter.name, started)  # type: ignore[return-value]
 
     def superpixel(self, item: Annotation, x: float, y: float) -> Mask:
         """The mask [H, W] of the superpixel at this point; BdganError for a point outside the image."""

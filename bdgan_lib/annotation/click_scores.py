@@ -60,12 +60,14 @@ def posterior(
     reach: float,
     radius: float = 1.5,
     unsure: Floats | None = None,
+    margin: float = 1.0,
 ) -> Floats:
     """The mean of a Gaussian process with this mean before the clicks [H, W], above 0 on the object.
 
-    A click says 1 or -1 at its pixel, or what the prior says if that is more. It carries as far as features
-    [H, W, D] are alike (standard deviation `length`) and nearby (`reach`, a share of the image's side). A dab
-    of `radius` pixels is certain. Any multiple of `unsure` [H, W] may have to be added to the prior.
+    A click says `margin` or -`margin` at its pixel, or what the prior says if that is more. It carries as far
+    as features [H, W, D] are alike (standard deviation `length`) and nearby (`reach`, a share of the image's
+    side). A dab of `radius` pixels is certain. Any multiple of `unsure` [H, W] may have to be added to the
+    prior.
     """
     if not pixels:
         return prior.copy()
@@ -80,7 +82,7 @@ def posterior(
     if unsure is not None:
         kernels += np.float32(0.3) * unsure[at][:, None, None] * unsure
     signs = np.where(list(pixels.values()), 1, -1)
-    residual = signs * np.maximum(0, 1 - signs * prior[at])
+    residual = signs * np.maximum(0, margin - signs * prior[at])
     covariance = kernels[:, at[0], at[1]] + 0.05 * np.eye(len(pixels))
     score = prior + np.tensordot(np.linalg.solve(covariance, residual), kernels, 1)
     for distance, sign in zip(away, signs, strict=True):

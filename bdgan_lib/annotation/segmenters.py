@@ -1,7 +1,7 @@
 """Click to segment: a mask from clicks on the object and on the background, from a box, or from both."""
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Iterable, Sequence
+from typing import Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -19,6 +19,7 @@ from bdgan_lib.annotation.click_scores import (
     shrunk,
 )
 from bdgan_lib.core.types import BdganError
+from bdgan_lib.datasets.annotation_store import Annotation
 
 PRIOR_SHARE = 0.39  # colours alone never settle a pixel: GrabCut decides where |score| is below 0.8
 
@@ -66,6 +67,14 @@ class Segmenter(Protocol):
         Raises:
             BdganError: the image is not uint8 [H, W, 3], or the segmenter does not know the item.
         """
+
+
+@runtime_checkable
+class LearningSegmenter(Segmenter, Protocol):
+    """A segmenter that learns from what was labelled; a session calls `learn` before each `start`."""
+
+    def learn(self, labelled: Iterable[Annotation]) -> None:
+        """Learn from these finished annotations and no others, whatever was learnt before."""
 
 
 class GrabCutSegmenter:

@@ -104,7 +104,8 @@ class Session:
             )
         self.store, self.picture, self.annotator, self.proposer = store, picture, annotator, proposer
         checked_json({"by": annotator})
-        self.aids = ImageAids(picture, [GrabCutSegmenter()] if segmenters is None else segmenters)
+        answering = [GrabCutSegmenter()] if segmenters is None else segmenters
+        self.aids = ImageAids(picture, answering, self._labelled_of_class)
         self.id: str  # of the open item
         self.state: ItemState
         self.rings: list[list[list[float]]] = []  # the polygon that `outline` gave
@@ -168,6 +169,11 @@ class Session:
     def labelled(self) -> list[Annotation]:
         """The samples that are done, as they are stored, in the order of the items."""
         return [self.store.load(id) for id in self.items if self.status.get(id) == "labelled"]
+
+    def _labelled_of_class(self, item: Annotation) -> list[Annotation]:
+        """Those samples of the item's class that are done."""
+        done = [id for id, status in self.status.items() if status == "labelled"]
+        return [self.store.load(id) for id in done if self.items[id].class_id == item.class_id]
 
     def log(self) -> list[Entry]:
         """The entries of all changes so far, for `replay`."""

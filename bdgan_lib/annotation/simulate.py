@@ -8,10 +8,12 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from bdgan_lib.annotation.assist import Image, Mask, grabcut, overlap
 from bdgan_lib.annotation.segmenters import Clicks
 from bdgan_lib.annotation.strokes import brush
+from bdgan_lib.annotation.undo_history import UndoHistory
 from bdgan_lib.core import rle
 from bdgan_lib.core.polygons import fill, outline, simplified, smooth
 
@@ -26,6 +28,14 @@ class Move(NamedTuple):
 def clicks(moves: list[Move]) -> int:
     """The clicks of all moves together."""
     return sum(move.clicks for move in moves)
+
+
+def final_mask(moves: list[Move], height: int, width: int) -> NDArray[np.uint8]:
+    """The mask [H, W] that the strokes leave."""
+    history = UndoHistory(np.zeros((2, height, width), np.uint8), 2)
+    for move in moves:
+        history.draw(move.stroke)
+    return history.labels
 
 
 def draw_polygon(truth: Mask, target: float = 0.9) -> list[Move]:

@@ -2,7 +2,7 @@
 
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from bdgan_lib.annotation.simulate import (
     draw_grabcut,
     draw_polygon,
     draw_proposal,
+    final_mask,
 )
 from bdgan_lib.core.image_codecs import decode_image, decode_labels
 from bdgan_lib.core.image_tensors import to_uint8
@@ -78,9 +79,11 @@ class ClickExperiment:
             return [
                 draw_grabcut(image, t, target, cap) for image, t in zip(self.pictures, truth, strict=True)
             ]
-        if settings["tool"] in ("clicks_own", "clicks_grabcut"):
+        if settings["tool"] == "clicks_own":
+            return self.drawn_in_turn(target, settings["cap"], settings["labels_of_class"])
+        if settings["tool"] in ("clicks_own_unlabelled", "clicks_grabcut"):
             tools: dict[str, Segmenter] = {
-                "clicks_own": FeatureSegmenter(self.generator, self.truth),
+                "clicks_own_unlabelled": FeatureSegmenter(self.generator, self.truth),
                 "clicks_grabcut": GrabCutSegmenter(),
             }
             ids, segmenter = [a.id for a in self.truth], tools[settings["tool"]]
@@ -89,6 +92,24 @@ class ClickExperiment:
         return [
             draw_proposal(p > 0, t, target, settings["cap"]) for p, t in zip(proposals, truth, strict=True)
         ]
+
+    def drawn_in_turn(self, target: float, cap: int, labels_of_class: int) -> list[list[Move]]:
+        """What the annotator does with `FeatureSegmenter`, which learns from the masks that were accepted.
+
+        After `labels_of_class` images of a class it forgets them, and the next one is a first one again.
+        """
+        segmenter = FeatureSegmenter(self.generator, self.truth)
+        accepted: dict[int, list[Annotation]] = {}
+        drawn = []
+        for image, annotation in zip(self.pictures, self.truth, strict=True):
+            known = accepted.setdefault(annotation.class_id, [])
+            if len(known) == labels_of_class:
+                known.clear()
+            segmenter.learn(known)
+            clicks = segmenter.start(annotation.id, image)
+            drawn.append(draw_clicks(clicks, annotation.mask > 0, target, cap))
+            known.append(replace(annotation, mask=final_mask(drawn[-1], *annotation.mask.shape)))
+        return drawn
 
     def measure(self, settings: Mapping[str, Any]) -> Row:
         """Clicks on every image, and how many images the tool brought to the wanted IoU by itself."""
@@ -197,8 +218,10 @@ def run(
     """All tools at 90% IoU, proposals with every seed of the ensemble; see `run_cells` for the result.
 
     reached: share of images the tool brought there within `cap` corrections; a polygon's clicks are added to
-    the others'. at_once: share where the first mask was good enough. With `photographs` (see `Photographs`)
-    the tools that need no generator are measured on these, too.
+    the others'. at_once: share where the first mask was good enough. clicks_own: five images of each class
+    are labelled in turn, and what was accepted is learnt from (`drawn_in_turn`); clicks_own_unlabelled:
+    nothing is. With `photographs` (see `Photographs`) the tools that need no generator are measured on these,
+    too.
     """
     experiment = ClickExperiment(profile, images)
     every = {"wanted": 0.9, "images": images}
@@ -208,7 +231,9 @@ def run(
     }
     for seed in range(seeds):
         cells["proposal", seed] = {"tool": "proposal", **every, "cap": cap, "labels": labels, "seed": seed}
-    cells |= {(tool,): {"tool": tool, **every, "cap": cap} for tool in ("clicks_own", "clicks_grabcut")}
+    cells[("clicks_own",)] = {"tool": "clicks_own", **every, "cap": cap, "labels_of_class": 5}
+    for tool in ("clicks_own_unlabelled", "clicks_grabcut"):
+        cells[(tool,)] = {"tool": tool, **every, "cap": cap}
     measure: dict[str, Callable[[Mapping[str, Any]], Row]] = {}
     if photographs is not None:
         pictures = Photographs(photographs)

@@ -1,9 +1,11 @@
 """Laws of click-to-segment that every segmenter obeys, and what each of them is good for."""
 
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -13,7 +15,7 @@ from bdgan_lib.annotation.candidates import image_source
 from bdgan_lib.annotation.feature_segmenter import FeatureSegmenter
 from bdgan_lib.annotation.promptable import PromptableSegmenter, SamOnnx
 from bdgan_lib.annotation.segmenters import GrabCutSegmenter
-from bdgan_lib.annotation.simulate import box_around, clicks, draw_clicks
+from bdgan_lib.annotation.simulate import box_around, clicks, deepest, draw_clicks
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.profiles import load_profile
 
@@ -114,6 +116,25 @@ def test_without_a_click_on_the_object_the_mask_is_empty(started):
 def test_misuse_is_named(started, points, box, line):
     with pytest.raises(BdganError, match=line):
         started[0].predict(points, box)
+
+
+def test_what_is_learnt_decides_and_is_forgotten(world):
+    generator, items = world
+    source, segmenter = image_source(generator), FeatureSegmenter(generator, items, count=4)
+    object_, image = items[0].mask > 0, source(items[0])
+    x, y = deepest(~object_)
+
+    def clicked():
+        return segmenter.start(items[0].id, image).predict([(x + 0.5, y + 0.5, True)])[0]
+
+    unlabelled, state = clicked(), torch.get_rng_state()
+    segmenter.learn([replace(a, mask=(a.mask == 0).astype(np.uint8)) for a in items])  # the background
+    learnt = clicked()
+    assert overlap(learnt, ~object_) > 0.75 > 0.5 > overlap(unlabelled, ~object_)
+    assert np.array_equal(learnt, clicked()) and torch.equal(state, torch.get_rng_state())
+    for nothing in ([], items[:1], [replace(items[1], mask=np.full_like(items[1].mask, 255))]):
+        segmenter.learn(nothing)  # an image does not teach what is on itself
+        assert np.array_equal(clicked(), unlabelled)
 
 
 @pytest.mark.parametrize("how", ["point", "box", "both"])

@@ -17,6 +17,7 @@ import pytest
 
 from bdgan_lib.annotation import aids
 from bdgan_lib.annotation.assist import superpixels
+from bdgan_lib.annotation.segmenters import GrabCutSegmenter
 from bdgan_lib.annotation.session import LONGEST_PAUSE, Session
 from bdgan_lib.core import rle
 from bdgan_lib.core.types import BdganError
@@ -556,6 +557,32 @@ def test_only_what_is_done_is_learnt_from(folder):
     with opened(folder) as session:
         session.handle(dab(25, 25))
         assert session.status == {ITEMS[0].id: "labelled"}, "what others stored counts"
+
+
+class Pupil(GrabCutSegmenter):
+    """Keeps what it was given to learn from before each start."""
+
+    def __init__(self):
+        super().__init__()
+        self.lessons = []
+
+    def learn(self, labelled):
+        self.lessons.append({a.id: a.mask.tobytes() for a in labelled})
+
+
+def test_a_segmenter_learns_from_the_done_images_of_the_class(folder):
+    pupil = Pupil()
+    with opened(folder, segmenters=[pupil]) as session:
+        for id in list(session.items)[::-1]:  # the first two are of one class
+            session.handle({"do": "open", "id": id})
+            session.handle(dab(10, 10))
+            session.handle({"do": "preview", "points": [[10, 10, 1]]})
+            if id == ITEMS[1].id:
+                session.handle({"do": "done", "done": True})
+        session.handle({"do": "open", "id": ITEMS[2].id})  # prepared before: not again
+        session.handle({"do": "preview", "points": [[10, 10, 1]]})
+        mask = session.store.load(ITEMS[1].id).mask.tobytes()
+    assert pupil.lessons == [{}, {}, {ITEMS[1].id: mask}]
 
 
 def test_what_older_sessions_drew_counts_as_done(folder, tmp_path):

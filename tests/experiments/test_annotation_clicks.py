@@ -17,7 +17,8 @@ def test_every_tool_is_counted_and_a_second_call_resumes(tmp_path, monkeypatch):
     monkeypatch.setattr(annotation_clicks, "FeatureSegmenter", few)
     profile = load_profile("pocket")
     result = annotation_clicks.run(profile, tmp_path, 1, images=12, labels=12, cap=3)
-    assert list(result["cells"]) == ["polygon", "grabcut", "proposal / 0", "clicks_own", "clicks_grabcut"]
+    clicked = ["clicks_own", "clicks_own_unlabelled", "clicks_grabcut"]
+    assert list(result["cells"]) == ["polygon", "grabcut", "proposal / 0", *clicked]
     for name, cell in result["cells"].items():
         assert len(cell["clicks"]) == 12 and np.isclose(cell["mean_clicks"], np.mean(cell["clicks"])), name
         assert list(cell["mean_clicks_of"]) == list(profile.classes)
