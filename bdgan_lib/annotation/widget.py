@@ -15,7 +15,7 @@ import traitlets
 from numpy.typing import NDArray
 
 from bdgan_lib.annotation.session import Session
-from bdgan_lib.annotation.undo_history import Maps, box_of
+from bdgan_lib.annotation.undo_history import Maps, UndoHistory, box_of
 from bdgan_lib.core.image_codecs import encode_jpeg, encode_png
 from bdgan_lib.core.labelled_arrays import count_pairs
 from bdgan_lib.core.types import UNLABELLED, BdganError
@@ -55,7 +55,8 @@ class Annotator(anywidget.AnyWidget):
         self._acks: dict[str, int] = {}  # view -> number of its last command that was handled
         self._encoded = "", b""  # id of the item shown, and its image
         self._message = ""  # why this widget's last command was refused
-        self._serial, self._shown_id = 0, ""
+        self._serial = 0
+        self._sent: tuple[UndoHistory | None, int] = (None, 0)  # the labels sent last, and their changes then
         self._known: Maps = np.zeros((2, 0, 0), np.uint8)  # as the browser has them
         self._areas = count_pairs(*self._known)  # pixels by label and instance
         self._show_maps(send=False)
@@ -119,20 +120,21 @@ class Annotator(anywidget.AnyWidget):
 
     def _show_maps(self, send: bool = True) -> None:
         """Bring the browser's labels to the session's: the whole of another image, else what has changed."""
-        maps, id = self.session.state.history.maps, self.session.id
-        if id != self._shown_id or maps.shape != self._known.shape:
-            self._shown_id, self._known, self._areas = id, maps.copy(), count_pairs(*maps)
+        history, (known, changes) = self.session.state.history, self._sent
+        self._sent = history, history.changes
+        if history is not known:
+            self._known, self._areas = history.maps.copy(), count_pairs(*history.maps)
             self._serial += 1
             if send:
                 self.send_state("maps")
-        elif box := box_of((maps != self._known).any(0)):
+        elif box := history.changed_since(changes):
             rows, columns = box
-            patch = maps[:, rows, columns].copy()
+            patch = history.maps[:, rows, columns].copy()
             self._areas += count_pairs(*patch) - count_pairs(*self._known[:, rows, columns])
             self._known[:, rows, columns] = patch
             self._serial += 1
             where = {"serial": self._serial, "box": [rows.start, rows.stop, columns.start, columns.stop]}
-            self.send({"patch": where}, [zlib.compress(patch.tobytes(), 1)])
+            self.send({"patch": where}, [zlib.compress(patch.data, 1)])
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
         """The live widget, and for saved notebooks a picture of what it shows."""
