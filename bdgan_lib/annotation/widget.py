@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import anywidget
 import cv2
@@ -60,7 +61,8 @@ class Annotator(anywidget.AnyWidget):
         self._known: Maps = np.zeros((2, 0, 0), np.uint8)  # as the browser has them
         self._areas = count_pairs(*self._known)  # pixels by label and instance
         self._show_maps(send=False)
-        super().__init__(items=self._items(), **self._shown())
+        self._name = uuid4().hex  # of the browser's model
+        super().__init__(items=self._items(), model_id=self._name, **self._shown())
         self.on_msg(self._take)
         session.subscribe(self._show)
 
@@ -161,6 +163,7 @@ class Annotator(anywidget.AnyWidget):
         count = Counter((session.items[id].class_name, status) for id, status in session.status.items())
         objects = [divmod(int(k), 256) for k in np.flatnonzero(self._areas)]
         state = {
+            "widget": self._name,
             "acks": dict(self._acks),
             "store": sha256(str(session.store.root.resolve()).encode()).hexdigest()[:16],
             "closed": session.closed,
