@@ -105,7 +105,7 @@ class UndoHistory:
                     patches.append((rows, columns, before))
                     self._changed.append(box)
                     for map, value in zip(self.maps, (label, instance), strict=True):
-                        map[box][pixels[box]] = value
+                        np.copyto(map[box], np.uint8(value), where=pixels[box])
         except BaseException:
             self._restore(patches)
             raise

@@ -235,9 +235,8 @@ function render({ model, el }) {
   }
   function hintNow() { // what to do next
     if (tool !== "segment") return TOOLS.find(([name]) => name === tool)[3].replace(/^./, (letter) => letter.toUpperCase());
-    if (segmenting()) return "Enter accepts the preview, Esc drops it. Too small? Click where more belongs to the object. Too large? Right click (or Shift click) there.";
-    const first = `Click on the ${state.objects.length ? "next " : ""}object, or drag a box around it; `;
-    return first + (state.objects.length ? "or press d: this image is done, and the next one opens." : "Enter accepts the preview.");
+    if (segmenting()) return "Enter accepts, Esc drops. Too small? Click there. Too large? Right click (or Shift click) there.";
+    return state.objects.length ? "Click on the next object, or press d: done, on to the next image." : "Click on the object, or drag a box around it; Enter accepts the preview.";
   }
   const relabel = (l, i, to_label, to_instance) => stroke({ op: "relabel", label: l, instance: i, to_label, to_instance });
   const free = (l, i) => { const taken = new Set(state.objects.filter(([a]) => a === l).map(([, b]) => b)); while (taken.has(i) && i < 255) i++; return i; };

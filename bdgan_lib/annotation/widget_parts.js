@@ -72,9 +72,14 @@ class LabelLayer {
     for (const canvas of [this.areas, this.edges]) { canvas.width = w * this.fine; canvas.height = h * this.fine; }
     this.put([0, h, 0, w], bytes);
   }
-  put([top, bottom, left, right], bytes) {
-    const w = right - left, n = (bottom - top) * w, stride = this.size[1];
-    for (let i = 0, y = top; y < bottom; y++) for (let at = y * stride + left, end = at + w; at < end; at++, i++) this.objects[at] = (bytes[i] << 8) | bytes[n + i];
+  put([top, bottom, left, right], bytes) { // runs: all lengths, then all objects
+    const runs = bytes.length / 6, lengths = new Uint32Array(bytes.buffer, 0, runs), objects = new Uint16Array(bytes.buffer, 4 * runs, runs);
+    for (let r = 0, x = left, y = top; r < runs; r++) for (let rest = lengths[r]; rest > 0;) {
+      const n = Math.min(rest, right - x), at = y * this.size[1] + x;
+      this.objects.fill(objects[r], at, at + n);
+      rest -= n; x += n;
+      if (x === right) { x = left; y++; }
+    }
   }
   at([x, y]) { return this.objects[Math.floor(y) * this.size[1] + Math.floor(x)]; }
   paint(box, colours) { // colours: Uint32Array by object, 0 where nothing is shown
