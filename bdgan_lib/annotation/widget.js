@@ -163,7 +163,7 @@ function render({ model, el }) {
     clearTimeout(timer);
     if (!removed) timer = setTimeout(watchKernel, pending ? 1000 : 3000);
   }
-  let timer = 0, removed = false;
+  let timer = 0, packing = 0, removed = false;
   function say(text) { note = text; tell(); }
 
   function refresh() {
@@ -272,10 +272,17 @@ function render({ model, el }) {
   function loadMaps() {
     if (!window.DecompressionStream) return cannotShow("it has no DecompressionStream");
     const { serial, size, data } = model.get("maps");
-    if (data) inTurn(async () => {
+    if (data && serial !== layer.serial) inTurn(async () => {
       layer.whole(serial, size, await inflated(data)); repaint();
       if (serial < model.get("state").serial) model.send({ view, whole: true }); // this view came later
     });
+  }
+  function keepMaps() { // the model's labels are those that came last as a whole; a notebook may save it
+    clearTimeout(packing);
+    packing = setTimeout(async () => {
+      const { serial, size } = layer, data = await deflated(layer.packed());
+      if (serial === layer.serial && !removed) model.set("maps", { serial, size, data: new DataView(data.buffer) });
+    }, 1000);
   }
   function cannotShow(why) {
     layer.clear(); unreadable = `This browser cannot show the labels (${why}). Do not draw here; use a newer browser.`; tell(); draw();
@@ -287,7 +294,7 @@ function render({ model, el }) {
       if (serial <= layer.serial) return; // the whole that came meanwhile has it
       if (serial !== layer.serial + 1) return void model.send({ view, whole: true });
       layer.put(box, await inflated(data)); layer.serial = serial;
-      layer.paint(box, colours ?? palette()); draw();
+      layer.paint(box, colours ?? palette()); draw(); keepMaps();
     });
     if (content.thumbnail) {
       thumbnails.set(content.thumbnail, data?.byteLength ? URL.createObjectURL(new Blob([data], { type: "image/jpeg" })) : " ");

@@ -34,7 +34,7 @@ class Annotator(anywidget.AnyWidget):
 
     All that is shown comes from the session, so the widget can be displayed twice, or created again after the
     kernel died, and goes on where it was. When a newer session opens the same folder, the widget shows that
-    one. In a saved notebook it is a picture of the open image and its labels.
+    one. Where a saved notebook is shown without widgets, it is a picture of the open image and its labels.
 
     The browser gets an image's labels whole when it is opened, and then the rectangles that change. Both are
     numbered (`serial`), so that a browser that missed one knows it and asks for the whole.

@@ -42,10 +42,11 @@ function make(tag, props = {}, ...children) {
   return node;
 }
 
-async function inflated(data) {
-  const packed = new Blob([data]).stream().pipeThrough(new DecompressionStream("deflate"));
-  return new Uint8Array(await new Response(packed).arrayBuffer());
+async function piped(data, stream) {
+  return new Uint8Array(await new Response(new Blob([data]).stream().pipeThrough(stream)).arrayBuffer());
 }
+const inflated = (data) => piped(data, new DecompressionStream("deflate"));
+const deflated = (data) => piped(data, new CompressionStream("deflate"));
 
 const rgba = ([r, g, b], alpha = 255) => new Uint32Array(new Uint8Array([r, g, b, alpha]).buffer)[0];
 function objectColour(instance) { // colours of objects far apart for neighbouring numbers
@@ -80,6 +81,12 @@ class LabelLayer {
       rest -= n; x += n;
       if (x === right) { x = left; y++; }
     }
+  }
+  packed() { // the inverse of `put`, of the whole
+    const starts = [];
+    this.objects.forEach((k, i) => { if (!i || k !== this.objects[i - 1]) starts.push(i); });
+    const lengths = Uint32Array.from(starts, (start, r) => (starts[r + 1] ?? this.objects.length) - start);
+    return new Blob([lengths, Uint16Array.from(starts, (start) => this.objects[start])]);
   }
   at([x, y]) { return this.objects[Math.floor(y) * this.size[1] + Math.floor(x)]; }
   paint(box, colours) { // colours: Uint32Array by object, 0 where nothing is shown

@@ -506,6 +506,31 @@ def test_a_widget_without_its_kernel_is_not_called_saved(page_of):
     hand.until("root.dataset.saved === 'no'", timeout=20_000)
 
 
+def test_a_notebook_saved_with_its_widgets_shows_them_without_a_kernel(page_of):
+    page, opened, root = page_of
+    values = 'SIDE, SECONDS, FOLDER = 64, 0, "saved"'
+    hand = opened("saved.ipynb", [nbformat.v4.new_code_cell(values + SQUARES)])
+    page.evaluate(
+        "() => window.jupyterapp.commands.execute('@jupyter-widgets/jupyterlab-manager:saveWidgetState')"
+    )
+    hand.click([24, 32])
+    hand.done()
+    hand.until("root.dataset.preview")
+    hand.key("Enter")
+    hand.done()
+    drawn = AnnotationStore(root / "saved").load("mug_0").mask
+    page.wait_for_timeout(2500)  # the page keeps the labels a second after the last stroke
+    page.evaluate(
+        """async () => { const app = window.jupyterapp; await app.commands.execute('docmanager:save');
+        await app.shell.currentWidget.sessionContext.shutdown(); }"""
+    )
+    page.reload()
+    hand = Hand(page, SIDE, settled=False)
+    hand.until("root.querySelector('.bdgan-chip').textContent === 'no kernel'")
+    page.wait_for_timeout(1000)
+    assert np.array_equal(np.array(hand.labels_on_screen()), drawn > 0)
+
+
 def test_an_image_of_eight_pixels_is_seen_under_its_preview_and_its_labels(page_of):
     page, opened, root = page_of
     opened("tiny.ipynb", [nbformat.v4.new_code_cell('SIDE, SECONDS, FOLDER = 8, 0, "tiny"' + SQUARES)])
