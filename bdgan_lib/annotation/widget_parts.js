@@ -3,8 +3,8 @@
 const TOOLS = [
   ["segment", "g", "Segment", "click on the object, right click (or Shift click) beside it, or drag a box; Enter accepts the preview"],
   ["polygon", "p", "Polygon", "click corner after corner; Enter, double click or the first corner closes it"],
-  ["brush", "b", "Brush", "drag; [ and ] change its size"],
-  ["erase", "e", "Eraser", "a brush that takes labels away"],
+  ["brush", "b", "Brush", "drag over the object; [ and ] change the size of the brush"],
+  ["erase", "e", "Eraser", "drag: a brush that takes labels away"],
   ["superpixel", "s", "Superpixel", "click: the patch of one colour is labelled"],
   ["fill", "f", "Fill", "give a whole region the chosen label"],
   ["edit", "v", "Edit", "click a region: drag, insert (click a side) and delete (right click) its corners"],

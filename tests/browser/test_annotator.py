@@ -11,7 +11,7 @@ from axe_playwright_python.sync_playwright import Axe
 
 from bdgan_lib.datasets.annotation_store import AnnotationStore
 
-from .lab import Hand, browser, jupyter_lab, run_all, write_notebook
+from .lab import Hand, browser, jupyter_lab, luminance, run_all, write_notebook
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
@@ -397,6 +397,10 @@ def test_clicks_objects_and_images(page_of):
             assert not serious, [(v["id"], [node["html"][:200] for node in v["nodes"]]) for v in serious]
             hand.root.focus()
             hand.key("?") if not help_card else hand.key("Escape")
+        hand.root.locator("[role=radio][aria-checked=true]").hover()
+        page.wait_for_timeout(200)
+        text, paper = (luminance(colour) + 0.05 for colour in hand.root.evaluate(HOVERED))
+        assert max(text, paper) / min(text, paper) >= 4.5, "what is chosen is read under the pointer, too"
 
     # Space and a drag pan; two fingers zoom and draw nothing.
     seen = hand.root.evaluate(PAN)
@@ -555,6 +559,9 @@ CORNERS = """root => { // near the middles of the pixels 2 and 5 of an image of 
     return all.flatMap(y => all.map(x => [...pen.getImageData(at(x), at(y), 1, 1).data].slice(0, 3))); }"""
 
 
+HOVERED = """root => {
+    const style = getComputedStyle(root.querySelector('[role=radio][aria-checked=true]'));
+    return [style.color, style.backgroundColor]; }"""
 PAN = """async root => {
     const canvas = root.querySelector('canvas'), box = canvas.getBoundingClientRect();
     const look = () => canvas.toDataURL();
