@@ -69,12 +69,12 @@ class Journal:
 
 
 def read_entries(path: Path) -> list[Entry]:
-    """The entries of a journal, which is not opened for writing; none if there is no such file.
+    """The entries of a journal, which is not opened for writing; none if there is no such plain file.
 
     Raises:
         BdganError: a line is damaged, or the first is of no journal.
     """
-    return _read(path)[0]
+    return [] if path.is_symlink() or not path.is_file() else _read(path)[0]
 
 
 def _text(entry: Entry) -> bytes:

@@ -280,6 +280,14 @@ def test_strokes_are_not_drawn_on_another_picture_though_the_label_was_removed(t
         assert np.array_equal(store.load(first).mask, label_of.mask), "restored, it has its label again"
 
 
+def test_what_stands_in_the_journal_s_place_is_named(tmp_path, pictures):
+    store = AnnotationStore(tmp_path / "labels")
+    (store.root / "journal.jsonl").mkdir(parents=True)
+    items, source, _ = collected(pictures, store=store)
+    with pytest.raises(BdganError, match=r"journal\.jsonl is no plain file, or a link; move it away"):
+        Session(store, items, source, "me")
+
+
 def test_a_picture_that_changes_while_it_is_open_is_refused_and_named(pictures):
     items, source, _ = collected(pictures)
     assert len(items[1].generator_sha256) == 64
