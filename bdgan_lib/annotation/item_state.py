@@ -76,11 +76,11 @@ class ItemState:
     def annotation(self) -> Annotation | None:
         """The labelled item, with its cost and number of entries in `extra`; None if nothing is labelled.
 
-        In a skipped item every pixel is unlabelled.
+        In a skipped item every pixel is unlabelled. The maps are the history's, not copies.
         """
-        labels, instances = self.history.maps.copy()
+        labels, instances = self.history.maps
         if self.skipped:
-            labels[:] = UNLABELLED
+            labels = np.full_like(labels, UNLABELLED)
         elif not labels.any():
             return None
         cost = {"seconds": round(self.seconds, 1), "clicks": self.clicks, "tools": dict(self.tools)}

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bdgan_lib.annotation.saved_items import CHANGED, JOURNAL, has_changed, journal_hashes
 from bdgan_lib.core.image_codecs import PICTURES, decode_image, upright_size
 from bdgan_lib.core.io import list_folder, local_path, sha256_of, write_atomic
 from bdgan_lib.core.model_files import read_json
@@ -28,7 +29,7 @@ from bdgan_lib.datasets.annotation_store import Annotation, AnnotationStore
 from bdgan_lib.datasets.formats.shapes import BACKGROUND, MEANINGS, VOID
 
 SETTINGS = "photographs.jsonl"  # in a store: the folder and the labels of its photographs
-_STORES = {SETTINGS, "journal.jsonl"}  # files that tell a store, whose masks are no pictures to label
+_STORES = {SETTINGS, JOURNAL}  # files that tell a store, whose masks are no pictures to label
 _SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp"}
 
 
@@ -226,6 +227,7 @@ def _items(
     store: AnnotationStore | None,
     losses: list[str],
 ) -> Iterable[Annotation]:
+    drawn_on = {} if store is None else journal_hashes(store)
     for id, path in source.pictures.items():
         name = fsencode(path.as_posix()).decode("utf-8", "replace")
         try:
@@ -242,10 +244,8 @@ def _items(
                 classes=classes,
                 extra={"picture": name},
             )
-            if store is not None and store.difference(item):
-                raise BdganError(
-                    "it was changed since it was labelled; restore it, or rename it to label it anew"
-                )
+            if store is not None and has_changed(store, item, drawn_on):
+                raise BdganError(CHANGED)
         except (BdganError, OSError) as error:
             losses.append(f"{name}: {error}")
         else:

@@ -1,7 +1,7 @@
 """What a labelling session keeps on the disk: the journal of its changes, and the store they add up to."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, suppress
 from typing import Any
 
@@ -10,7 +10,11 @@ import numpy as np
 from bdgan_lib.annotation.item_state import ItemState, base_stroke
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.datasets.annotation_store import Annotation, AnnotationStore
-from bdgan_lib.datasets.journal import Entry, Journal
+from bdgan_lib.datasets.journal import Entry, Journal, read_entries
+
+JOURNAL = "journal.jsonl"
+CHANGED = "it was changed since it was labelled; restore it, or rename it to label it anew"  # of a picture
+_DRAWN_ON = "generator_sha256"  # in an item's first entry, and in that of a stored annotation
 
 
 class SavedItems:
@@ -34,10 +38,11 @@ class SavedItems:
         self.status: dict[str, str] = {}  # id -> "started", "labelled" (that is done) or "skipped"
         self.answered: dict[str, int] = {}  # view -> number of its last command in the journal
         self._entries: dict[str, list[Entry]] = {}
+        self._drawn_on: dict[str, str] = {}  # id -> sha256 of the generator or picture, where it is known
         self._unsettled: set[str] = set()  # items whose mask in the store is not what the journal says
         with ExitStack() as stack:
             stack.enter_context(store.writing())
-            self._journal = Journal(store.root / "journal.jsonl")
+            self._journal = Journal(store.root / JOURNAL)
             stack.callback(self._journal.close)
             self.last = self._resume()
             self._closing = stack.pop_all()
@@ -54,6 +59,8 @@ class SavedItems:
 
     def apply(self, state: ItemState, entry: Entry) -> None:
         """Change an item's state and journal it; after a BdganError nothing has changed."""
+        if not state.entries or entry["do"] == "base":
+            entry = {**entry, _DRAWN_ON: state.item.generator_sha256}
         state.apply(entry)
         self._remember(entry)
         self._unsettled.add(state.item.id)
@@ -92,6 +99,12 @@ class SavedItems:
                 stored is not None and state.entries == stored.extra.get("entries") and _same(state, stored)
             )
         if ours or stored is None:
+            if (
+                stored is None
+                and (hash := self._drawn_on.get(id))
+                and hash != self.items[id].generator_sha256
+            ):
+                raise self._another(id, _DRAWN_ON)
             return state
         item = self.items[id]
         if stored.mask.shape != item.mask.shape or stored.classes != item.classes:
@@ -135,6 +148,7 @@ class SavedItems:
 
     def _remember(self, entry: Entry) -> None:
         self._entries.setdefault(entry["id"], []).append(entry)
+        self._drawn_on |= _drawn_on([entry])
         if is_origin(entry.get("origin")):
             self.answered[entry["origin"][0]] = entry["origin"][1]
 
@@ -151,8 +165,36 @@ class SavedItems:
 
     def _stored(self, id: str) -> Annotation | None:
         if key := self.store.difference(self.items[id]):
-            raise BdganError(f"{id} in {self.store.root} has another {key}: label into another folder")
+            raise self._another(id, key)
         return self.store.load(id) if (self.store.root / f"{id}.json").exists() else None
+
+    def _another(self, id: str, key: str) -> BdganError:
+        """The error of an item that differs in this key from what was labelled."""
+        if key == _DRAWN_ON and (picture := self.items[id].extra.get("picture")):
+            return BdganError(f"{picture!s:.200}: {CHANGED}")
+        return BdganError(f"{id} in {self.store.root} has another {key}: label into another folder")
+
+
+def has_changed(store: AnnotationStore, item: Annotation, drawn_on: Mapping[str, str]) -> bool:
+    """Whether an item is not what its annotation is of; without one, not what the journal says it was.
+
+    Args:
+        store: the annotations.
+        item: the item; its `generator_sha256` is asked for only where there is one to compare it with.
+        drawn_on: of `journal_hashes`.
+    """
+    if (store.root / f"{item.id}.json").exists():
+        return bool(store.difference(item))
+    return item.id in drawn_on and drawn_on[item.id] != item.generator_sha256
+
+
+def journal_hashes(store: AnnotationStore) -> dict[str, str]:
+    """Id -> sha256 of the generator or picture that the drawing in the store's journal is of, where known."""
+    return _drawn_on(read_entries(store.root / JOURNAL))
+
+
+def _drawn_on(entries: Iterable[Entry]) -> dict[str, str]:
+    return {entry["id"]: entry[_DRAWN_ON] for entry in entries if isinstance(entry.get(_DRAWN_ON), str)}
 
 
 def is_origin(value: Any) -> bool:

@@ -225,7 +225,8 @@ class Session:
         for entry in map(checked_json, log):
             if entry.get("id") != self.id:
                 self.handle({"do": "open", "id": entry.get("id")})
-            known = {key: value for key, value in entry.items() if key not in ("id", "by", "origin")}
+            place = ("id", "by", "origin", "generator_sha256")
+            known = {key: value for key, value in entry.items() if key not in place}
             self.handle({"done": None, **known})
 
     def close(self) -> None:

@@ -140,9 +140,9 @@ def brush(points: ArrayLike, radius: float, height: int, width: int) -> NDArray[
 def _connected(labels: NDArray[np.uint8], instances: NDArray[np.uint8], y: int, x: int) -> NDArray[np.bool_]:
     """The 4-connected region of equal label and instance around a pixel."""
     same = (labels == labels[y, x]) & (instances == instances[y, x])
-    region = np.pad(same.view(np.uint8) ^ 1, 1)  # OpenCV fills where this is 0
-    cv2.floodFill(same.view(np.uint8), region, (x, y), 1, flags=4 | cv2.FLOODFILL_MASK_ONLY | 2 << 8)
-    return region[1:-1, 1:-1] == 2
+    region = np.zeros((len(same) + 2, same.shape[1] + 2), np.uint8)  # OpenCV wants a frame
+    cv2.floodFill(same.view(np.uint8), region, (x, y), 1, flags=4 | cv2.FLOODFILL_MASK_ONLY)
+    return region[1:-1, 1:-1].view(bool)
 
 
 def refuse_strangers(what: str, record: Mapping[str, Any], known: set[str]) -> None:

@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 from bdgan_lib.annotation.strokes import Stroke, regions
 
 Maps = NDArray[np.uint8]  # [2, H, W]: labels, instances
+Box = tuple[slice, slice]  # rows, columns
 Patch = tuple[slice, slice, Maps]  # a box of the maps, and their previous values in it
 
 
-def box_of(pixels: NDArray[np.bool_]) -> tuple[slice, slice] | None:
+def box_of(pixels: NDArray[np.bool_]) -> Box | None:
     """The rows and columns of the smallest box around the pixels [H, W] that are true; None if none is."""
     x, y, width, height = cv2.boundingRect(np.ascontiguousarray(pixels).view(np.uint8))
     return (slice(y, y + height), slice(x, x + width)) if width else None
@@ -24,6 +25,7 @@ class UndoHistory:
     def __init__(self, maps: Maps, num_labels: int) -> None:
         self.maps, self._initial = maps.copy(), maps.copy()
         self.num_labels = num_labels
+        self._changed: list[Box] = []  # of every change so far, undone ones too
         self._done: list[tuple[Stroke, list[Patch]]] = []
         self._undone: list[Stroke] = []
 
@@ -46,6 +48,20 @@ class UndoHistory:
     def undone(self) -> list[Stroke]:
         """The strokes that `redo` can draw again, the next one last."""
         return self._undone[:]
+
+    @property
+    def changes(self) -> int:
+        """How often pixels have changed so far; each undone stroke counts again."""
+        return len(self._changed)
+
+    def changed_since(self, changes: int) -> Box | None:
+        """The smallest box around what has changed since `changes` was this number; None if nothing has."""
+        if not (boxes := self._changed[changes:]):
+            return None
+        rows, columns = (
+            slice(min(s.start for s in side), max(s.stop for s in side)) for side in zip(*boxes, strict=True)
+        )
+        return rows, columns
 
     def draw(self, stroke: Stroke) -> None:
         """Draw a stroke and forget the undone ones; BdganError if malformed, and then nothing has changed."""
@@ -87,8 +103,9 @@ class UndoHistory:
                     rows, columns = box
                     before = self.maps[:, rows, columns].copy()
                     patches.append((rows, columns, before))
+                    self._changed.append(box)
                     for map, value in zip(self.maps, (label, instance), strict=True):
-                        map[box][pixels[box]] = value
+                        np.copyto(map[box], np.uint8(value), where=pixels[box])
         except BaseException:
             self._restore(patches)
             raise
@@ -97,3 +114,4 @@ class UndoHistory:
     def _restore(self, patches: Iterable[Patch]) -> None:
         for rows, columns, before in reversed(list(patches)):
             self.maps[:, rows, columns] = before
+            self._changed.append((rows, columns))

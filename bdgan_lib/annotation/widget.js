@@ -11,7 +11,7 @@ const EMPTY = "No object is found here: click on it again, or drag a box around 
 function render({ model, el }) {
   const view = Math.random().toString(36).slice(2);
   let state = model.get("state"), items = model.get("items");
-  let tool = "polygon", label = 1, instance = 1, radius = 4, opacity = 0.5, mode = "", segmenter = state.segmenters[0], shown = true, byObject = false;
+  let tool = state.segmenters.length ? "segment" : "polygon", label = 1, instance = 1, radius = 4, opacity = 0.5, mode = "", segmenter = state.segmenters[0], shown = true, byObject = false;
   const hidden = new Set(), hiddenObjects = new Set();
   let sent = 0, clicks = 0, note = ""; // note: a message of the browser's own
   let outbox = []; // commands that Python has not acknowledged: {n, at, command}
@@ -20,15 +20,15 @@ function render({ model, el }) {
   let picture = null, colours = null, unreadable = ""; // ImageBitmap; Uint32Array by object; why labels cannot be shown
   let zoom = 1, panX = 0, panY = 0; // canvas pixel = image pixel * zoom + pan
   let points = [], drag = null, pointer = null, cross = null, editing = null; // editing: {rings, label, instance}
-  let seg = { points: [], box: null, beside: false }, preview = null; // preview: {canvas, x, y, n once it is accepted}
+  let seg = { points: [], box: null, beside: false }, preview = null; // preview: {canvas, at, clicked, empty, n once it is accepted}
   const thumbnails = new Map(); // id -> address of its small picture; "" while it is awaited
-  let behind = false, search = ""; // behind: clicks were added while a preview was computed
+  let behind = false, asked = "", search = ""; // behind: clicks were added while a preview was computed; asked: for which clicks the last one was
 
   // -- the page
   const canvas = make("canvas", { className: "bdgan-canvas", role: "img" });
   const pen = canvas.getContext("2d");
   const chip = make("span", { className: "bdgan-chip", role: "status", ariaLive: "polite" });
-  const title = make("strong"), message = make("div", { className: "bdgan-message", role: "alert" });
+  const title = make("strong"), hint = make("div", { className: "bdgan-hint" }), message = make("div", { className: "bdgan-message", role: "alert" });
   const toolBar = make("div", { className: "bdgan-bar", role: "toolbar", ariaLabel: "tools" });
   const labelList = make("div", { className: "bdgan-labels", role: "radiogroup", ariaLabel: "label" });
   const objectList = make("div", { className: "bdgan-labels", role: "group", ariaLabel: "objects" });
@@ -94,7 +94,7 @@ function render({ model, el }) {
       make("tr", {}, make("th", { scope: "row", textContent: key }), make("td", { textContent: what }))))));
   const stage = make("div", { className: "bdgan-stage" }, canvas, help, zooms, strip);
   const root = make("div", { className: "bdgan", tabIndex: 0, role: "application", ariaLabel: "mask annotator; ? shows the keys" },
-    toolBar, make("div", { className: "bdgan-body" }, stage, side));
+    toolBar, hint, make("div", { className: "bdgan-body" }, stage, side));
   root.setAttribute("data-lm-suppress-shortcuts", "true"); // the keys are ours, not the notebook's
   el.append(root);
 
@@ -138,24 +138,32 @@ function render({ model, el }) {
     keep();
   }
 
+  const kernelNow = () => model.widget_manager?.kernel, kernelThen = kernelNow();
+  let python = null, lost = kernelThen === null; // the model in this page; whether its side in Python is gone, as in a kernel that was started anew
+  function watchKernel() {
+    lost ||= kernelNow() !== kernelThen || DEAD.includes(kernelThen?.status) || python?.comm_live === false;
+    tell();
+  }
   function kernelIsGone() { // a kernel that works is busy; one that is idle and has not answered never will
-    const kernel = model.widget_manager?.kernel, waited = Date.now() - outbox[0].at;
-    if (DEAD.includes(kernel?.status) || kernel?.connectionStatus === "disconnected") return true;
+    const kernel = kernelNow(), waited = Date.now() - (outbox[0]?.at ?? Date.now());
+    if (lost || kernel?.connectionStatus === "disconnected") return true;
     return kernel ? kernel.status === "idle" && waited > 5000 : waited > 60_000;
   }
   function tell() { // the chip: what is on disk
-    const pending = outbox.length > 0, gone = pending && kernelIsGone(), late = layer.serial !== state.serial && !unreadable;
+    const pending = outbox.length > 0, gone = kernelIsGone(), late = layer.serial !== state.serial && !unreadable;
     const kind = gone || state.closed || unreadable || (!pending && !state.saved) ? "bad" : pending || late ? "busy" : "good";
     chip.textContent = kind === "bad" ? "not saved" : pending ? `${BUSY[outbox[0].command.do] ?? "saving"} …` : late ? "loading labels …" : "saved";
     if (unreadable) chip.textContent = "labels not shown";
+    if (gone && !pending) chip.textContent = "no kernel";
     if (state.closed && !pending) chip.textContent = "closed";
     chip.className = `bdgan-chip bdgan-${kind}`;
     root.dataset.saved = kind === "good" ? "yes" : "no";
-    message.textContent = gone ? "The kernel does not answer. Run the cell again: what you drew here will be sent again."
+    message.textContent = gone ? `The kernel does not answer. Run the cell again${pending ? ": what you drew here will be sent again." : " to go on; what is shown here may be old."}`
       : state.closed ? "This session is closed. Run the cell again to go on." : unreadable || note || state.message;
-    if (pending) { clearTimeout(timer); timer = setTimeout(tell, 1000); }
+    clearTimeout(timer);
+    if (!removed) timer = setTimeout(watchKernel, pending ? 1000 : 3000);
   }
-  let timer = 0;
+  let timer = 0, packing = 0, removed = false;
   function say(text) { note = text; tell(); }
 
   function refresh() {
@@ -203,8 +211,9 @@ function render({ model, el }) {
   }
   function pick() { // labels, tool and object that are chosen
     for (const [name, b] of Object.entries(tools)) b.setAttribute("aria-pressed", name === tool);
+    hint.textContent = hintNow();
     object.textContent = `object ${instance}`; undo.disabled = !state.undo && !points.length && !segmenting();
-    modes.value = mode; segmentRow.hidden = tool !== "segment"; segmenters.hidden = state.segmenters.length < 2; accept.disabled = !preview || preview.empty || Boolean(preview.n);
+    modes.value = mode; segmentRow.hidden = tool !== "segment"; segmenters.hidden = state.segmenters.length < 2; accept.disabled = preview?.clicked !== clicked() || preview.empty || Boolean(preview.n);
     tools.segment.hidden = !state.segmenters.length; beside.setAttribute("aria-pressed", seg.beside);
     size.hidden = !["brush", "erase"].includes(tool); finder.hidden = state.labels.length <= 10;
     labelList.replaceChildren(...found().map(([k, name]) => {
@@ -223,6 +232,11 @@ function render({ model, el }) {
       return row(choice, to, merge, eyed(hiddenObjects, key, name), button("✕", `delete ${name}`, () => relabel(l, i, 0, 0), "delete"));
     }));
     objectList.hidden = objectColours.hidden = !state.objects.length;
+  }
+  function hintNow() { // what to do next
+    if (tool !== "segment") return TOOLS.find(([name]) => name === tool)[3].replace(/^./, (letter) => letter.toUpperCase());
+    if (segmenting()) return "Enter accepts, Esc drops. Too small? Click there. Too large? Right click (or Shift click) there.";
+    return state.objects.length ? "Click on the next object, or press d: done, on to the next image." : "Click on the object, or drag a box around it; Enter accepts the preview.";
   }
   const relabel = (l, i, to_label, to_instance) => stroke({ op: "relabel", label: l, instance: i, to_label, to_instance });
   const free = (l, i) => { const taken = new Set(state.objects.filter(([a]) => a === l).map(([, b]) => b)); while (taken.has(i) && i < 255) i++; return i; };
@@ -258,10 +272,17 @@ function render({ model, el }) {
   function loadMaps() {
     if (!window.DecompressionStream) return cannotShow("it has no DecompressionStream");
     const { serial, size, data } = model.get("maps");
-    if (data) inTurn(async () => {
+    if (data && serial !== layer.serial) inTurn(async () => {
       layer.whole(serial, size, await inflated(data)); repaint();
       if (serial < model.get("state").serial) model.send({ view, whole: true }); // this view came later
     });
+  }
+  function keepMaps() { // the model's labels are those that came last as a whole; a notebook may save it
+    clearTimeout(packing);
+    packing = setTimeout(async () => {
+      const { serial, size } = layer, data = await deflated(layer.packed());
+      if (serial === layer.serial && !removed) model.set("maps", { serial, size, data: new DataView(data.buffer) });
+    }, 1000);
   }
   function cannotShow(why) {
     layer.clear(); unreadable = `This browser cannot show the labels (${why}). Do not draw here; use a newer browser.`; tell(); draw();
@@ -273,16 +294,17 @@ function render({ model, el }) {
       if (serial <= layer.serial) return; // the whole that came meanwhile has it
       if (serial !== layer.serial + 1) return void model.send({ view, whole: true });
       layer.put(box, await inflated(data)); layer.serial = serial;
-      layer.paint(box, colours ?? palette()); draw();
+      layer.paint(box, colours ?? palette()); draw(); keepMaps();
     });
     if (content.thumbnail) {
       thumbnails.set(content.thumbnail, data?.byteLength ? URL.createObjectURL(new Blob([data], { type: "image/jpeg" })) : " ");
       showStrip();
     }
-    const { view: asker, n, box, id } = content.preview ?? {};
-    if (asker === view && id === state.id && segmenting() && !outbox.some((o) => o.command.do === "segment")) inflated(data).then((bytes) => {
-      if (!segmenting() || outbox.some((o) => o.n > n && SHOWS.includes(o.command.do))) return;
-      preview = { ...previewPicture(box, bytes, colour(label) ?? [0, 0, 0]), empty: !bytes.some((b) => b & 128) };
+    const { view: asker, n, box } = content.preview ?? {};
+    const of = asked;
+    if (asker === view) inflated(data).then((bytes) => {
+      if (of !== clicked() || !segmenting()) return; // other clicks by now, another image, or Esc
+      preview = { ...previewPicture(box, bytes, colour(label) ?? [0, 0, 0], finer(state.size)), clicked: of, empty: !bytes.some((b) => b & 128) };
       if (preview.empty) say(EMPTY);
       root.dataset.preview = n; pick(); draw();
     });
@@ -333,7 +355,7 @@ function render({ model, el }) {
     pen.setTransform(zoom, 0, 0, zoom, panX, panY);
     if (picture) pen.drawImage(picture, 0, 0);
     if (shown && layer.objects && layer.size[0] === state.size[0] && opacity) {
-      for (const [face, alpha] of [[layer.areas, opacity], [layer.edges, Math.min(1, opacity + 0.3)]]) { pen.globalAlpha = alpha; pen.drawImage(face, 0, 0); }
+      for (const [face, alpha] of [[layer.areas, opacity], [layer.edges, Math.min(1, opacity + 0.3)]]) { pen.globalAlpha = alpha; pen.drawImage(face, 0, 0, state.size[1], state.size[0]); }
       pen.globalAlpha = 1;
     }
     const ink = `rgb(${tool === "erase" || mode === "subtract" ? [255, 255, 255] : colour(label) ?? [0, 0, 0]})`;
@@ -342,7 +364,7 @@ function render({ model, el }) {
       pen.strokeStyle = ink; pen.globalAlpha = 0.6; brushed(drag.points, radius); pen.globalAlpha = 1;
     }
     for (const { command } of outbox) if (command.image === state.id) unacknowledged(command);
-    if (preview) pen.drawImage(preview.canvas, preview.x, preview.y);
+    if (preview) pen.drawImage(preview.canvas, ...preview.at);
     if (points.length) { outlined(spot ? [...points, spot] : points, false, ink); points.forEach((p, i) => knob(p, i === 0)); }
     if (drag?.kind === "box") boxed([...drag.from, ...drag.to]);
     if (seg.box) boxed(seg.box);
@@ -396,6 +418,7 @@ function render({ model, el }) {
   };
   const inside = ([x, y]) => x >= 0 && y >= 0 && x < state.size[1] && y < state.size[0];
   const near = (a, b, reach = 9) => Math.hypot(a[0] - b[0], a[1] - b[1]) * zoom < reach * (window.devicePixelRatio || 1);
+  const clicked = () => JSON.stringify([state.id, segmenter, seg.points, seg.box]); // what a preview is of
   const segmenting = () => seg.points.length > 0 || seg.box !== null;
 
   function choose(name) { if (name === "segment" && !state.segmenters.length) return; tool = name; drag = editing = null; pick(); draw(); }
@@ -432,11 +455,13 @@ function render({ model, el }) {
   function ask() { // for the preview of the clicks so far
     if (!segmenting()) { preview = null; pick(); return draw(); }
     if (outbox.some((o) => o.command.do === "preview")) { behind = true; return; } // the latest clicks only, when it has answered
+    asked = clicked();
     send({ do: "preview", points: seg.points, segmenter, ...(seg.box ? { box: seg.box } : {}) });
   }
   function acceptPreview() {
     if (!segmenting()) return;
-    if (!preview || preview.empty) return say(preview ? EMPTY : "The preview is not there yet: look at it, then press Enter.");
+    if (preview?.clicked !== clicked()) return say("The preview is not there yet: look at it, then press Enter.");
+    if (preview.empty) return say(EMPTY);
     send({ do: "segment", points: seg.points, segmenter, label, instance, ...(seg.box ? { box: seg.box } : {}), ...inMode() });
     preview.n = sent;
     seg = { points: [], box: null, beside: false }; behind = false; pick(); draw();
@@ -617,15 +642,17 @@ function render({ model, el }) {
   });
   root.addEventListener("focusout", () => { space = null; });
 
-  const events = [["change:state", refresh], ["change:picture", loadPicture], ["change:maps", loadMaps], ["msg:custom", hear]];
+  const events = [["change:state", refresh], ["change:picture", loadPicture], ["change:maps", loadMaps], ["msg:custom", hear], ["comm_live_update", watchKernel]];
   events.forEach(([name, action]) => model.on(name, action));
+  kernelThen?.statusChanged?.connect(watchKernel);
+  model.widget_manager?.get_model?.(state.widget).then((m) => { python = m; watchKernel(); }, () => {});
   const watch = new ResizeObserver(layout);
   watch.observe(stage);
   window.addEventListener("resize", layout); // the window's height, and the pixels' size
   refresh(); fit(); loadPicture(); loadMaps(); sendAgain();
   return () => {
-    watch.disconnect(); window.removeEventListener("resize", layout); clearTimeout(timer);
-    events.forEach(([name, action]) => model.off(name, action));
+    removed = true; watch.disconnect(); window.removeEventListener("resize", layout); clearTimeout(timer);
+    events.forEach(([name, action]) => model.off(name, action)); kernelThen?.statusChanged?.disconnect(watchKernel);
     for (const address of thumbnails.values()) if (address.trim()) URL.revokeObjectURL(address);
   };
 }

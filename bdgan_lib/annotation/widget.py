@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import anywidget
 import cv2
@@ -15,9 +16,9 @@ import traitlets
 from numpy.typing import NDArray
 
 from bdgan_lib.annotation.session import Session
-from bdgan_lib.annotation.undo_history import Maps, box_of
+from bdgan_lib.annotation.undo_history import Maps, UndoHistory, box_of
 from bdgan_lib.core.image_codecs import encode_jpeg, encode_png
-from bdgan_lib.core.labelled_arrays import count_pairs
+from bdgan_lib.core.labelled_arrays import count_pairs, pair_runs
 from bdgan_lib.core.types import UNLABELLED, BdganError
 from bdgan_lib.visualization.colors import overlay, palette
 
@@ -33,7 +34,7 @@ class Annotator(anywidget.AnyWidget):
 
     All that is shown comes from the session, so the widget can be displayed twice, or created again after the
     kernel died, and goes on where it was. When a newer session opens the same folder, the widget shows that
-    one. In a saved notebook it is a picture of the open image and its labels.
+    one. Where a saved notebook is shown without widgets, it is a picture of the open image and its labels.
 
     The browser gets an image's labels whole when it is opened, and then the rectangles that change. Both are
     numbered (`serial`), so that a browser that missed one knows it and asks for the whole.
@@ -46,20 +47,20 @@ class Annotator(anywidget.AnyWidget):
     state = traitlets.Dict().tag(sync=True)
     picture = traitlets.Bytes().tag(sync=True)  # PNG or JPEG
     items: Any = traitlets.List().tag(sync=True)  # [id, name of its class] of each
-    maps = traitlets.Dict().tag(
-        sync=True
-    )  # serial, size and data: labels, then instances, a byte each, deflated
+    maps = traitlets.Dict().tag(sync=True)  # serial, size and data: see `_packed`
 
     def __init__(self, session: Session) -> None:
         self.session = session
         self._acks: dict[str, int] = {}  # view -> number of its last command that was handled
         self._encoded = "", b""  # id of the item shown, and its image
         self._message = ""  # why this widget's last command was refused
-        self._serial, self._shown_id = 0, ""
+        self._serial = 0
+        self._sent: tuple[UndoHistory | None, int] = (None, 0)  # the labels sent last, and their changes then
         self._known: Maps = np.zeros((2, 0, 0), np.uint8)  # as the browser has them
-        self._areas = count_pairs(*self._known)  # pixels by label and instance
+        self._areas = count_pairs(*pair_runs(*self._known))  # pixels by label and instance
         self._show_maps(send=False)
-        super().__init__(items=self._items(), **self._shown())
+        self._name = uuid4().hex  # of the browser's model
+        super().__init__(items=self._items(), model_id=self._name, **self._shown())
         self.on_msg(self._take)
         session.subscribe(self._show)
 
@@ -67,7 +68,7 @@ class Annotator(anywidget.AnyWidget):
         """The traits as the browser gets them; labels are packed only for this."""
         state: dict[str, Any] = super().get_state(key, drop_defaults)
         if "maps" in state:
-            data = zlib.compress(self._known.tobytes(), 1)
+            data = _packed(*pair_runs(*self._known))
             state["maps"] = {"serial": self._serial, "size": list(self._known.shape[1:]), "data": data}
         return state
 
@@ -119,20 +120,22 @@ class Annotator(anywidget.AnyWidget):
 
     def _show_maps(self, send: bool = True) -> None:
         """Bring the browser's labels to the session's: the whole of another image, else what has changed."""
-        maps, id = self.session.state.history.maps, self.session.id
-        if id != self._shown_id or maps.shape != self._known.shape:
-            self._shown_id, self._known, self._areas = id, maps.copy(), count_pairs(*maps)
+        history, (known, changes) = self.session.state.history, self._sent
+        self._sent = history, history.changes
+        if history is not known:
+            self._known, self._areas = history.maps.copy(), count_pairs(*pair_runs(*history.maps))
             self._serial += 1
             if send:
                 self.send_state("maps")
-        elif box := box_of((maps != self._known).any(0)):
+        elif box := history.changed_since(changes):
             rows, columns = box
-            patch = maps[:, rows, columns].copy()
-            self._areas += count_pairs(*patch) - count_pairs(*self._known[:, rows, columns])
+            patch = history.maps[:, rows, columns]
+            runs = pair_runs(*patch)
+            self._areas += count_pairs(*runs) - count_pairs(*pair_runs(*self._known[:, rows, columns]))
             self._known[:, rows, columns] = patch
             self._serial += 1
             where = {"serial": self._serial, "box": [rows.start, rows.stop, columns.start, columns.stop]}
-            self.send({"patch": where}, [zlib.compress(patch.tobytes(), 1)])
+            self.send({"patch": where}, [_packed(*runs)])
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
         """The live widget, and for saved notebooks a picture of what it shows."""
@@ -159,6 +162,7 @@ class Annotator(anywidget.AnyWidget):
         count = Counter((session.items[id].class_name, status) for id, status in session.status.items())
         objects = [divmod(int(k), 256) for k in np.flatnonzero(self._areas)]
         state = {
+            "widget": self._name,
             "acks": dict(self._acks),
             "store": sha256(str(session.store.root.resolve()).encode()).hexdigest()[:16],
             "closed": session.closed,
@@ -205,6 +209,11 @@ class Annotator(anywidget.AnyWidget):
                 self._encoded = "", b""  # asked for again with the next command
                 state["message"] = f"{item.id} cannot be shown: {error}"
         return {"state": state, "picture": self._encoded[1]}
+
+
+def _packed(lengths: NDArray[np.int64], pairs: NDArray[np.int64]) -> bytes:
+    """Runs of `pair_runs` for the browser: all lengths as uint32, then all pairs as uint16, deflated."""
+    return zlib.compress(lengths.astype("<u4").tobytes() + pairs.astype("<u2").tobytes(), 1)
 
 
 def _smaller(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:

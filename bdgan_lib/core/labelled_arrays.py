@@ -58,19 +58,28 @@ class LabelledSet:
     masks: NDArray[np.unsignedinteger]  # [N, H, W] class masks, or a task's labels (downstream.tasks)
 
 
-def count_pairs(labels: NDArray[np.uint8], instances: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Pixels by label and instance, [256 * 256]: those of (label, instance) at 256 * label + instance.
+def pair_runs(
+    labels: NDArray[np.uint8], instances: NDArray[np.uint8]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Runs of pixels with the same label and instance, row after row.
 
     Args:
         labels: [H, W].
         instances: [H, W].
+
+    Returns:
+        The number of pixels of each run, [R], and 256 * label + instance of each, [R].
     """
-    first, second = labels.ravel(), instances.ravel()  # counted by runs, which are few
+    first, second = labels.ravel(), instances.ravel()
     turns = np.flatnonzero((first[1:] != first[:-1]) | (second[1:] != second[:-1])) + 1
     starts = np.concatenate([[0], turns])[: first.size]
     pairs = first[starts].astype(np.int64) << 8 | second[starts]
-    counts = np.bincount(pairs, np.diff(starts, append=first.size), minlength=65536)
-    return counts.astype(np.int64)
+    return np.diff(starts, append=first.size), pairs
+
+
+def count_pairs(lengths: NDArray[np.int64], pairs: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Pixels by label and instance, [256 * 256], from their runs: see `pair_runs`."""
+    return np.bincount(pairs, lengths, minlength=65536).astype(np.int64)
 
 
 def class_masks(masks: NDArray[np.integer], class_ids: NDArray[np.integer]) -> NDArray[np.unsignedinteger]:

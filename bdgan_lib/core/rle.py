@@ -11,15 +11,21 @@ from bdgan_lib.core.types import BdganError
 
 def runs(mask: NDArray[np.bool_]) -> list[int]:
     """Run lengths of a mask [H, W], column by column; the first run is background and may be 0."""
-    mask = np.ascontiguousarray(mask, bool)
-    if not mask.any():
-        return [mask.size]
-    x, _, width, _ = cv2.boundingRect(mask.view(np.uint8))
-    columns = np.pad(cv2.transpose(mask.view(np.uint8)[:, x : x + width]).ravel(), 1)
-    turns = np.flatnonzero(columns[1:] != columns[:-1])
-    bounds = np.concatenate([[0], turns + x * len(mask), [mask.size]])
-    lengths: list[int] = np.diff(bounds).tolist()
-    return lengths if lengths[-1] else lengths[:-1]
+    return _runs_by_value(np.ascontiguousarray(mask, bool).view(np.uint8)).get(1, [mask.size])
+
+
+def _runs_by_value(values: NDArray[np.uint8]) -> dict[int, list[int]]:
+    """The run lengths of the mask `values == n` for every n above 0 in values [H, W], in one pass."""
+    x, _, width, _ = cv2.boundingRect(values) if values.size else (0, 0, 0, 0)
+    columns = cv2.transpose(values[:, x : x + width]).ravel() if width else values[:0].ravel()
+    starts = np.concatenate([[0], np.flatnonzero(columns[1:] != columns[:-1]) + 1])[: columns.size]
+    here, bounds = columns[starts], np.append(starts, columns.size) + x * len(values)
+    result: dict[int, list[int]] = {}
+    for n in np.unique(here[here > 0]).tolist():
+        turns = bounds[np.flatnonzero(np.diff(here == n, prepend=False, append=False))]
+        lengths: list[int] = np.diff(turns, prepend=0, append=values.size).tolist()
+        result[n] = lengths if lengths[-1] else lengths[:-1]
+    return result
 
 
 def from_runs(counts: Sequence[int], height: int, width: int) -> NDArray[np.bool_]:
@@ -37,7 +43,16 @@ def from_runs(counts: Sequence[int], height: int, width: int) -> NDArray[np.bool
 
 def encode(mask: NDArray[np.bool_]) -> str:
     """COCO's packed text of a mask [H, W]: six bits per character, differences from the fourth run on."""
-    counts = np.array(runs(mask))
+    return _packed(runs(mask))
+
+
+def encode_values(values: NDArray[np.uint8]) -> dict[int, str]:
+    """The packed text of the mask `values == n` for every n above 0 in values [H, W], by n."""
+    return {n: _packed(lengths) for n, lengths in _runs_by_value(np.ascontiguousarray(values)).items()}
+
+
+def _packed(lengths: list[int]) -> str:
+    counts = np.array(lengths)
     x, live, letters = counts.copy(), np.ones(len(counts), bool), []
     x[3:] -= counts[1:-2]
     while live.any():  # the next five bits of all numbers, lowest first

@@ -21,7 +21,6 @@ from bdgan_lib.core import rle
 from bdgan_lib.core.ids import checked_id, new_id
 from bdgan_lib.core.image_codecs import decode_png, encode_png
 from bdgan_lib.core.io import flush_folder, is_junk, list_folder, write_atomic
-from bdgan_lib.core.labelled_arrays import count_pairs
 from bdgan_lib.core.model_files import read_json
 from bdgan_lib.core.sampling import Sampling
 from bdgan_lib.core.types import UNLABELLED, BdganError, Json
@@ -61,10 +60,11 @@ class Annotation:
             kind = f"{getattr(mask, 'dtype', type(mask).__name__)} {list(getattr(mask, 'shape', []))}"
             raise BdganError(f"annotation {self.id}: expected a uint8 mask [H, W], got {kind}")
         values = mask if any(mask.strides) else mask[:1, :1]  # one value, seen as many
-        if ((values >= len(self.classes)) & (values != UNLABELLED)).any():
+        most = len(self.classes) - 1
+        if values.max() > most and ((values > most) & (values != UNLABELLED)).any():
             wrong = sorted(set(np.unique(values).tolist()) - {*range(len(self.classes)), UNLABELLED})
             raise BdganError(
-                f"annotation {self.id}: expected a mask of 0..{len(self.classes) - 1} "
+                f"annotation {self.id}: expected a mask of 0..{most} "
                 f"({', '.join(self.classes)}) and {UNLABELLED} (unlabelled), got {wrong[:5]}"
             )
         if self.instances is not None and (
@@ -242,10 +242,8 @@ class AnnotationStore:
         mask_sha256 = sha256(png).hexdigest()
         record = annotation.to_json() | {"mask_sha256": mask_sha256}
         if annotation.instances is not None:
-            numbers = np.flatnonzero(count_pairs(annotation.instances, annotation.instances)) // 256
-            record["instances"] = {
-                str(n): rle.encode(annotation.instances == n) for n in numbers.tolist() if n
-            }
+            packed = rle.encode_values(annotation.instances)
+            record["instances"] = {str(n): text for n, text in packed.items()}
         text = json_text(record, f"annotation {id}")
 
         with self.writing(), self._mutex:

@@ -68,6 +68,15 @@ class Journal:
         os.close(self._file)
 
 
+def read_entries(path: Path) -> list[Entry]:
+    """The entries of a journal, which is not opened for writing; none if there is no such plain file.
+
+    Raises:
+        BdganError: a line is damaged, or the first is of no journal.
+    """
+    return [] if path.is_symlink() or not path.is_file() else _read(path)[0]
+
+
 def _text(entry: Entry) -> bytes:
     return json.dumps(entry, sort_keys=True, allow_nan=False).encode()
 

@@ -242,11 +242,50 @@ def test_a_picture_that_was_changed_since_it_was_labelled_is_told_and_not_shown(
     save(pictures / "a/1.png", seed=9)  # it has no label
     again, _, (told,) = collected(pictures, store=store)
     assert [a.id for a in again] == [a.id for a in items[1:]] and told.startswith("a/1.jpg: it was changed")
-    with pytest.raises(BdganError, match="has another"):
+    with pytest.raises(BdganError, match=r"^a/1\.jpg: it was changed since it was labelled; restore it"):
         Session(store, photographs(pictures, LABELS)[0], PhotographFolder(pictures), "me")
     assert {name: (store.root / name).read_bytes() for name in stored} == stored
     (pictures / "a/1.jpg").write_bytes(data)
     assert len(collected(pictures, store=store)[0]) == 4
+
+
+def test_strokes_are_not_drawn_on_another_picture_though_the_label_was_removed(tmp_path, pictures):
+    store = AnnotationStore(tmp_path / "labels")
+    first, journal = label(pictures, store)[0].id, store.root / "journal.jsonl"
+    label_of, data = store.load(first), (pictures / "a/1.jpg").read_bytes()
+    for path in store.root.glob(f"{first}.*"):
+        path.unlink()
+    save(pictures / "a/1.jpg", seed=9)
+    before = journal.read_bytes()
+    again, _, lines = collected(pictures, store=store)
+    assert first not in [a.id for a in again] and "a/1.jpg: it was changed" in str(lines)
+    changed = photographs(pictures, LABELS)[0]
+    with pytest.raises(BdganError, match=r"^a/1\.jpg: it was changed since it was labelled; restore it"):
+        Session(store, changed, PhotographFolder(pictures), "me")
+    assert journal.read_bytes() == before and first not in store.ids()
+
+    store.add(
+        replace(changed[0], mask=np.ones_like(changed[0].mask), annotator="other")
+    )  # of the new picture
+    assert first in [a.id for a in collected(pictures, store=store)[0]]
+    for _ in range(2):  # and with what that session wrote
+        with Session(store, photographs(pictures, LABELS)[0], PhotographFolder(pictures), "me") as session:
+            session.handle({"do": "open", "id": first})
+            assert (session.state.history.labels == 1).all()
+    for path in store.root.glob(f"{first}.*"):
+        path.unlink()
+    journal.write_bytes(before)
+    (pictures / "a/1.jpg").write_bytes(data)
+    with Session(store, photographs(pictures, LABELS)[0], PhotographFolder(pictures), "me"):
+        assert np.array_equal(store.load(first).mask, label_of.mask), "restored, it has its label again"
+
+
+def test_what_stands_in_the_journal_s_place_is_named(tmp_path, pictures):
+    store = AnnotationStore(tmp_path / "labels")
+    (store.root / "journal.jsonl").mkdir(parents=True)
+    items, source, _ = collected(pictures, store=store)
+    with pytest.raises(BdganError, match=r"journal\.jsonl is no plain file, or a link; move it away"):
+        Session(store, items, source, "me")
 
 
 def test_a_picture_that_changes_while_it_is_open_is_refused_and_named(pictures):

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from bdgan_lib.annotation import aids
+from bdgan_lib.annotation import session as session_module
 from bdgan_lib.annotation.assist import superpixels
 from bdgan_lib.annotation.segmenters import GrabCutSegmenter
 from bdgan_lib.annotation.session import LONGEST_PAUSE, Session
@@ -219,8 +220,14 @@ class Everywhere:
 
     labels = label = 1
 
+    def fit(self, annotations) -> None:
+        pass
+
     def propose(self, id: str) -> np.ndarray:
         return np.full((SIDE, SIDE), self.label, np.uint8)
+
+    def divergence(self, ids) -> np.ndarray:
+        return np.zeros(len(ids))
 
 
 def test_a_proposal_leaves_what_a_person_drew(folder):
@@ -247,6 +254,15 @@ SOUND = [
     {"do": "superpixel", "point": [10, 10], "label": 1, "instance": 1},
     {"do": "outline", "label": 1, "instance": 1}, {"do": "skip", "skipped": False}, {"do": "previous"},
     {"do": "propose", "instance": 1}, {"do": "learn"}, {"do": "queue"}, {"do": "save"},
+    {"do": "preview", "points": [[10, 10, 1], [2, 2, 0]], "box": [1, 1, 28, 28], "segmenter": "grabcut"},
+    {"do": "segment", "points": [[10, 10, 1]], "segmenter": "grabcut", "label": 2, "instance": 1,
+     "mode": "protect", "image": "robin_00000000", "clicks": 2},
+    {**dab(20, 20), "image": "robin_00000001", "origin": ["view", 1]},
+    {"do": "segment", "points": [], "box": [2, 2, 22, 22]}, {"do": "done", "done": False},
+    {"do": "stroke", "stroke": {"op": "relabel", "label": 1, "instance": 1, "to_label": 2, "to_instance": 4}},
+    *(polygon(label=2, instance=2, mode=mode) for mode in ("protect", "subtract")),
+    {"do": "stroke", "stroke": {"op": "mask", "regions": [MASK], "mode": "subtract"}},
+    {"do": "superpixel", "point": [10, 10], "label": 1, "instance": 1, "mode": "subtract"},
 ]  # fmt: skip
 
 
@@ -266,14 +282,14 @@ STRANGE = ["x", "tool", "replace", "whole", "skipped", "id", "\ud800", 3]
 
 
 def spoilt(noise: random.Random):
-    """A sound command with one or two things wrong somewhere in it."""
+    """A sound command with up to two things wrong somewhere in it."""
     command = deepcopy(noise.choice(SOUND))
     places = [(command, key) for key in command]
     for holder, key in places:  # grows: all places within, too
         inner = holder[key]
         keys = inner if isinstance(inner, dict) else range(len(inner)) if isinstance(inner, list) else ()
         places += [(inner, each) for each in keys]
-    for holder, key in noise.sample(places, min(noise.choice((1, 1, 2)), len(places))):
+    for holder, key in noise.sample(places, min(noise.choice((0, 1, 1, 1, 2)), len(places))):
         wrong, how = noise.choice(WRONG), noise.random()
         if isinstance(holder, list):
             holder[key : key + 1] = [wrong] if how < 0.6 else []
@@ -287,29 +303,36 @@ def spoilt(noise: random.Random):
 def standing(session: Session) -> tuple:
     """All that a refused command must leave as it is."""
     journal = (session.store.root / "journal.jsonl").read_bytes()
-    return session.id, session.state.history.maps.tobytes(), journal, session.log(), dict(session.status)
+    state = session.state
+    return (
+        session.id, state.history.maps.tobytes(), state.done, state.skipped, state.clicks, state.seconds,
+        journal, session.log(), dict(session.status),
+    )  # fmt: skip
 
 
 def test_no_refused_command_changes_a_thing(folder, monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda _: None)
-    noise, refused = random.Random(21), 0
+    noise, refused, accepted = random.Random(21), 0, set()
     while refused < 5_000:
-        with opened(folder) as session:
+        with opened(folder, proposer=Everywhere()) as session:
             for command in WORK:
                 with suppress(BdganError):  # nothing to undo
                     session.handle(command)
             for _ in range(600):
-                before = standing(session)
+                before, command = standing(session), spoilt(noise)
                 try:
-                    session.handle(spoilt(noise))
+                    session.handle(command)
+                    accepted.add(command["do"])
+                    assert command["do"] not in ("preview", "outline") or standing(session) == before
                 except BdganError as error:
                     refused += 1
                     str(error).encode()  # can be shown
-                    assert standing(session) == before
+                    assert standing(session) == before and "failed:" not in str(error), error
                 assert session.saved, session.error
             last = maps(session)
         with opened(folder) as again:
             assert maps(again) == last and not again.notice
+    assert accepted == {command["do"] for command in SOUND} == set(session_module._COMMANDS)
 
 
 def test_a_model_that_fails_is_told(folder):

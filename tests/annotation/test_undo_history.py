@@ -68,6 +68,7 @@ class Annotator(RuleBasedStateMachine):
         self.history = empty()
         self.past = [self.history.maps.copy()]
         self.future: list[np.ndarray] = []
+        self.seen: list[tuple[int, np.ndarray]] = []  # changes, and the maps then
 
     @rule(stroke=STROKES)
     def draw(self, stroke):
@@ -107,6 +108,15 @@ class Annotator(RuleBasedStateMachine):
         labels, instances = self.history.maps
         assert np.isin(labels, [0, 1, 2, 255]).all() and instances.max() <= 3
         assert not instances[(labels == 0) | (labels == 255)].any()
+
+    @invariant()
+    def all_that_changed_is_in_the_box(self):
+        for changes, maps in self.seen:
+            differs = (maps != self.history.maps).any(0)
+            if box := self.history.changed_since(changes):
+                differs[box] = False
+            assert not differs.any()
+        self.seen.append((self.history.changes, self.history.maps.copy()))
 
 
 # 100,000 sequences: BDGAN_EXAMPLES=100000 pytest tests/annotation/test_undo_history.py -k Annotator

@@ -119,13 +119,14 @@ def luminance(colour: str) -> float:
 class Hand:
     """A hand at the annotator's widget: points are pixels of the image."""
 
-    def __init__(self, page: Page, side: int, nth: int = 0) -> None:
+    def __init__(self, page: Page, side: int, nth: int = 0, settled: bool = True) -> None:
         self.page, self.side, self.sent, self.nth = page, side, 0, nth
         self.root = page.locator(".bdgan").nth(nth)
         self.root.wait_for(timeout=120_000)
         self.canvas = page.locator(".bdgan-canvas").nth(nth)
         self.canvas.scroll_into_view_if_needed()
-        self.settle()
+        if settled:
+            self.settle()
 
     def at(self, point: list[float]) -> tuple[float, float]:
         """Where on the page a point of the image is."""

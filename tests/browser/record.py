@@ -63,27 +63,45 @@ def main() -> None:
         with jupyter_lab(root, profile_folder) as address, browser(profile_folder) as page:
             run_all(page, address, "record.ipynb")
             hand = Hand(page, profile.image_size)
+            hand.root.focus()
             for k, item in enumerate(items):
                 if k:
                     hand.key("d")  # done: opens the next
                     hand.done(2)
                 assert hand.id() == item.id
+                if k == BY_HAND + 2:
+                    shot = _preview_shot(hand, truth[item.id])
                 if k < BY_HAND:
                     _by_hand(hand, truth[item.id])
                 else:
                     store = AnnotationStore(root / "labels")
                     _with_the_model(hand, store, truth[item.id], first=k == BY_HAND)
-                if k == BY_HAND + 2:
-                    shot = page.screenshot(clip=hand.root.bounding_box())
+            hand.key("d")
+            hand.done()
         store = AnnotationStore(root / "labels")
         lines = (root / "labels" / "journal.jsonl").read_text().splitlines()
         entries = [json.loads(line)["entry"] for line in lines]
         for a in store:
             both, either = ((a.mask > 0) & truth[a.id]).sum(), ((a.mask > 0) | truth[a.id]).sum()
             print(a.id, a.extra["clicks"], "clicks", a.extra["tools"], f"IoU {both / either:.3f}")
-    log = [entry for entry in entries if entry["do"] != "open"]
+    place = ("origin", "generator_sha256")  # of this session, and of no meaning to one that replays it
+    log = [{k: v for k, v in entry.items() if k not in place} for entry in entries if entry["do"] != "open"]
     (ROOT / "assets/pocket/session.json").write_text(json.dumps(log, indent=0) + "\n", "utf-8")
     Image.open(io.BytesIO(shot)).convert("RGB").save(ROOT / "assets/figures/annotator.jpg", quality=88)
+
+
+def _preview_shot(hand: Hand, truth: np.ndarray) -> bytes:
+    """The annotator with the preview that a click in the middle of the object shows; nothing is drawn."""
+    rows, columns = np.nonzero(truth)
+    middle = np.argmin(np.hypot(rows - rows.mean(), columns - columns.mean()))
+    hand.key("g")
+    hand.click([columns[middle] + 0.5, rows[middle] + 0.5])
+    hand.done()
+    hand.until("!root.querySelector('[data-name=accept]').disabled")
+    hand.page.wait_for_timeout(3000)  # the small pictures
+    shot = hand.page.screenshot(clip=hand.root.bounding_box())
+    hand.key("Escape")
+    return shot
 
 
 def _by_hand(hand: Hand, truth: np.ndarray) -> None:

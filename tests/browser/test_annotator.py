@@ -11,7 +11,7 @@ from axe_playwright_python.sync_playwright import Axe
 
 from bdgan_lib.datasets.annotation_store import AnnotationStore
 
-from .lab import Hand, browser, jupyter_lab, run_all, write_notebook
+from .lab import Hand, browser, jupyter_lab, luminance, run_all, write_notebook
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
@@ -51,6 +51,8 @@ def test_a_hand_draws_and_nothing_is_lost(page_of):
     def on_disk(id: str) -> np.ndarray:
         return store.load(id).mask
 
+    hand.root.focus()
+    hand.key("p")
     hand.click([16, 12], [48, 12], [50, 50])
     hand.key("Backspace")  # the last corner, taken back
     hand.click([48, 40], [16, 40])
@@ -98,9 +100,7 @@ def test_a_hand_draws_and_nothing_is_lost(page_of):
     assert before[8, 20] == 1
     page.screenshot(path=str(root / "widget.png"))
 
-    for process in psutil.process_iter(["cmdline"]):  # the kernel dies
-        if "ipykernel_launcher" in " ".join(process.info["cmdline"] or []) and _is_of(process, root):
-            process.send_signal(signal.SIGKILL)
+    kill_kernels(root)
     hand.key("p")
     hand.click([50, 50], [60, 50], [60, 60])
     hand.key("Enter")  # goes nowhere
@@ -124,6 +124,12 @@ def test_a_hand_draws_and_nothing_is_lost(page_of):
     hand.key("z")  # what was drawn before the kernel died can still be undone
     hand.done()
     assert first not in store.ids()
+
+
+def kill_kernels(root: Path) -> None:
+    for process in psutil.process_iter(["cmdline"]):
+        if "ipykernel_launcher" in " ".join(process.info["cmdline"] or []) and _is_of(process, root):
+            process.send_signal(signal.SIGKILL)
 
 
 def _is_of(process: psutil.Process, root: Path) -> bool:
@@ -391,6 +397,10 @@ def test_clicks_objects_and_images(page_of):
             assert not serious, [(v["id"], [node["html"][:200] for node in v["nodes"]]) for v in serious]
             hand.root.focus()
             hand.key("?") if not help_card else hand.key("Escape")
+        hand.root.locator("[role=radio][aria-checked=true]").hover()
+        page.wait_for_timeout(200)
+        text, paper = (luminance(colour) + 0.05 for colour in hand.root.evaluate(HOVERED))
+        assert max(text, paper) / min(text, paper) >= 4.5, "what is chosen is read under the pointer, too"
 
     # Space and a drag pan; two fingers zoom and draw nothing.
     seen = hand.root.evaluate(PAN)
@@ -398,6 +408,160 @@ def test_clicks_objects_and_images(page_of):
     hand.done(0)
 
 
+NEWCOMER = OBJECTS.replace('"objects"', '"newcomer"')
+
+
+def test_five_images_are_labelled_by_what_the_screen_says(page_of):
+    """A click, Enter, d: no tool is chosen, and the help stays closed."""
+    _, opened, root = page_of
+    hand = opened("newcomer.ipynb", [nbformat.v4.new_code_cell(NEWCOMER)])
+    assert hand.says("hint").startswith("Click on the object")
+    for k in range(5):
+        hand.click([24, 32])
+        hand.done()
+        hand.until("!root.querySelector('[data-name=accept]').disabled")
+        assert "Enter accepts" in hand.says("hint")
+        hand.key("Enter")
+        hand.done()
+        assert "or press d: done" in hand.says("hint") and hand.id() == f"mug_{k}"
+        hand.key("d")
+        hand.done(2)
+    square = np.zeros((SIDE, SIDE), bool)
+    square[16:48, 8:40] = True
+    labelled = list(AnnotationStore(root / "newcomer"))
+    assert [a.id for a in labelled] == [f"mug_{k}" for k in range(5)]
+    assert all(((a.mask == 1) == square).mean() > 0.97 for a in labelled)
+
+
+SQUARES = """
+import time
+import numpy as np
+from bdgan_lib.annotation.session import Session
+from bdgan_lib.annotation.widget import Annotator
+from bdgan_lib.datasets.annotation_store import Annotation, AnnotationStore
+from bdgan_lib.core.sampling import Sampling
+
+class Squares:
+    name = "squares"
+    def start(self, id, image):
+        return self
+    def predict(self, points, box=None):
+        time.sleep(SECONDS)
+        x, y, _ = points[-1]
+        mask = np.zeros((SIDE, SIDE), bool)
+        mask[int(y) - SIDE // 4 : int(y) + SIDE // 4, int(x) - SIDE // 4 : int(x) + SIDE // 4] = True
+        return mask, np.zeros(mask.shape, np.float32)
+
+items = [
+    Annotation("mug_0", "mug", 0, 0, Sampling(), "0" * 64, np.zeros((SIDE, SIDE), np.uint8), "",
+               ("background", "body"))
+]
+picture = lambda item: np.full((SIDE, SIDE, 3), 90, np.uint8)
+session = Session(AnnotationStore(FOLDER), items, picture, "you", segmenters=[Squares()])
+Annotator(session)
+"""
+
+
+def test_esc_cancels_a_preview_that_is_still_computed(page_of):
+    page, opened, root = page_of
+    values = 'SIDE, SECONDS, FOLDER = 64, 2, "cancelled"'
+    hand = opened("cancelled.ipynb", [nbformat.v4.new_code_cell(values + SQUARES)])
+    hand.root.evaluate(
+        """root => { window.previews = [];
+        new MutationObserver(() => window.previews.push(root.dataset.preview)).observe(
+            root, { attributeFilter: ["data-preview"] }); }"""
+    )
+    hand.click([16, 16])
+    hand.key("Escape")
+    hand.click([44, 44])
+    hand.key("Enter")  # nothing is shown yet that it could accept
+    assert "not there yet" in hand.says("message")
+    hand.done(2)
+    hand.until("root.dataset.preview")
+    assert page.evaluate("window.previews") == ["2"], "the first answer came and was not shown"
+    hand.click([50, 50])  # another click: what is shown is not what Enter would draw
+    hand.key("Enter")
+    hand.done()
+    hand.until("root.dataset.preview === '3'")
+    assert AnnotationStore(root / "cancelled").ids() == []
+    hand.key("Enter")
+    hand.done()
+    assert AnnotationStore(root / "cancelled").load("mug_0").mask[60, 60] == 1
+
+
+def test_a_widget_without_its_kernel_is_not_called_saved(page_of):
+    page, opened, root = page_of
+    values = 'SIDE, SECONDS, FOLDER = 64, 0, "gone"'
+    cells = [values + SQUARES, "Annotator(session)"]
+    hand = opened("gone.ipynb", [nbformat.v4.new_code_cell(cell) for cell in cells])
+    other = Hand(page, SIDE, nth=1)
+    assert hand.says("chip") == other.says("chip") == "saved"
+    kill_kernels(root)
+    for each in (hand, other):
+        each.until("root.dataset.saved === 'no'", timeout=20_000)
+        assert each.says("chip") == "no kernel" and "Run the cell again" in each.says("message")
+    page.evaluate(
+        """async () => { const notebook = window.jupyterapp.shell.currentWidget.content;
+        notebook.activeCellIndex = 0; await window.jupyterapp.commands.execute('notebook:run-cell'); }"""
+    )
+    hand.settle()
+    assert hand.says("chip") == "saved" and other.says("chip") == "no kernel"
+    page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
+    hand.until("root.dataset.saved === 'no'", timeout=20_000)
+
+
+def test_a_notebook_saved_with_its_widgets_shows_them_without_a_kernel(page_of):
+    page, opened, root = page_of
+    values = 'SIDE, SECONDS, FOLDER = 64, 0, "saved"'
+    hand = opened("saved.ipynb", [nbformat.v4.new_code_cell(values + SQUARES)])
+    page.evaluate(
+        "() => window.jupyterapp.commands.execute('@jupyter-widgets/jupyterlab-manager:saveWidgetState')"
+    )
+    hand.click([24, 32])
+    hand.done()
+    hand.until("root.dataset.preview")
+    hand.key("Enter")
+    hand.done()
+    drawn = AnnotationStore(root / "saved").load("mug_0").mask
+    page.wait_for_timeout(2500)  # the page keeps the labels a second after the last stroke
+    page.evaluate(
+        """async () => { const app = window.jupyterapp; await app.commands.execute('docmanager:save');
+        await app.shell.currentWidget.sessionContext.shutdown(); }"""
+    )
+    page.reload()
+    hand = Hand(page, SIDE, settled=False)
+    hand.until("root.querySelector('.bdgan-chip').textContent === 'no kernel'")
+    page.wait_for_timeout(1000)
+    assert np.array_equal(np.array(hand.labels_on_screen()), drawn > 0)
+
+
+def test_an_image_of_eight_pixels_is_seen_under_its_preview_and_its_labels(page_of):
+    page, opened, root = page_of
+    opened("tiny.ipynb", [nbformat.v4.new_code_cell('SIDE, SECONDS, FOLDER = 8, 0, "tiny"' + SQUARES)])
+    hand = Hand(page, 8)
+    hand.click([4, 4])
+    hand.done()
+    hand.until("root.dataset.preview")
+    page.screenshot(path=str(root / "tiny_preview.png"))
+    for accepted in (False, True):  # under the preview, and under the label that it becomes
+        if accepted:
+            hand.key("Enter")
+            hand.done()
+        page.wait_for_timeout(300)
+        inside = np.array(hand.root.evaluate(CORNERS))
+        assert (inside == inside[0]).all() and inside[0].max() < 200, "not white"
+    page.screenshot(path=str(root / "tiny.png"))
+
+
+CORNERS = """root => { // near the middles of the pixels 2 and 5 of an image of 8, where no click is marked
+    const canvas = root.querySelector('canvas'), pen = canvas.getContext('2d');
+    const at = k => Math.floor((k + 0.5) * canvas.width / 8), all = [2, 5];
+    return all.flatMap(y => all.map(x => [...pen.getImageData(at(x), at(y), 1, 1).data].slice(0, 3))); }"""
+
+
+HOVERED = """root => {
+    const style = getComputedStyle(root.querySelector('[role=radio][aria-checked=true]'));
+    return [style.color, style.backgroundColor]; }"""
 PAN = """async root => {
     const canvas = root.querySelector('canvas'), box = canvas.getBoundingClientRect();
     const look = () => canvas.toDataURL();

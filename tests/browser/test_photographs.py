@@ -27,6 +27,8 @@ def test_a_folder_of_pictures_is_labelled(tmp_path):
     with jupyter_lab(root, work) as address, browser(work) as page:
         run_all(page, address, "labels/annotate.ipynb")
         hand = Hand(page, 64)
+        hand.root.focus()
+        hand.key("p")
         hand.click([16, 12], [48, 12], [48, 40], [16, 40])
         hand.key("Enter")
         hand.done()

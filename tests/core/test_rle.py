@@ -22,6 +22,12 @@ def test_packed_runs_are_those_of_coco_and_come_back(mask):
     assert np.array_equal(rle.from_runs(rle.runs(mask), *mask.shape), mask)
 
 
+@given(arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=20), elements=st.integers(0, 3)))
+def test_every_value_is_packed_as_a_mask_of_its_own(values):
+    alone = {n: rle.encode(values == n) for n in range(1, 4) if (values == n).any()}
+    assert rle.encode_values(values) == alone
+
+
 def test_a_large_mask_agrees_too():
     y, x = np.mgrid[:700, :900]
     mask = (y - 350) ** 2 + (x - 400) ** 2 < 300**2
