@@ -4,7 +4,7 @@ from __future__ import annotations  # Fabric appears in types alone: it takes se
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ from bdgan_lib.generators.base import Generator
 from bdgan_lib.heads.base import Architecture, Head, HeadConfig
 from bdgan_lib.heads.cost import head_cost
 from bdgan_lib.heads.label_head import build_head
+from bdgan_lib.heads.settings import HeadTraining
 from bdgan_lib.heads.training_data import TrainingData, collect_training_data, feature_bytes, place_features
 from bdgan_lib.training.checkpoint import Checkpoint, Stateful
 from bdgan_lib.training.loop import train
@@ -28,21 +29,6 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 CHECKPOINT = "checkpoint.pt"  # of a training that is not finished
-
-
-@dataclass(frozen=True)
-class HeadTraining:
-    """How a label head is trained; a step is one batch."""
-
-    steps: int = 500  # paper: 5_000
-    batch_size: int = 4  # over all devices, as in the paper
-    learning_rate: float = 5e-3  # peak of a one-cycle schedule; paper: 1e-3 constant
-    weight_decay: float = 1e-4
-    parts: bool = False  # learn every label of the masks; else foreground and background
-    pixel_share: float = 1.0  # of a batch's pixels that enter the loss; DatasetGAN samples pixels
-    member_share: float = 0.5  # of a batch that each member of an ensemble learns from, drawn per member
-    save_every: int = 100  # steps between checkpoints
-    seed: int = 0
 
 
 def launch_fabric(accelerator: str = "cpu", devices: int = 1, precision: str = "32-true") -> Fabric:
@@ -117,7 +103,7 @@ def fit_head(
 def train_head(
     generator: Generator,
     annotations: Iterable[Annotation],
-    config: HeadTraining = HeadTraining(),
+    config: HeadTraining = HeadTraining(),  # noqa: B008
     architecture: Architecture = Architecture(),  # noqa: B008
     fabric: Fabric | None = None,
     folder: Path | None = None,
