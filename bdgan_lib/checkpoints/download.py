@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from bdgan_lib.core.io import sha256_of, write_atomic
 from bdgan_lib.core.model_files import read_json
 from bdgan_lib.core.types import BdganError
@@ -197,6 +195,8 @@ class _Resuming:
 
     def _take(self, requests: Any, url: str) -> None:
         """One try; RequestException if another may help, Refused if not."""
+        from tqdm import tqdm
+
         have = _size(self.part)
         headers = {"Range": f"bytes={have}-"} if have else {}
         with requests.get(url, headers=headers, stream=True, timeout=(10.0, self.timeout)) as answer:

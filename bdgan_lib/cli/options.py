@@ -60,7 +60,8 @@ class CommandGroup(typer.Typer):
                         require_unused(out)
                 function(**arguments)
 
-            super(CommandGroup, self).command(name, **settings)(checked)
+            summary = " ".join((function.__doc__ or "").partition("\n\n")[0].split())  # whole, in lists too
+            super(CommandGroup, self).command(name, short_help=summary, **settings)(checked)
             return function
 
         return register
@@ -78,6 +79,8 @@ app = CommandGroup(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # rich takes as long to import as all the rest
+    context_settings={"max_content_width": 100},
     help="One subcommand per stage, each a call into the library.",
 )
 
