@@ -159,7 +159,9 @@ def _resnet50(weights: download.Weights) -> NetworkScorer:
     """Torchvision's ResNet-50 at 224 pixels."""
     from torchvision.models import resnet50
 
-    network, path = resnet50(), download.fetch_safetensors(weights, download.cache_folder())
+    path = download.fetch_safetensors(weights, download.cache_folder())
+    with meta_device():
+        network = resnet50()
     load_strict(
         network, batch_norm_counters(network.state_dict()) | load_file(path), f"{path}, of ResNet-50,"
     )
