@@ -11,7 +11,7 @@ from bdgan_lib.core.types import BdganError
 try:  # each registers its commands, in the order of the help
     from bdgan_lib.cli import networks, datasets, labels, benchmark, weights, tutorial  # noqa: F401  # isort: skip
     from bdgan_lib.cli.options import app
-except KeyboardInterrupt:  # it takes seconds
+except KeyboardInterrupt:  # before `main` can say so
     sys.exit(130)
 
 
