@@ -41,8 +41,8 @@ def arguments(argv: list[str]) -> argparse.Namespace:
 
 
 def profiles() -> list[str]:
-    """The names in bdgan_lib.profiles.PROFILES, read without importing it: nothing is installed yet."""
-    path = ROOT / "bdgan_lib" / "profiles" / "__init__.py"
+    """The names in profiles.catalogue.PROFILES, read without importing it: nothing is installed yet."""
+    path = ROOT / "bdgan_lib" / "profiles" / "catalogue.py"
     _, _, table = (path.read_text("utf-8") if path.exists() else "").partition("\nPROFILES: ")
     return re.findall(r'^    "([\w-]+)":', table, re.MULTILINE) or ["pocket"]
 

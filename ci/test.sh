@@ -35,8 +35,13 @@ elif [ ${#notebooks[@]} -gt 0 ]; then
     stage notebooks "$PY" -m pytest -q -p no:cacheprovider --nbval-lax --nbval-current-env --nbval-cell-timeout 900 \
         --nbval-kernel-startup-timeout 120 --nbval-sanitize-with ci/nbval_sanitize.cfg "${notebooks[@]}"
 fi
-stage tests "$PY" -m pytest -q "$@"
-if [ $# -eq 0 ]; then stage wheel bash ci/check_wheel.sh; fi
+if [ $# -gt 0 ]; then
+    stage tests "$PY" -m pytest -q "$@"
+else
+    # Two files at a time, one thread each.
+    stage tests env OMP_NUM_THREADS=1 "$PY" -m pytest -q -n 2 --dist loadfile
+    stage wheel bash ci/check_wheel.sh
+fi
 
 echo
 echo "== summary"

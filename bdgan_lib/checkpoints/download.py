@@ -7,9 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
-from bdgan_lib.checkpoints.unpickle import convert_checkpoint
 from bdgan_lib.core.io import sha256_of, write_atomic
 from bdgan_lib.core.model_files import read_json
 from bdgan_lib.core.types import BdganError
@@ -58,9 +55,9 @@ def catalogue(path: Path) -> dict[str, Weights]:
 
 def cache_folder() -> Path:
     """Where fetched files go: $BDGAN_CACHE, else the system's place for caches."""
-    import pooch
+    from platformdirs import user_cache_path
 
-    return Path(os.environ.get("BDGAN_CACHE") or pooch.os_cache("bdgan_lib"))
+    return Path(os.environ.get("BDGAN_CACHE") or user_cache_path("bdgan_lib"))
 
 
 def cached_file(weights: Weights, folder: Path) -> Path | None:
@@ -152,6 +149,8 @@ def fetch_safetensors(weights: Weights, folder: Path, **options: Any) -> Path:
     """
     path = cached_safetensors(weights, folder)
     if path is None:
+        from bdgan_lib.checkpoints.unpickle import convert_checkpoint
+
         out = _as_safetensors(weights)
         path = folder / out.file
         note = convert_checkpoint(fetch(weights, folder, **options), path)
@@ -196,6 +195,8 @@ class _Resuming:
 
     def _take(self, requests: Any, url: str) -> None:
         """One try; RequestException if another may help, Refused if not."""
+        from tqdm import tqdm
+
         have = _size(self.part)
         headers = {"Range": f"bytes={have}-"} if have else {}
         with requests.get(url, headers=headers, stream=True, timeout=(10.0, self.timeout)) as answer:

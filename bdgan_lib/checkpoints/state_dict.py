@@ -1,11 +1,35 @@
 """State dicts: a fingerprint of weights, and what does not fit between two of them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from hashlib import sha256
+from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from bdgan_lib.core.types import BdganError
+
+
+class _SkipInitialisation(TorchFunctionMode):
+    def __torch_function__(
+        self, func: Callable[..., Any], types: object, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__name__", "") in ("normal_", "normalize", "tril"):  # of the shape of their input
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
+
+
+@contextmanager
+def meta_device() -> Iterator[None]:
+    """Give networks that are made inside shapes and no values, which `load_strict` adds.
+
+    As `torch.device("meta")`, but functions of initial values that keep the shape are skipped: torch imports
+    its compiler for them on that device, which takes seconds.
+    """
+    with torch.device("meta"), _SkipInitialisation():
+        yield
 
 
 def weights_sha256(network: torch.nn.Module, about: str = "") -> str:

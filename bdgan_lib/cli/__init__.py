@@ -4,7 +4,6 @@ import io
 import os
 import sys
 import traceback
-from importlib.metadata import metadata
 
 from bdgan_lib.core.malloc import keep_freed_memory
 from bdgan_lib.core.types import BdganError
@@ -12,7 +11,7 @@ from bdgan_lib.core.types import BdganError
 try:  # each registers its commands, in the order of the help
     from bdgan_lib.cli import networks, datasets, labels, benchmark, weights, tutorial  # noqa: F401  # isort: skip
     from bdgan_lib.cli.options import app
-except KeyboardInterrupt:  # it takes seconds
+except KeyboardInterrupt:  # before `main` can say so
     sys.exit(130)
 
 
@@ -39,6 +38,8 @@ def main() -> None:
             traceback.print_exc()
         said, code = str(error), 2
         if not isinstance(error, BdganError | OSError):
+            from importlib.metadata import metadata
+
             address = (metadata("bdgan-lib").get_all("Project-URL") or [""])[0].rpartition(", ")[2]
             said, code = f"unexpected {type(error).__name__}: {said[:500]}; please report it at {address}", 1
             said += " with what BDGAN_DEBUG=1 shows"

@@ -2,19 +2,18 @@
 
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bdgan_lib.cli.options import CommandGroup, Out, ProfileName, app
 from bdgan_lib.core.types import BdganError
-from bdgan_lib.downstream.benchmark.gallery import galleries
-from bdgan_lib.downstream.benchmark.result import load_result
-from bdgan_lib.downstream.benchmark.score import score
-from bdgan_lib.downstream.benchmark.site import check_page, write_site
-from bdgan_lib.downstream.benchmark.truth import Truth, TruthFolder, write_truth
-from bdgan_lib.downstream.tasks import Task
-from bdgan_lib.profiles import Profile, load_profile
+from bdgan_lib.profiles import load_profile
+
+if TYPE_CHECKING:
+    from bdgan_lib.downstream.benchmark.truth import Truth
+    from bdgan_lib.downstream.tasks import Task
+    from bdgan_lib.profiles import Profile
 
 benchmark_app = CommandGroup(
     no_args_is_help=True, help="Score predictions on the paper's tasks; show results."
@@ -26,7 +25,9 @@ Labels = Annotated[
 ]
 
 
-def _truth(world: Profile, task: Task, labels: str, images: Path | None = None) -> Truth:
+def _truth(world: "Profile", task: "Task", labels: str, images: Path | None = None) -> "Truth":
+    from bdgan_lib.downstream.benchmark.truth import TruthFolder
+
     if labels == "pocket":
         return world.require("renderer").truth(task)
     return TruthFolder(Path(labels), task, images)
@@ -48,6 +49,8 @@ def benchmark_images(
     profile: ProfileName = "pocket",
 ) -> None:
     """Write a task's images and true labels, as PNG, to train on or to predict."""
+    from bdgan_lib.downstream.benchmark.truth import write_truth
+
     world = load_profile(profile)
     its_task = world.task(task)
     truth = world.require("renderer").truth(its_task, split)
@@ -55,6 +58,8 @@ def benchmark_images(
 
 
 def _is_same_score(out: Path, task: str, name: str, **_: object) -> bool:
+    from bdgan_lib.downstream.benchmark.result import load_result
+
     with suppress(BdganError):
         earlier = load_result(out)
         return (earlier.task, earlier.name) == (task, name)
@@ -74,6 +79,8 @@ def benchmark_score(
     profile: ProfileName = "pocket",
 ) -> None:
     """Score predictions: mIoU with its interval and the IoU of each label, as JSON."""
+    from bdgan_lib.downstream.benchmark.score import score
+
     world = load_profile(profile)
     its_task = world.task(task)
     result = score(its_task, _truth(world, its_task, labels), predictions, name, date)
@@ -95,6 +102,10 @@ def benchmark_site(
     profile: ProfileName = "pocket",
 ) -> None:
     """Show results on one static page: a table to sort, each label's IoU, the best and worst images."""
+    from bdgan_lib.downstream.benchmark.gallery import galleries
+    from bdgan_lib.downstream.benchmark.result import load_result
+    from bdgan_lib.downstream.benchmark.site import check_page, write_site
+
     check_page(out)
     world, loaded = load_profile(profile), [load_result(path) for path in results]
     truth = lambda task: _truth(world, task, labels, images)

@@ -5,7 +5,6 @@ import os
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 import typer
 
 from bdgan_lib.cli.options import (
@@ -25,18 +24,8 @@ from bdgan_lib.cli.options import (
 from bdgan_lib.core.io import as_path, list_pictures
 from bdgan_lib.core.seeds import GENERATOR
 from bdgan_lib.core.types import BdganError
-from bdgan_lib.datasets.card import CARD, CROISSANT, write_card
-from bdgan_lib.datasets.formats.export import EXPORTS, export_set
-from bdgan_lib.datasets.shards import ShardedSet
-from bdgan_lib.datasets.validate import validate
-from bdgan_lib.heads.files import load_head
-from bdgan_lib.heads.training import train_head
-from bdgan_lib.metrics.mask_geometry import COLUMNS
+from bdgan_lib.datasets.formats.names import SET_FORMATS
 from bdgan_lib.profiles import load_profile
-from bdgan_lib.profiles.annotated import training_annotations
-from bdgan_lib.synthesis.filters import Models, check_shares, load_or_calibrate_filters
-from bdgan_lib.synthesis.folder import OF_MODELS, check_folder, check_settings, require_shared
-from bdgan_lib.synthesis.job import synthesize
 from bdgan_lib.synthesis.spec import SynthesisSpec
 
 
@@ -77,6 +66,15 @@ def synthesize_command(
     profile: ProfileName = "pocket",
 ) -> None:
     """Write a labelled data set: shards of PNG images and masks with a manifest. The same command goes on."""
+    import torch
+
+    from bdgan_lib.heads.files import load_head
+    from bdgan_lib.heads.training import train_head
+    from bdgan_lib.profiles.annotated import training_annotations
+    from bdgan_lib.synthesis.filters import Models, check_shares, load_or_calibrate_filters
+    from bdgan_lib.synthesis.folder import OF_MODELS, check_folder, check_settings, require_shared
+    from bdgan_lib.synthesis.job import synthesize
+
     if engine not in ("local", "ray"):
         raise BdganError(f"no engine {engine!r}; there is local, ray")
     if not 0 <= gpus < math.inf:
@@ -118,10 +116,13 @@ DataSet = Annotated[str, typer.Argument(help="What `bdgan synthesize` was given 
 @app.command("export")
 def export_command(
     folder: DataSet,
-    to: Annotated[str, typer.Option(help=f"Whose files to write: {', '.join(EXPORTS)}.")],
+    to: Annotated[str, typer.Option(help=f"Whose files to write: {', '.join(SET_FORMATS)}.")],
     out: Out,
 ) -> None:
     """Write a finished data set for another tool; what its format cannot hold is named."""
+    from bdgan_lib.datasets.formats.export import export_set
+    from bdgan_lib.datasets.shards import ShardedSet
+
     report = export_set(ShardedSet(folder), out, to)
     overlap = f", mean IoU with the masks {report.mean_iou:.4f}" if report.mean_iou < 1 else ""
     print(f"{out}: {report.images} images for {to}{overlap}", *report.losses, sep="\n  ")
@@ -133,6 +134,8 @@ def validate_command(folder: DataSet) -> None:
 
     A data card that was edited is told of and no damage, unless it states another set's sha256.
     """
+    from bdgan_lib.datasets.validate import validate
+
     notes = list[str]()
     if findings := validate(as_path(folder), notes=notes):
         print(*findings, sep="\n")
@@ -143,6 +146,8 @@ def validate_command(folder: DataSet) -> None:
 @app.command("describe")
 def describe_command(folder: DataSet) -> None:
     """Write a data set's data card and its Croissant metadata, in place of those that are there."""
+    from bdgan_lib.datasets.card import CARD, CROISSANT, write_card
+
     write_card(as_path(folder))
     print(f"{folder}: {CARD}, {CROISSANT}")
 
@@ -162,7 +167,9 @@ def statistics_command(
     profile: ProfileName = "pocket",
 ) -> None:
     """Table 1 of the paper for a data set: its masks, and how close its images come to real ones."""
+    from bdgan_lib.datasets.shards import ShardedSet
     from bdgan_lib.experiments.analysis import of_folder
+    from bdgan_lib.metrics.mask_geometry import COLUMNS
 
     pictures = list_pictures(real) if real else []
     if real and not pictures:

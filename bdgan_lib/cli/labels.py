@@ -4,24 +4,21 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import tee
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
-from numpy.typing import NDArray
 
-from bdgan_lib.annotation.photograph_folder import SETTINGS, photograph_source, photographs
 from bdgan_lib.cli.annotation_notebook import check_viewer, open_notebook, write_notebook
 from bdgan_lib.cli.options import Out, ProfileName, app, names_of
-from bdgan_lib.core.image_tensors import to_uint8
 from bdgan_lib.core.types import BdganError
-from bdgan_lib.core.validation import collect_errors
-from bdgan_lib.datasets.annotation_store import LOCK, Annotation, AnnotationStore
-from bdgan_lib.datasets.formats.exchange import FORMATS, export_annotations, import_annotations
-from bdgan_lib.datasets.official_annotations import import_official_annotations
-from bdgan_lib.heads.training_data import samples_of
+from bdgan_lib.datasets.formats.names import ANNOTATION_FORMATS
 from bdgan_lib.profiles import load_profile
-from bdgan_lib.profiles.annotated import annotate as annotate_samples
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from bdgan_lib.datasets.annotation_store import Annotation, AnnotationStore
 
 
 @app.command()
@@ -44,6 +41,9 @@ def annotate(
 
     Without a folder of pictures the oracle stands in for a human. A second call goes on where you were.
     """
+    from bdgan_lib.annotation.photograph_folder import SETTINGS, photographs
+    from bdgan_lib.datasets.annotation_store import AnnotationStore
+
     store = AnnotationStore(out)
     if folder or (out / SETTINGS).exists():
         check_viewer(open_with or "lab")
@@ -58,6 +58,8 @@ def annotate(
     for name, value in (("labels", labels), ("class", class_name), ("open", open_with)):
         if value:
             raise BdganError(f"--{name} goes with pictures; expected their folder as well: annotate FOLDER")
+    from bdgan_lib.profiles.annotated import annotate as annotate_samples
+
     world = load_profile(profile)
     store.check_folder()
     annotations, kept = annotate_samples(world, world.generator(), keep), 0
@@ -74,8 +76,10 @@ def annotate(
         raise BdganError(f"{out}: nothing is new; give another folder for these annotations")
 
 
-def _stands(annotation: Annotation, store: AnnotationStore, by_oracle: bool) -> bool:
+def _stands(annotation: "Annotation", store: "AnnotationStore", by_oracle: bool) -> bool:
     """Whether a store has other labels of the sample, which are not the oracle's own."""
+    import numpy as np
+
     if not (store.root / f"{annotation.id}.json").exists() or store.difference(annotation):
         return False  # the store refuses another sample
     stored = store.load(annotation.id)
@@ -89,6 +93,8 @@ def import_release_command(
     profile: ProfileName = "release-512",
 ) -> None:
     """Bring the paper's annotations and latents into the profile's annotation store, paired by name."""
+    from bdgan_lib.datasets.official_annotations import import_official_annotations
+
     world = load_profile(profile)
     if not world.official_annotations:
         raise BdganError(
@@ -105,7 +111,7 @@ def import_release_command(
 @app.command("export-labels")
 def export_labels_command(
     folder: Annotated[Path, typer.Argument(help="A folder of annotations.")],
-    to: Annotated[str, typer.Option(help=f"Whose files to write: {', '.join(FORMATS)}.")],
+    to: Annotated[str, typer.Option(help=f"Whose files to write: {', '.join(ANNOTATION_FORMATS)}.")],
     out: Out,
     images: Annotated[
         Path | None, typer.Option(help="Where labelled photographs lie; default: where they were labelled.")
@@ -113,6 +119,10 @@ def export_labels_command(
     profile: ProfileName = "pocket",
 ) -> None:
     """Write annotations for another tool with their images: photographs, or samples drawn again."""
+    from bdgan_lib.annotation.photograph_folder import photograph_source
+    from bdgan_lib.datasets.annotation_store import AnnotationStore
+    from bdgan_lib.datasets.formats.exchange import export_annotations
+
     store = AnnotationStore(folder)
     annotations: Iterable[Annotation]
     pictures: Iterable[NDArray[np.uint8]]
@@ -120,6 +130,9 @@ def export_labels_command(
         annotations, again = tee(store)  # one mask and one picture are in memory at a time
         pictures = map(source, again)
     else:
+        from bdgan_lib.core.image_tensors import to_uint8
+        from bdgan_lib.heads.training_data import samples_of
+
         generator = load_profile(profile).generator()
         store.require(generator.sha256)
         if not (annotations := list(store)):
@@ -137,6 +150,8 @@ def _removed_if_new(folder: Path, unused: Callable[[], bool]) -> Iterator[None]:
         yield
     finally:
         if new and unused():
+            from bdgan_lib.datasets.annotation_store import LOCK
+
             with suppress(OSError):  # another process has written there since
                 (folder / LOCK).unlink(missing_ok=True)
                 for place in new:
@@ -146,10 +161,16 @@ def _removed_if_new(folder: Path, unused: Callable[[], bool]) -> Iterator[None]:
 @app.command("import-labels")
 def import_labels_command(
     folder: Annotated[Path, typer.Argument(help="What `bdgan export-labels` wrote, its labels edited.")],
-    format: Annotated[str, typer.Option("--from", help=f"Whose files they are: {', '.join(FORMATS)}.")],
+    format: Annotated[
+        str, typer.Option("--from", help=f"Whose files they are: {', '.join(ANNOTATION_FORMATS)}.")
+    ],
     out: Annotated[Path, typer.Option(help="The folder of annotations to add to.")],
 ) -> None:
     """Bring labels back from another tool, in place of the samples' old ones; what is lost is named."""
+    from bdgan_lib.core.validation import collect_errors
+    from bdgan_lib.datasets.annotation_store import AnnotationStore
+    from bdgan_lib.datasets.formats.exchange import import_annotations
+
     store, added = AnnotationStore(out), 0
     if out.resolve().is_relative_to(folder.resolve()):
         raise BdganError(f"{out} is or lies in {folder}, whose labels it would spoil; give another folder")

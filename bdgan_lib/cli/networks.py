@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Annotated, Any, cast
 
-import numpy as np
-import torch
 import typer
 
 from bdgan_lib.cli.options import (
@@ -22,27 +20,17 @@ from bdgan_lib.cli.options import (
     names_of,
     sampling_of,
 )
-from bdgan_lib.core.image_codecs import encode_overview, encode_png, is_overview, read_image
-from bdgan_lib.core.image_tensors import to_uint8
 from bdgan_lib.core.io import OVERVIEW, require_unused, same_place, write_atomic
-from bdgan_lib.core.model_files import OTHER_FILE, read_json
 from bdgan_lib.core.types import BdganError
-from bdgan_lib.doctor import checkup
-from bdgan_lib.generators.base import ImageEncoder
-from bdgan_lib.heads.base import Architecture
-from bdgan_lib.heads.files import RECORD, check_head_folder, load_head, save_head
-from bdgan_lib.heads.training import CHECKPOINT, HeadTraining, launch_fabric, train_head
+from bdgan_lib.heads.settings import HeadTraining
 from bdgan_lib.profiles import load_profile
-from bdgan_lib.profiles.annotated import training_annotations
-from bdgan_lib.profiles.shipped import record_assets
-from bdgan_lib.synthesis.label_real import center_square, label_images
-from bdgan_lib.visualization.colors import overlay
-from bdgan_lib.visualization.grids import evenly_spaced, grid
 
 
 @app.command()
 def info(profile: ProfileName = "pocket") -> None:
     """Check a profile's files and say what it holds."""
+    from bdgan_lib.visualization.grids import evenly_spaced
+
     world = load_profile(profile)
     files, generator = world.verify(), world.generator()
     print(f"profile {world.name}: {files} files verified in {world.folder}")
@@ -54,6 +42,8 @@ def info(profile: ProfileName = "pocket") -> None:
 
 
 def _is_sheet(out: Path, **_: object) -> bool:
+    from bdgan_lib.core.image_codecs import is_overview
+
     return is_overview(out.read_bytes())
 
 
@@ -73,6 +63,14 @@ def sample(
     profile: ProfileName = "pocket",
 ) -> None:
     """Draw samples into one PNG, a row per class; with --head their labels are laid over."""
+    import torch
+
+    from bdgan_lib.core.image_codecs import encode_overview
+    from bdgan_lib.core.image_tensors import to_uint8
+    from bdgan_lib.heads.files import load_head
+    from bdgan_lib.visualization.colors import overlay
+    from bdgan_lib.visualization.grids import evenly_spaced, grid
+
     world = load_profile(profile)
     names = names_of(classes) or evenly_spaced(world.classes)
     ids = torch.tensor([world.class_id(name) for name in names]).repeat_interleave(count)
@@ -110,6 +108,11 @@ def train_head_command(
     profile: ProfileName = "pocket",
 ) -> None:
     """Train a label head on the profile's annotations. The same command goes on where it was cut off."""
+    from bdgan_lib.heads.base import Architecture
+    from bdgan_lib.heads.files import RECORD, check_head_folder, save_head
+    from bdgan_lib.heads.training import CHECKPOINT, launch_fabric, train_head
+    from bdgan_lib.profiles.annotated import training_annotations
+
     check_head_folder(out)
     if (out / RECORD).exists() and not (out / CHECKPOINT).exists():
         raise BdganError(f"{out} holds a finished head; give another folder, or remove {out / RECORD}")
@@ -134,6 +137,15 @@ def label_command(
     profile: ProfileName = "pocket-vqgan",
 ) -> None:
     """Label real pictures: a mask of label ids for each, and one sheet with the labels laid over."""
+    import numpy as np
+
+    from bdgan_lib.core.image_codecs import encode_png, read_image
+    from bdgan_lib.generators.base import ImageEncoder
+    from bdgan_lib.heads.files import load_head
+    from bdgan_lib.synthesis.label_real import center_square, label_images
+    from bdgan_lib.visualization.colors import overlay
+    from bdgan_lib.visualization.grids import grid
+
     taken = {OVERVIEW: "the overview"}  # names differ, on systems that ignore case as well
     for path in files:
         if (stem := path.stem.lower()) in taken:
@@ -177,6 +189,7 @@ def experiment(
     ] = None,
 ) -> None:
     """Run an experiment: many small trainings, one JSON. The same command goes on where it was cut off."""
+    from bdgan_lib.core.model_files import OTHER_FILE, read_json
     from bdgan_lib.experiments.catalogue import EXPERIMENTS
 
     if name == "list":
@@ -230,6 +243,8 @@ def figures(
 @app.command()
 def doctor(profile: ProfileName = "pocket") -> None:
     """What this machine has, what the profile costs on it, which files it needs, and what to do next."""
+    from bdgan_lib.doctor import checkup
+
     for line in checkup(load_profile(profile)):
         print(line)
 
@@ -237,4 +252,6 @@ def doctor(profile: ProfileName = "pocket") -> None:
 @app.command("record-assets", hidden=True)
 def record_assets_command() -> None:
     """Write the manifest of the pocket's assets after a recipe has made them anew."""
+    from bdgan_lib.profiles.shipped import record_assets
+
     record_assets(load_profile("pocket").folder)

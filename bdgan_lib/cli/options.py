@@ -5,15 +5,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import torch
 import typer
 
 from bdgan_lib.core.io import check_output, local_path, require_unused, same_place
 from bdgan_lib.core.sampling import Sampling
 from bdgan_lib.core.types import BdganError
-from bdgan_lib.profiles import PROFILES, Profile
+from bdgan_lib.profiles import PROFILES
+
+if TYPE_CHECKING:
+    from bdgan_lib.profiles import Profile
 
 Command = Callable[..., None]
 
@@ -58,7 +60,8 @@ class CommandGroup(typer.Typer):
                         require_unused(out)
                 function(**arguments)
 
-            super(CommandGroup, self).command(name, **settings)(checked)
+            summary = " ".join((function.__doc__ or "").partition("\n\n")[0].split())  # whole, in lists too
+            super(CommandGroup, self).command(name, short_help=summary, **settings)(checked)
             return function
 
         return register
@@ -76,6 +79,8 @@ app = CommandGroup(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # rich takes as long to import as all the rest
+    context_settings={"max_content_width": 100},
     help="One subcommand per stage, each a call into the library.",
 )
 
@@ -90,6 +95,10 @@ def _settings(
 
 def _here(device: str) -> str:
     """The device itself, if this machine has it."""
+    if device == "cpu":
+        return device
+    import torch
+
     devices = ["cpu", *["mps"] * torch.backends.mps.is_available()]
     if count := torch.cuda.device_count():
         devices += ["cuda", *(f"cuda:{k}" for k in range(count))]
@@ -118,7 +127,7 @@ def names_of(classes: str) -> tuple[str, ...]:
 
 
 def sampling_of(
-    world: Profile,
+    world: "Profile",
     truncation: float | None,
     top_k: int | None,
     top_p: float | None,

@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from bdgan_lib.checkpoints import download
-from bdgan_lib.checkpoints.unpickle import convert_checkpoint
 from bdgan_lib.cli.options import CommandGroup, Out, app
 from bdgan_lib.core.assets import assets_folder
 from bdgan_lib.core.types import BdganError
@@ -57,6 +56,8 @@ def weights_convert(
 
     Of several state dicts, averaged weights (EMA) are taken first; the command says which it took.
     """
+    from bdgan_lib.checkpoints.unpickle import convert_checkpoint
+
     note = convert_checkpoint(checkpoint, out)
     if note:
         print(note)

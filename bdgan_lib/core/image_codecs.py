@@ -13,7 +13,7 @@ from typing import IO
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps, TiffImagePlugin, WebPImagePlugin  # noqa: F401 (else Pillow loads all plugins)
+from PIL import ExifTags, Image, ImageOps
 
 from bdgan_lib.core.types import BdganError
 
@@ -232,6 +232,8 @@ def open_picture(file: Path | IO[bytes], formats: tuple[str, ...]) -> Image.Imag
 
     Pillow's limit is higher, and it tells of it by a warning on stderr.
     """
+    if {"TIFF", "WEBP"} & {*formats}:  # else Pillow loads all its plugins to open them
+        from PIL import TiffImagePlugin, WebPImagePlugin  # noqa: F401
     with _OPENING:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:

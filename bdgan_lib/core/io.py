@@ -11,7 +11,6 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile, TemporaryDirectory
 from typing import BinaryIO, cast
 from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from bdgan_lib.core.types import BdganError
 
@@ -37,6 +36,8 @@ def as_path(path: str | os.PathLike[str]) -> Path:
     if not (isinstance(path, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", path)):
         return local_path(path)
     if (parts := urlsplit(path)).scheme.lower() in ("file", "local") and parts.netloc in ("", "localhost"):
+        from urllib.request import url2pathname
+
         return Path(url2pathname(parts.path))  # with the renames that make files whole, and without links
     try:
         from upath import UPath

@@ -34,7 +34,7 @@ def decode_sample(stored: StoredSample, manifest: Json) -> tuple[LabelledSample,
     if side is not None and image.shape[:2] != (side, side):
         raise _bad(stored, stored.suffix, f"is {list(image.shape[:2])}; manifest.json says {side} × {side}")
     labels = len(known.get("labels") or range(UNLABELLED))
-    unknown = np.unique(mask[(mask >= labels) & (mask != UNLABELLED)]).tolist()
+    unknown = np.flatnonzero(np.bincount(mask[(mask >= labels) & (mask != UNLABELLED)])).tolist()
     if unknown:
         raise _bad(stored, MASK, f"holds labels {unknown}, expected 0..{labels - 1} or 255")
     return LabelledSample(image, mask, record["class_id"], record["seed"], stored.id), record

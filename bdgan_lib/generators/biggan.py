@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bdgan_lib.checkpoints.state_dict import load_strict
+from bdgan_lib.checkpoints.state_dict import load_strict, meta_device
 from bdgan_lib.core.io import sha256_of
 from bdgan_lib.core.model_files import read_tensors
 from bdgan_lib.core.sampling import Sampling
@@ -238,7 +238,7 @@ def load_biggan(
     weights, name = Path(weights), f"BigGAN {resolution}"
     state = read_tensors(weights, "fetch it again, see `bdgan weights list`")
     output_eps = bn_eps if is_ivclab(state) else 1e-5
-    with torch.device("meta"):
+    with meta_device():
         config = BigGANConfig(resolution, len(classes), width, bn_eps=bn_eps, output_eps=output_eps)
         network = BigGANNetwork(config)
     what = f"{weights}, read as {name},"

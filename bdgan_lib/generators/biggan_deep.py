@@ -13,7 +13,7 @@ from pytorch_pretrained_biggan.model import BigGANBatchNorm, GenBlock, SelfAttn
 from torch import Tensor, nn
 from torch.nn.utils import remove_spectral_norm
 
-from bdgan_lib.checkpoints.state_dict import load_strict
+from bdgan_lib.checkpoints.state_dict import load_strict, meta_device
 from bdgan_lib.core.io import sha256_of
 from bdgan_lib.core.model_files import read_json, read_tensors
 from bdgan_lib.core.sampling import Sampling
@@ -102,7 +102,7 @@ def load_biggan_deep(
     record = read_json(path, "a generator's folder holds config.json and model.safetensors")
     try:
         config = BigGANConfig.from_dict(record)
-        with torch.device("meta"):
+        with meta_device():
             BigGAN(config)
     except Exception as error:  # the package raises whatever a wrong setting leads to
         raise BdganError(f"{path} describes no BigGAN-deep ({error}); restore it") from error
@@ -134,7 +134,7 @@ def read_biggan_deep(
     if config.num_classes != len(classes):
         raise BdganError(f"expected {config.num_classes} class names for {name}, got {len(classes)}")
     state = read_tensors(weights)
-    with torch.device("meta"):
+    with meta_device():
         model = BigGAN(config)
     load_strict(model, state, f"{weights}, read as {name},")
     return BigGANDeep(model, name, classes, sha256_of(weights), device, bf16)

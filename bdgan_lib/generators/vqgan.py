@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bdgan_lib.checkpoints.state_dict import load_strict
+from bdgan_lib.checkpoints.state_dict import load_strict, meta_device
 from bdgan_lib.core.io import sha256_of
 from bdgan_lib.core.model_files import read_json, read_tensors
 from bdgan_lib.core.sampling import Sample, Sampling
@@ -224,7 +224,7 @@ def fill_network(config: VQGANConfig, tensors: Mapping[str, Tensor], what: str) 
             named.
     """
     try:
-        with torch.device("meta"):
+        with meta_device():
             network = VQGANNetwork(config)
     except Exception as error:  # taming and torch raise whatever a wrong size leads to
         raise BdganError(f"{what} has sizes that make no VQGAN: {config} ({error!r})") from error

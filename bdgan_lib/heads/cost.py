@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
+from bdgan_lib.checkpoints.state_dict import meta_device
 from bdgan_lib.heads.base import HeadConfig
 from bdgan_lib.heads.label_head import build_head
 
@@ -28,7 +29,7 @@ class Cost:
 
 def head_cost(config: HeadConfig, batch_size: int = 1) -> Cost:
     """Count a head's operations per image and the memory of a training step with this batch size."""
-    with torch.device("meta"):
+    with meta_device():
         head = build_head(config).eval()
         features = {name: torch.empty(batch_size, c, side, side) for name, c, side in config.blocks}
         class_ids = torch.zeros(batch_size, dtype=torch.int64)

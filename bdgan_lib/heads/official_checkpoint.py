@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from bdgan_lib.checkpoints.spectral_norm import spectrally_normalized
-from bdgan_lib.checkpoints.state_dict import require_fit
+from bdgan_lib.checkpoints.state_dict import meta_device, require_fit
 from bdgan_lib.checkpoints.unpickle import convert_checkpoint
 from bdgan_lib.core.model_files import read_tensors
 from bdgan_lib.heads.base import Architecture, HeadConfig
@@ -73,7 +73,7 @@ def convert_official_head(
         embedding[0],
         architecture=Architecture("paper", tuple(sizes[group][0] for group in PROJECTIONS)),
     )
-    with torch.device("meta"):
+    with meta_device():
         expected = _layout(PaperHead(config), embedding)
     state = require_fit(expected, state, f"{name} is not a label head of the release for these blocks")
     head = PaperHead(config).eval()

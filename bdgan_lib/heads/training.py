@@ -1,13 +1,12 @@
 """Training a label head on a handful of annotated samples, all pixels at once, on one device or several."""
 
-from __future__ import annotations  # Fabric appears in types alone: it takes seconds to import
+from __future__ import annotations  # Devices names Fabric, which takes seconds to import
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,37 +19,23 @@ from bdgan_lib.generators.base import Generator
 from bdgan_lib.heads.base import Architecture, Head, HeadConfig
 from bdgan_lib.heads.cost import head_cost
 from bdgan_lib.heads.label_head import build_head
+from bdgan_lib.heads.settings import HeadTraining
 from bdgan_lib.heads.training_data import TrainingData, collect_training_data, feature_bytes, place_features
 from bdgan_lib.training.checkpoint import Checkpoint, Stateful
+from bdgan_lib.training.devices import Devices, SingleCPU
 from bdgan_lib.training.loop import train
-
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
 
 CHECKPOINT = "checkpoint.pt"  # of a training that is not finished
 
 
-@dataclass(frozen=True)
-class HeadTraining:
-    """How a label head is trained; a step is one batch."""
-
-    steps: int = 500  # paper: 5_000
-    batch_size: int = 4  # over all devices, as in the paper
-    learning_rate: float = 5e-3  # peak of a one-cycle schedule; paper: 1e-3 constant
-    weight_decay: float = 1e-4
-    parts: bool = False  # learn every label of the masks; else foreground and background
-    pixel_share: float = 1.0  # of a batch's pixels that enter the loss; DatasetGAN samples pixels
-    member_share: float = 0.5  # of a batch that each member of an ensemble learns from, drawn per member
-    save_every: int = 100  # steps between checkpoints
-    seed: int = 0
-
-
-def launch_fabric(accelerator: str = "cpu", devices: int = 1, precision: str = "32-true") -> Fabric:
+def launch_fabric(accelerator: str = "cpu", devices: int = 1, precision: str = "32-true") -> Devices:
     """Set up the devices to train on; with several, this program runs once on each.
 
     Raises:
         BdganError: the devices or the precision are not available.
     """
+    if (accelerator, devices, precision) == ("cpu", 1, "32-true"):
+        return SingleCPU()
     from lightning_fabric import Fabric
 
     try:
@@ -68,7 +53,7 @@ def fit_head(
     head: Head,
     training_data: TrainingData,
     config: HeadTraining,
-    fabric: Fabric | None = None,
+    fabric: Devices | None = None,
     checkpoint: Path | None = None,
     progress: str | None = None,
 ) -> list[float]:
@@ -90,7 +75,7 @@ def fit_head(
         BdganError: the batch is smaller than the number of devices, the loss is not finite (the weights have
             not taken it), or the checkpoint belongs to another training.
     """
-    fabric, size = fabric or launch_fabric(), min(config.batch_size, len(training_data))
+    fabric, size = fabric or SingleCPU(), min(config.batch_size, len(training_data))
     if size < fabric.world_size:
         raise BdganError(
             f"expected batches of {fabric.world_size} or more, one sample per device, got {size}; raise "
@@ -117,9 +102,9 @@ def fit_head(
 def train_head(
     generator: Generator,
     annotations: Iterable[Annotation],
-    config: HeadTraining = HeadTraining(),
+    config: HeadTraining = HeadTraining(),  # noqa: B008
     architecture: Architecture = Architecture(),  # noqa: B008
-    fabric: Fabric | None = None,
+    fabric: Devices | None = None,
     folder: Path | None = None,
     feature_cache: str = "auto",
     progress: str | None = "label head",
@@ -144,7 +129,7 @@ def train_head(
     Raises:
         BdganError: as for `collect_training_data` and `fit_head`.
     """
-    samples, fabric = list(annotations), fabric or launch_fabric()
+    samples, fabric = list(annotations), fabric or SingleCPU()
     labels: tuple[str, ...] = ("background", "foreground")
     if config.parts:
         masks = np.concatenate([a.mask[a.mask != UNLABELLED] for a in samples] or [np.zeros(1, np.uint8)])
@@ -169,7 +154,7 @@ def train_head(
 
 
 def _loss(
-    model: torch.nn.Module, data: TrainingData, config: HeadTraining, step: int, fabric: Fabric, members: int
+    model: torch.nn.Module, data: TrainingData, config: HeadTraining, step: int, fabric: Devices, members: int
 ) -> Tensor:
     """Mean cross-entropy of this device's share of the batch of a step."""
     noise = np.random.default_rng([config.seed, step])

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import bootstrap, t
+from scipy.special import stdtrit  # Student's t quantiles; scipy.stats takes seconds to import
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,9 @@ def difference(more: NDArray[np.float64], less: NDArray[np.float64]) -> Differen
     """Mean of `more` - `less` with its 95% interval, paired by seed: [S] each."""
     apart = np.asarray(more) - np.asarray(less)
     mean, count = float(apart.mean()), len(apart)
-    half = float(t.ppf(0.975, count - 1) * apart.std(ddof=1) / np.sqrt(count)) if count > 1 else float("inf")
+    half = (
+        float(stdtrit(count - 1, 0.975) * apart.std(ddof=1) / np.sqrt(count)) if count > 1 else float("inf")
+    )
     return Difference(mean, mean - half, mean + half)
 
 
@@ -69,6 +71,8 @@ def bootstrap_interval(
     """
     if count == 1:  # scipy refuses a single observation
         return (float(statistic(np.zeros(1, np.int64))),) * 2
+    from scipy.stats import bootstrap
+
     resamples = bootstrap(
         (np.arange(count),), statistic, n_resamples=draws, vectorized=False, method="percentile",
         batch=max(1, 10**6 // count), rng=np.random.default_rng(seed),

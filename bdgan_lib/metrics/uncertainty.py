@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
 
 from bdgan_lib.metrics.segmentation import confusion, iou
 from bdgan_lib.metrics.statistics import bootstrap_interval
@@ -25,6 +24,8 @@ def error_rates(counts: NDArray[np.integer]) -> NDArray[np.float64]:
 
 def rank_correlation(uncertainty: NDArray[np.floating], errors: NDArray[np.floating]) -> float:
     """Spearman's rank correlation of the images' uncertainty [N] and their true errors [N], in [-1, 1]."""
+    from scipy.stats import spearmanr
+
     return float(spearmanr(uncertainty, errors).statistic)
 
 

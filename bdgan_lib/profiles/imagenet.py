@@ -12,12 +12,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from pytorch_pretrained_biggan import BigGAN as PackageBigGAN
 from safetensors.torch import load_file
 from torch import Tensor
 
 from bdgan_lib.checkpoints import download
-from bdgan_lib.checkpoints.state_dict import batch_norm_counters, load_strict, require_fit
+from bdgan_lib.checkpoints.state_dict import batch_norm_counters, load_strict, meta_device, require_fit
 from bdgan_lib.core.assets import assets_folder, require_asset, user_folder
 from bdgan_lib.core.image_tensors import from_uint8
 from bdgan_lib.core.sampling import Sampling
@@ -25,7 +24,6 @@ from bdgan_lib.core.types import BdganError
 from bdgan_lib.datasets.annotation_store import AnnotationStore
 from bdgan_lib.downstream.tasks import imagenet_tasks
 from bdgan_lib.generators.biggan import BigGAN, BigGANConfig, BigGANNetwork, load_biggan
-from bdgan_lib.generators.biggan_deep import BigGANDeep, deep_config, read_biggan_deep
 from bdgan_lib.generators.class_scorer import NetworkScorer
 from bdgan_lib.generators.taming_checkpoint import IMAGENET, read_vqgan
 from bdgan_lib.generators.vqgan import VQGAN
@@ -56,8 +54,7 @@ def imagenet_profile(name: str, image_size: int, entry: str) -> Profile:
         lambda path, _, names, device, bf16: load_biggan(path, names, image_size, device, bf16=bf16),
     )
     if deep:
-        read = lambda path, *more: read_biggan_deep(path, deep_config(image_size), *more)
-        generator = partial(_load, BigGANDeep, partial(PackageBigGAN, deep_config(image_size)), read)
+        generator = partial(_load_deep, image_size)
     return Profile(
         name=name,
         image_size=image_size,
@@ -141,17 +138,30 @@ def _load(
 ) -> Any:
     """The generator in these weights; on "meta" one of this kind around a network without weights."""
     if device == "meta":
-        with torch.device("meta"):
+        with meta_device():
             return kind(network(), weights.name, classes, "", "meta")
     path = download.fetch_safetensors(weights, download.cache_folder())
     return read(path, weights.name, classes, device, bf16)
+
+
+def _load_deep(image_size: int, *settings: Any, **more: Any) -> Any:
+    """`_load` of a published BigGAN-deep."""
+    from pytorch_pretrained_biggan import BigGAN as PackageBigGAN  # it imports scipy.stats and boto3
+
+    from bdgan_lib.generators.biggan_deep import BigGANDeep, deep_config, read_biggan_deep
+
+    config = deep_config(image_size)
+    read = lambda path, *rest: read_biggan_deep(path, config, *rest)
+    return _load(BigGANDeep, partial(PackageBigGAN, config), read, *settings, **more)
 
 
 def _resnet50(weights: download.Weights) -> NetworkScorer:
     """Torchvision's ResNet-50 at 224 pixels."""
     from torchvision.models import resnet50
 
-    network, path = resnet50(), download.fetch_safetensors(weights, download.cache_folder())
+    path = download.fetch_safetensors(weights, download.cache_folder())
+    with meta_device():
+        network = resnet50()
     load_strict(
         network, batch_norm_counters(network.state_dict()) | load_file(path), f"{path}, of ResNet-50,"
     )

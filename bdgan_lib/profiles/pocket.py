@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -21,7 +21,6 @@ from bdgan_lib.core.types import BdganError
 from bdgan_lib.datasets.annotation_store import AnnotationStore
 from bdgan_lib.downstream.benchmark.truth import TruthInMemory
 from bdgan_lib.downstream.tasks import Task, pocket_tasks
-from bdgan_lib.generators.biggan_deep import BigGANDeep, load_biggan_deep
 from bdgan_lib.generators.class_scorer import NetworkScorer
 from bdgan_lib.generators.vqgan import VQGAN, load_vqgan
 from bdgan_lib.profiles.profile import Profile
@@ -29,6 +28,9 @@ from bdgan_lib.profiles.shipped import ShippedFiles
 from bdgan_lib.worlds.networks import Classifier
 from bdgan_lib.worlds.oracle import Oracle
 from bdgan_lib.worlds.pocket import CLASSES, PARTS, SceneSet, render_set
+
+if TYPE_CHECKING:
+    from bdgan_lib.generators.biggan_deep import BigGANDeep
 
 IMAGE_SIZE = 64  # pixels
 Network = TypeVar("Network", bound=torch.nn.Module)
@@ -76,8 +78,12 @@ def recorded_session(profile: Profile) -> list[dict[str, Any]]:
 class PocketAssets(ShippedFiles):
     """The pocket's networks and annotations, verified when they are loaded."""
 
-    def biggan(self, device: str = "cpu", bf16: bool = False) -> BigGANDeep:
+    def biggan(self, device: str = "cpu", bf16: bool = False) -> "BigGANDeep":
         """The pocket BigGAN-deep (recipe: bdgan_lib.recipes.pocket_biggan)."""
+        from bdgan_lib.generators.biggan_deep import (
+            load_biggan_deep,  # its package imports scipy.stats, boto3
+        )
+
         folder = self.path("biggan/config.json", "biggan/model.safetensors").parent
         return load_biggan_deep(folder, CLASSES, device, bf16)
 

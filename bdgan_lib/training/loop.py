@@ -1,10 +1,9 @@
 """The training loop of every network: loss, finite check, step, schedule, progress bar, checkpoint."""
 
-from __future__ import annotations  # Fabric is named in types alone: it takes seconds to import
+from __future__ import annotations  # Devices names Fabric, which takes seconds to import
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -14,9 +13,7 @@ from tqdm import tqdm
 
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.training.checkpoint import Checkpoint
-
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
+from bdgan_lib.training.devices import Devices
 
 
 def train(
@@ -30,7 +27,7 @@ def train(
     checkpoint: Checkpoint | None = None,
     save_every: int = 100,
     keep_checkpoint: bool = False,
-    fabric: Fabric | None = None,
+    fabric: Devices | None = None,
     progress: str | None = None,
 ) -> list[float]:
     """Take optimisation steps and return the loss of each.

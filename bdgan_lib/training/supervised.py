@@ -1,11 +1,11 @@
 """Supervised training of classifiers and segmentation networks, on one device or several, and prediction."""
 
-from __future__ import annotations  # Fabric is named in types alone: it takes seconds to import
+from __future__ import annotations  # Devices names Fabric, which takes seconds to import
 
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -16,10 +16,8 @@ from torch import Tensor, nn
 from bdgan_lib.core.image_tensors import from_uint8
 from bdgan_lib.core.precision import autocast
 from bdgan_lib.core.types import BdganError
+from bdgan_lib.training.devices import Devices
 from bdgan_lib.training.loop import train
-
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -44,7 +42,7 @@ def fit(
     config: FitConfig = FitConfig(),
     device: str = "cpu",
     progress: str | None = None,
-    fabric: Fabric | None = None,
+    fabric: Devices | None = None,
 ) -> float:
     """Train a network in place with cross-entropy and return the mean loss (nats) of the last 20 steps.
 
@@ -70,7 +68,7 @@ def fit_batches(
     config: FitConfig = FitConfig(),
     device: str = "cpu",
     progress: str | None = None,
-    fabric: Fabric | None = None,
+    fabric: Devices | None = None,
 ) -> float:
     """Train as `fit` does, on config.steps batches (images [B, H, W, 3] uint8, targets) from an iterable.
 

@@ -55,6 +55,11 @@ TUTORIAL = {  # metric of a notebook -> what it is
     "figures.label_shape_diversity": "shape diversity of the head's masks / of exact ones",
 }
 SPEED = {  # benchmark -> its figure -> what it is
+    "start": {
+        "help_cpu_seconds": "`bdgan --help`: CPU seconds of the process",
+        "validate_cpu_seconds": "`bdgan validate` of one image: CPU seconds",
+        "python_cpu_seconds": "Python alone: CPU seconds",
+    },
     "generators": {
         "speedup_float32": "BigGAN-deep-256, batch 8: times as fast as the released package",
         "speedup_bf16": "the same in bfloat16",

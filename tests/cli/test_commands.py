@@ -234,7 +234,8 @@ def test_the_experiments_are_listed(folder, monkeypatch, capsys):
 def test_a_mistake_is_one_line_and_nothing_is_written(folder, monkeypatch, capsys, arguments, named):
     if arguments[0] == "synthesize":  # trains a head of its own before it reads the truncation
         monkeypatch.setattr(
-            cli.datasets, "train_head", lambda *_: pytest.fail("work before the arguments were checked")
+            "bdgan_lib.heads.training.train_head",
+            lambda *_: pytest.fail("work before the arguments were checked"),
         )
     assert named in refused(monkeypatch, capsys, folder, *arguments)
 
@@ -304,7 +305,7 @@ def test_weights_are_listed_with_licence_and_state_converted_and_verified(cache,
 
 
 def test_converting_says_which_weights_it_took(cache, monkeypatch, capsys):
-    monkeypatch.setattr("bdgan_lib.cli.weights.convert_checkpoint", lambda *_: "took g_ema, not g")
+    monkeypatch.setattr("bdgan_lib.checkpoints.unpickle.convert_checkpoint", lambda *_: "took g_ema, not g")
     assert bdgan(monkeypatch, "weights", "convert", cache / "c.pt", "--out", cache / "new" / "out") == 0
     assert capsys.readouterr().out.splitlines() == ["took g_ema, not g", str(cache / "new" / "out")]
 
@@ -459,24 +460,20 @@ def test_a_picture_where_a_mask_belongs_stays_and_is_named(folder, monkeypatch, 
 def test_an_import_locks_a_new_store_and_removes_it_if_nothing_was_taken(
     folder, monkeypatch, capsys, exported
 ):
-    from bdgan_lib.cli import labels
-
     def none(*_):
         with pytest.raises(BdganError, match="another session"), AnnotationStore("a/store").writing():
             pass
         return [], []
 
-    monkeypatch.setattr(labels, "import_annotations", none)
+    monkeypatch.setattr("bdgan_lib.datasets.formats.exchange.import_annotations", none)
     assert bdgan(monkeypatch, "import-labels", "out", "--from", "png", "--out", "a/store") == 2
     assert [path.name for path in folder.iterdir()] == ["out"]
 
 
 def test_the_oracle_replaces_no_labels_of_others(folder, monkeypatch, capsys):
-    from bdgan_lib.cli import labels
-
     assets = AnnotationStore(folder.parent / "assets/pocket/annotations")
     oracle = [replace(one, annotator="oracle") for one in assets]
-    monkeypatch.setattr(labels, "annotate_samples", lambda *_: oracle)
+    monkeypatch.setattr("bdgan_lib.profiles.annotated.annotate", lambda *_: oracle)
     person = replace(oracle[0], annotator="me", mask=1 - oracle[0].mask)
     store = AnnotationStore("store")
     store.add(person)

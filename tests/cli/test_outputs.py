@@ -176,9 +176,9 @@ def test_masks_beside_their_overview_can_be_scored(tmp_path, monkeypatch):
     labeller = Labeller()
     labeller.class_id = lambda name: 0
     monkeypatch.setattr(networks, "load_profile", lambda *_: labeller)
-    monkeypatch.setattr(networks, "load_head", lambda *_: labeller)
+    monkeypatch.setattr("bdgan_lib.heads.files.load_head", lambda *_: labeller)
     masks = np.random.default_rng(0).integers(0, 2, (2, 16, 16), np.uint8)
-    monkeypatch.setattr(networks, "label_images", lambda *_: (masks, None))
+    monkeypatch.setattr("bdgan_lib.synthesis.label_real.label_images", lambda *_: (masks, None))
     for name in ("one", "two"):
         (tmp_path / f"{name}.png").write_bytes(encode_png(np.zeros((20, 30, 3), np.uint8)))
     pictures = (tmp_path / "one.png", tmp_path / "two.png")
@@ -198,7 +198,7 @@ def test_masks_beside_their_overview_can_be_scored(tmp_path, monkeypatch):
 def test_a_file_that_is_no_picture_is_named(file, tmp_path, monkeypatch, capsys):
     labeller = Labeller()
     monkeypatch.setattr(networks, "load_profile", lambda *_: labeller)
-    monkeypatch.setattr(networks, "load_head", lambda *_: labeller)
+    monkeypatch.setattr("bdgan_lib.heads.files.load_head", lambda *_: labeller)
     (tmp_path / file).write_bytes(
         {"drawing.eps": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"}.get(file, b"x")
     )

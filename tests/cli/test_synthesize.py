@@ -4,8 +4,6 @@ import json
 
 import pytest
 
-from bdgan_lib import cli
-
 from .test_commands import bdgan, folder  # noqa: F401 (a fixture)
 
 ALL = ("--keep-confident", 1, "--keep-agreed", 1)
@@ -16,8 +14,8 @@ def no_training(monkeypatch):
     def fail(*_):
         pytest.fail("work before the arguments were checked")
 
-    monkeypatch.setattr(cli.datasets, "train_head", fail)
-    monkeypatch.setattr(cli.datasets, "load_head", fail)
+    monkeypatch.setattr("bdgan_lib.heads.training.train_head", fail)
+    monkeypatch.setattr("bdgan_lib.heads.files.load_head", fail)
 
 
 def test_what_cannot_succeed_is_refused_first(folder, no_training, monkeypatch, capsys):  # noqa: F811
@@ -55,7 +53,7 @@ def test_other_settings_are_named_before_any_work(folder, monkeypatch, capsys): 
     command = ("synthesize", "--out", "data", "--images", 2, "--workers", 1, "--head", "head", *ALL)
     assert bdgan(monkeypatch, *command) == 0 and bdgan(monkeypatch, *command) == 0
     before = {path.name: path.read_bytes() for path in (folder / "data").iterdir()}
-    monkeypatch.setattr(cli.datasets, "load_head", lambda *_: pytest.fail("work before the check"))
+    monkeypatch.setattr("bdgan_lib.heads.files.load_head", lambda *_: pytest.fail("work before the check"))
     for option, value in (("--first-seed", 7), ("--images", 3), ("--truncation", 0.5)):
         capsys.readouterr()
         assert bdgan(monkeypatch, *command, option, value) == 2

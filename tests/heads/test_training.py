@@ -246,6 +246,17 @@ def test_a_way_to_keep_features_that_is_none_is_refused(generator, tmp_path):
             collect_training_data(generator, some(generator), feature_cache=cache)
 
 
+def test_one_cpu_learns_bit_by_bit_what_it_learns_with_fabric(generator):
+    fabric = Fabric(accelerator="cpu", devices=1)
+    for architecture in (SMALL, replace(SMALL, members=3)):
+        (one, losses), (other, with_fabric) = (
+            train(generator, some(generator), FEW, architecture, fabric=devices) for devices in (None, fabric)
+        )
+        assert losses == with_fabric
+        for name, value in one.state_dict().items():
+            assert torch.equal(other.state_dict()[name], value)
+
+
 def test_two_devices_learn_what_one_does(generator, tmp_path):
     """Statistics of batch norm are each device's own, so the linear probe, which has none, is compared."""
     linear = Architecture("linear")

@@ -18,6 +18,7 @@ from bdgan_lib.core.types import UNLABELLED, BdganError
 from bdgan_lib.core.validation import collect_errors
 from bdgan_lib.datasets.annotation_store import Annotation, AnnotationStore, json_text
 from bdgan_lib.datasets.formats import coco, cvat, label_studio, labelme, png
+from bdgan_lib.datasets.formats.names import ANNOTATION_FORMATS
 from bdgan_lib.datasets.formats.shapes import CHECK_FORMAT, MEANINGS, PICTURES, LabelledImage
 
 
@@ -31,13 +32,8 @@ class AnnotationFormat(Protocol):
         """Read the images of a file or a folder and add a line to `losses` for everything that is lost."""
 
 
-FORMATS: dict[str, AnnotationFormat] = {
-    "coco": coco,
-    "labelme": labelme,
-    "cvat": cvat,
-    "label-studio": label_studio,
-    "png": png,
-}
+_MODULES: tuple[AnnotationFormat, ...] = (coco, labelme, cvat, label_studio, png)
+FORMATS = dict(zip(ANNOTATION_FORMATS, _MODULES, strict=True))
 _ID = re.compile(r"(?<![\w-])[A-Za-z0-9][\w-]*(?![\w-])")
 SAMPLES = "samples.json"  # id -> `Annotation.to_json`, and whether objects were told apart
 

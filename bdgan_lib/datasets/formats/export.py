@@ -9,17 +9,15 @@ from bdgan_lib.core.io import atomic_folder
 from bdgan_lib.core.model_files import write_json
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.datasets.formats import coco, folder, huggingface, voc, yolo
+from bdgan_lib.datasets.formats.names import SET_FORMATS
 from bdgan_lib.datasets.formats.set_items import ExportReport, SetItems
 from bdgan_lib.datasets.shards import ShardedSet
 
-EXPORTS = {
-    "coco": coco.write_set,
-    "coco-panoptic": coco.write_panoptic_set,
-    "voc": voc.write_set,
-    "hf": huggingface.write_set,
-    "yolo-seg": yolo.write_set,
-    "folder": folder.write_set,
-}
+_WRITERS = (
+    coco.write_set, coco.write_panoptic_set, voc.write_set, huggingface.write_set, yolo.write_set,
+    folder.write_set,
+)  # fmt: skip
+EXPORTS = dict(zip(SET_FORMATS, _WRITERS, strict=True))
 ABOUT = "export.json"  # source, licence, categories and losses of an export
 
 

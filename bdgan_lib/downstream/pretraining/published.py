@@ -21,10 +21,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
-from bdgan_lib.checkpoints.state_dict import batch_norm_counters, require_fit
+from bdgan_lib.checkpoints.state_dict import batch_norm_counters, meta_device, require_fit
 from bdgan_lib.core.model_files import read_tensors
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.downstream.backbones import BACKBONES, Backbone, build_backbone
@@ -107,7 +106,7 @@ def backbone_state(
         raise BdganError(
             f"{name}: expected {backbone}, got {actual}; give another file, or name the other backbone"
         )
-    with torch.device("meta"):
+    with meta_device():
         backbone_tensors = build_backbone(backbone).state_dict()
     expected = {layout.prefix + key: x.shape for key, x in backbone_tensors.items()}
     kept = batch_norm_counters(expected)

@@ -1,0 +1,7 @@
+"""The names of other tools' formats, in the order of the modules that write them.
+
+Commands list them without importing those modules.
+"""
+
+SET_FORMATS = ("coco", "coco-panoptic", "voc", "hf", "yolo-seg", "folder")  # of data sets: `export.EXPORTS`
+ANNOTATION_FORMATS = ("coco", "labelme", "cvat", "label-studio", "png")  # of labels: `exchange.FORMATS`
