@@ -49,9 +49,13 @@ class ShardStatistics:
 
     def __init__(self) -> None:
         self.images: Counter[str] = Counter()  # by class name
-        self.area: defaultdict[str, float] = defaultdict(float)  # sum of shares that are not background, by class name
+        self.area: defaultdict[str, float] = defaultdict(
+            float
+        )  # sum of shares that are not background, by class name
         self.sizes: Counter[str] = Counter()  # images, by height and width
-        self.scores: defaultdict[str, float] = defaultdict(float)  # sum of the records' confidence and divergence
+        self.scores: defaultdict[str, float] = defaultdict(
+            float
+        )  # sum of the records' confidence and divergence
         self.scored: Counter[str] = Counter()  # images with such a score
         self.metadata: defaultdict[str, set[str]] = defaultdict(set)  # versions, devices, licences of records
 
@@ -59,8 +63,8 @@ class ShardStatistics:
         """Count one sample, given its mask [H, W] of label ids and its provenance."""
         name = str(record.get("class_name", f"class {record['class_id']}"))
         self.images[name] += 1
-        labelled = np.count_nonzero(mask != UNLABELLED)
-        self.area[name] += (labelled - np.count_nonzero(mask == 0)) / max(1, labelled)
+        labelled = int(np.count_nonzero(mask != UNLABELLED))
+        self.area[name] += (labelled - int(np.count_nonzero(mask == 0))) / max(1, labelled)
         self.sizes[f"{mask.shape[0]} × {mask.shape[1]}"] += 1
         for key in ("bdgan_lib", "device", "licence"):
             if key in record:
@@ -79,8 +83,10 @@ class ShardStatistics:
 
     def to_json(self) -> Json:
         """The sums as a JSON object."""
-        metadata = {key: sorted(texts) for key, texts in self.metadata.items()}
-        return {**{name: dict(sums) for name, sums in vars(self).items()}, "metadata": metadata}
+        record = {name: dict(sums) for name, sums in vars(self).items()}
+        return cast(
+            Json, {**record, "metadata": {key: sorted(texts) for key, texts in self.metadata.items()}}
+        )
 
     @classmethod
     def from_json(cls, record: object) -> "ShardStatistics":
@@ -162,7 +168,7 @@ def complete_cards(folder: Path, statistics: ShardStatistics, replaced: str = ""
 
 
 def states_other_figures(content: bytes, versions: tuple[bytes, ...]) -> bool:
-    """Whether the text of a data card or a Croissant file differs from one of the versions in numbers alone."""
+    """Whether the content of a data card or a Croissant file differs from a version in numbers alone."""
     numbers = {_FIGURES.sub(b"", version): _NUMBER.findall(version) for version in versions}
     text = _FIGURES.sub(b"", content)
     return text in numbers and numbers[text] != _NUMBER.findall(content)
@@ -243,7 +249,10 @@ def _card(
         "share of pixels that are not background, mean": f"{sum(statistics.area.values()) / total:.4f}",
         **({"kept of what was made": f"{share:.4f}"} if counts else {}),
         **{f"dropped: {reason}": f"{n:,}" for reason, n in dropped.items()},
-        **{f"{key}, mean": f"{statistics.scores[key] / n:.4f}" for key, n in sorted(statistics.scored.items())},
+        **{
+            f"{key}, mean": f"{statistics.scores[key] / n:.4f}"
+            for key, n in sorted(statistics.scored.items())
+        },
     }
     table = partial(_table, escape)
     classes = [

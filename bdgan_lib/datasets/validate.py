@@ -31,8 +31,9 @@ def validate(folder: str | Path, progress: bool = True, notes: list[str] | None 
 
     Checks the sha256 of the manifest and of every shard, that there are no other files, headers of members
     (before their contents are read), pairs, sizes, labels, classes, counts, ids over all shards, and that the
-    data card and the Croissant file, if there, do not contradict the manifest, nor counts and figures what
-    was counted. Of a sample the first error is listed. Nothing is unpacked to disk; one sample and all ids are in memory.
+    data card and the Croissant file, if there, do not contradict the manifest. Everything is counted again:
+    the numbers in the manifest and in both files must be true. Of a sample the first error is listed. Nothing
+    is unpacked to disk; one sample and all ids are in memory.
 
     Args:
         folder: of the data set, or an address.
