@@ -21,7 +21,7 @@ from bdgan_lib.core.io import holds_text, read_plain, sha256_of, write_atomic
 from bdgan_lib.core.types import UNLABELLED, BdganError, Json
 from bdgan_lib.datasets.croissant import croissant
 from bdgan_lib.datasets.sample_checks import decode_sample
-from bdgan_lib.datasets.shards import MANIFEST, ShardedSet, read_manifest
+from bdgan_lib.datasets.shards import MANIFEST, ShardedSet
 from bdgan_lib.datasets.tar_format import StoredSample
 
 CARD, CROISSANT = "README.md", "croissant.json"
@@ -77,9 +77,9 @@ class ShardStatistics:
     def merge(self, other: "ShardStatistics") -> None:
         """Add the sums of the next shard."""
         for name, sums in vars(other).items():
+            total = getattr(self, name)
             for key, value in sums.items():
-                mine = getattr(self, name)
-                mine[key] = mine[key] | value if name == "metadata" else mine[key] + value
+                total[key] = total[key] | value if name == "metadata" else total[key] + value
 
     def to_json(self) -> Json:
         """The sums as a JSON object."""
@@ -142,11 +142,11 @@ def write_card(folder: Path, progress: bool = True) -> None:
         write_atomic(folder / name, versions[0])
 
 
-def complete_cards(folder: Path, statistics: ShardStatistics, replaced: str = "") -> list[str]:
+def complete_cards(data: ShardedSet, statistics: ShardStatistics, replaced: str = "") -> list[str]:
     """Write the data card and the Croissant file where they are missing, as `write_card` does.
 
     Args:
-        folder: of a finished data set.
+        data: a finished data set.
         statistics: the sums over its shards.
         replaced: sha256 of the manifest that this one replaced; files that were written for it are, too.
 
@@ -154,9 +154,9 @@ def complete_cards(folder: Path, statistics: ShardStatistics, replaced: str = ""
         A line for each file that is edited or of another origin, and stays.
     """
     notes = list[str]()
-    replaced = replaced if replaced != sha256_of(folder / MANIFEST) else ""
-    for name, versions in trust_files(folder, read_manifest(folder / MANIFEST), statistics).items():
-        path = folder / name
+    replaced = replaced if replaced != sha256_of(data.folder / MANIFEST) else ""
+    for name, versions in trust_files(data.folder, data.manifest, statistics).items():
+        path = data.folder / name
         content = read_plain(path) if path.exists() else b""
         texts = {_FIGURES.sub(b"", version) for version in versions}  # other figures are no edit
         old = replaced and replaced.encode() in content and _FIGURES.sub(b"", content) in texts

@@ -23,7 +23,7 @@ from bdgan_lib.datasets.shards import CALIBRATION, DROPPED, LOG, MANIFEST, read_
 from bdgan_lib.datasets.tar_format import how_to_remake, stored_samples
 
 _REASON = re.compile(rb'"dropped": "([^"]*)"')  # in a list of dropped samples
-_ELSEWHERE = "make the data set again in another folder"
+_ANEW = "make the data set again in another folder"
 
 
 def validate(folder: str | Path, progress: bool = True, notes: list[str] | None = None) -> list[str]:
@@ -121,10 +121,10 @@ def _dropped_findings(folder: Path, manifest: dict[str, Any]) -> list[str]:
         total += reasons
         if reasons != shard.get("dropped"):
             stated = f"{MANIFEST} says {shard.get('dropped')!r:.200}"
-            findings.append(f"{path} lists {dict(reasons)} as dropped, {stated}; {_ELSEWHERE}")
+            findings.append(f"{path} lists {dict(reasons)} as dropped, {stated}; {_ANEW}")
     counts = {key: n for key, n in (manifest.get("counts") or {}).items() if key not in ("made", "kept")}
     if shards and not findings and counts != total:
-        findings.append(f"{folder / MANIFEST}: expected {dict(total)} as dropped, got {counts}; {_ELSEWHERE}")
+        findings.append(f"{folder / MANIFEST}: expected {dict(total)} as dropped, got {counts}; {_ANEW}")
     return findings
 
 

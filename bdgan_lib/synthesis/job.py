@@ -5,6 +5,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
@@ -14,9 +15,9 @@ from tqdm import tqdm
 
 from bdgan_lib.core.io import as_path, list_folder, sha256_of
 from bdgan_lib.core.parallel import exit_at_sigterm
-from bdgan_lib.core.types import BdganError
+from bdgan_lib.core.types import BdganError, Json
 from bdgan_lib.datasets.card import CARD, CROISSANT, ShardStatistics, complete_cards, contradictions
-from bdgan_lib.datasets.shards import DROPPED, LOG, MANIFEST, ShardedSet, read_manifest, write_manifest
+from bdgan_lib.datasets.shards import DROPPED, LOG, MANIFEST, ShardedSet, write_manifest
 from bdgan_lib.datasets.tar_format import stored_samples
 from bdgan_lib.generators.base import Generator
 from bdgan_lib.synthesis.filters import Calibration, Models, calibrated_spec
@@ -161,22 +162,22 @@ class Job:
                 "counts": {"made": self.spec.count, "kept": kept, **dict(sorted(reasons.items()))},
             }
             write_manifest(manifest, entries, about)
+        data = ShardedSet(self.folder)
         if self.missing or not all((self.folder / name).exists() for name in (CARD, CROISSANT)):
-            notes = complete_cards(self.folder, self._statistics(names), replaced)
+            notes = complete_cards(data, self._statistics(names, data.manifest), replaced)
             if notes and self._progress:
                 print(*notes, sep="\n", flush=True)
         records = {record_path(Path(name)).name for name in names}
-        for path in list_folder(self.folder, "shard_*.json"):
-            if path.name in records:  # the manifest and the card now hold what it says
-                path.unlink()
-        data = ShardedSet(self.folder)
+        old = (path for path in list_folder(self.folder, "shard_*.json") if path.name in records)
+        with ThreadPoolExecutor(8) as pool:  # a store takes its time for each
+            list(pool.map(lambda path: path.unlink(), old))  # what they say is in the manifest and the card
         if wrong := contradictions(self.folder, data.manifest):
             raise BdganError(f"the data set is finished, but {wrong[0]}")
         return data
 
-    def _statistics(self, names: Iterable[str]) -> ShardStatistics:
+    def _statistics(self, names: Iterable[str], manifest: Json) -> ShardStatistics:
         """The sums over all shards. Those that have none in a record are read: an older version's, say."""
-        total, manifest = ShardStatistics(), read_manifest(self.folder / MANIFEST)
+        total = ShardStatistics()
         for name in names:
             if sums := self._done[name].statistics:
                 total.merge(ShardStatistics.from_json(sums))

@@ -95,7 +95,7 @@ class Writers(Generic[Result]):
                 self._raise()
                 return
 
-    def submit(self, size: int, work: Callable[..., object], *arguments: object) -> None:
+    def submit(self, size: int, task: Callable[..., object], *arguments: object) -> None:
         """Have a thread do something as soon as the queue has room for so many bytes."""
         with self._changed:
             self._changed.wait_for(
@@ -104,7 +104,7 @@ class Writers(Generic[Result]):
             self._queued += size
         self._raise()
         try:
-            self._pool.submit(self._run, work, *arguments)
+            self._pool.submit(self._run, task, *arguments)
         except RuntimeError as error:
             raise BdganError(f"a writer thread cannot be started ({error}); use fewer writers") from error
 
@@ -125,10 +125,10 @@ class Writers(Generic[Result]):
         if self._error:
             raise self._error
 
-    def _run(self, work: Callable[..., object], *arguments: object) -> None:
+    def _run(self, task: Callable[..., object], *arguments: object) -> None:
         try:
             if self._error is None:
-                work(*arguments)
+                task(*arguments)
         except Exception as error:
             with self._changed:
                 self._error = self._error or error

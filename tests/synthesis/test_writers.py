@@ -150,7 +150,7 @@ def test_threads_that_cannot_be_started_are_told(tmp_path, monkeypatch):
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    with pytest.raises(BdganError, match="cannot be started .* use fewer writers"):
+    with pytest.raises(BdganError, match=r"cannot be started .* use fewer writers"):
         make(tmp_path, 4)
     assert not any(path.suffix in (".tar", ".tmp") for path in tmp_path.iterdir())
 
