@@ -8,8 +8,8 @@ worker with one writer, divided by those of the generator alone, in turns in one
 computation each; `_bf16`: labels and judge in bfloat16, the generator in float32 as before; `_cpu`: in
 seconds of all CPUs. A data set's time is that of the shards after the first, per image.
 `two_workers_speedup`: time of one worker / of two, their start included and, as `_running`, left out.
-`writers_speedup`: images per second of two writers / of one, PNG of 256 x 256, in turns in one process, by a
-generator and a head that cost nothing. At least 1.7 on two cores that are free.
+`writers_speedup`: images per second of two writers / of one, PNG of 256 x 256, in turns in one process, of
+samples that are ready. At least 1.7 on two cores that nothing else uses.
 `commit_seconds_per_million`: from the last shard to the finished set, per million images in shards of 500, of
 1,000 classes. At most 10; goal 2.
 `memory_growth`: peak memory at 50,000 images / at 1,000, each in a process of its own that loads the models.
@@ -29,6 +29,7 @@ import torch
 
 from bdgan_lib.core.image_tensors import to_uint8
 from bdgan_lib.core.io import write_atomic
+from bdgan_lib.core.labelled_arrays import LabelledSample
 from bdgan_lib.core.precision import bf16_is_fast, one_thread
 from bdgan_lib.core.sampling import Sample, Sampling
 from bdgan_lib.heads.base import Architecture
@@ -41,6 +42,7 @@ from bdgan_lib.synthesis.folder import FinishedShard, record_path, shard_name
 from bdgan_lib.synthesis.job import LOG, started_job, synthesize
 from bdgan_lib.synthesis.shard import make_shards
 from bdgan_lib.synthesis.spec import SynthesisSpec
+from bdgan_lib.synthesis.writers import Writers, queue_bytes
 from benchmarks.command import command
 from benchmarks.memory import peak_bytes
 
@@ -100,24 +102,33 @@ class Ready:
         return self.masks, np.zeros(len(self.masks), np.float32)
 
 
-def ready(side: int, images: int, classes: int, shard_size: int) -> tuple[Models, SynthesisSpec]:
-    """Models that cost nothing, and a specification of so many images."""
-    models = Models(Ready(side, classes), Ready(side, classes))
-    each = -(-images // classes)
-    return models, SynthesisSpec.for_models(
-        models, tuple(range(classes)), each, Sampling(), shard_size=shard_size
-    )
+def written(samples: list[LabelledSample], writers: int) -> float:
+    """Seconds of eight shards of samples that are ready."""
+    with tempfile.TemporaryDirectory() as folder, Writers(writers, queue_bytes(writers)) as pool:
+        start = time.perf_counter()
+        for k in range(8):
+            shard = pool.new_shard(Path(folder) / f"{k}.tar", 0, lambda entry: entry)
+            for sample in samples[k::8]:
+                shard.add(sample, {"class_name": "ready"})
+            shard.close()
+        list(pool.results(wait=True))
+        return time.perf_counter() - start
 
 
 def writers_speedup(images: int, rounds: int) -> float:
-    models, spec = ready(256, images, 1, images // 8)
-    ratios = [labelled(models, spec) / labelled(models, spec, writers=2) for _ in range(rounds)]
-    return median(ratios)
+    ready = Ready(256, 1)
+    pixels = to_uint8(ready.images)
+    samples = [
+        LabelledSample(pixels[n % len(pixels)], ready.masks[n % len(pixels)], 0, n, f"ready_{n:08d}")
+        for n in range(images)
+    ]
+    return median(written(samples, 1) / written(samples, 2) for _ in range(rounds))
 
 
 def commit_seconds(images: int, written: int = 8) -> float:
     """Seconds from the last shard to the finished set; so many shards are written, the others copied."""
-    models, spec = ready(16, images, 1_000, SynthesisSpec.shard_size)
+    models = Models(Ready(16, 1_000), Ready(16, 1_000))
+    spec = SynthesisSpec.for_models(models, tuple(range(1_000)), images // 1_000, Sampling())
     with tempfile.TemporaryDirectory() as name, started_job(spec, models, Path(name), False) as job:
         shards = list(make_shards(spec, range(written), models, job.folder, writers=2))
         for k in range(written, spec.num_shards):
