@@ -4,9 +4,9 @@
     python -m benchmarks.synthesis --quick    within 50 s, without the run of 50,000; synthesis_quick.json
 
 `labelled_over_unlabelled`: images per second of a data set (ensemble of 16, both filters, PNG shards) by one
-worker with one writer, divided by those of the generator alone, in turns in one process with one thread of
-computation each; `_bf16`: labels and judge in bfloat16, the generator in float32 as before; `_cpu`: in
-seconds of all CPUs. A data set's time is that of the shards after the first, per image.
+worker with one writer, from the call to the finished set, divided by those of the generator alone, in turns
+in one process with one thread of computation each; `_bf16`: labels and judge in bfloat16, the generator in
+float32 as before; `_cpu`: in seconds of all CPUs.
 `two_workers_speedup`: time of one worker / of two, their start included and, as `_running`, left out.
 `writers_speedup`: images per second of two writers / of one, PNG of 256 x 256, in turns in one process, of
 samples that are ready. At least 1.7 on two cores that nothing else uses.
@@ -49,7 +49,7 @@ from benchmarks.memory import peak_bytes
 T = TypeVar("T")
 SIZES = {  # images, rounds, images for two workers, memory and the commit, steps of the head's training
     "full": (2_100, 3, 21_000, 50_000, 1_000_000, HeadTraining.steps),
-    "quick": (1_200, 1, 1_800, 0, 20_000, 30),
+    "quick": (600, 1, 1_200, 0, 20_000, 30),
 }
 
 

@@ -81,8 +81,8 @@ def make_shards(
             for sample, provenance in _kept_samples(spec, k, models, dropped, advance):
                 statistics.add(sample.mask, provenance)
                 shard.add(sample, provenance)
+                yield from pool.results(wait=False)
             shard.close()
-            yield from pool.results(wait=False)
         yield from pool.results(wait=True)
 
 
