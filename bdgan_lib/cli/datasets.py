@@ -38,7 +38,7 @@ from bdgan_lib.synthesis.filters import Calibration, Models, check_shares
 from bdgan_lib.synthesis.folder import OF_MODELS, check_set, require_shared
 from bdgan_lib.synthesis.job import synthesize
 from bdgan_lib.synthesis.spec import SynthesisSpec
-from bdgan_lib.synthesis.writers import writer_count
+from bdgan_lib.synthesis.writers import MOST as MOST_WRITERS
 
 
 @app.command("synthesize")
@@ -71,7 +71,10 @@ def synthesize_command(
         int, typer.Option(min=0, max=10_000, help="Processes; 0: one per core (cuda: one).")
     ] = 0,
     writers: Annotated[
-        int, typer.Option(help="Threads that encode and write; 0: one per core, or one in each process.")
+        int,
+        typer.Option(
+            min=0, max=MOST_WRITERS, help="Threads that encode and write; 0: one per core, or one a process."
+        ),
     ] = 0,
     engine: Annotated[str, typer.Option(help="local, or ray for a cluster.")] = "local",
     gpus: Annotated[float, typer.Option(min=0, help="ray: share of a GPU each task takes.")] = 0.0,
@@ -86,7 +89,6 @@ def synthesize_command(
     if not 0 <= gpus < math.inf:
         raise BdganError(f"gpus is {gpus}; give a finite number from 0")
     check_shares(keep_confident, keep_agreed)
-    writer_count(writers)
     folder, alone = as_path(out), 1 if device != "cpu" else os.cpu_count() or 1
     if engine == "ray" or (workers or alone) > 1:
         require_shared(folder)

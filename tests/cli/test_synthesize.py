@@ -30,7 +30,7 @@ def test_what_cannot_succeed_is_refused_first(folder, no_training, monkeypatch, 
         (f"--images={10**26}", "first_seed"),
         (f"--batch-size={10**12}", "batch_size is 1000000000000; give at most"),
         ("--engine=dodo", "no engine 'dodo'"),
-        *((f"--writers={n}", f"expected 0 to 256 writers, got {n}") for n in (-1, 257, 10**12)),
+        *((f"--writers={n}", "Invalid value for '--writers'") for n in (-1, 257)),
         ("--top-k=5", "only VQGAN takes them"),
     ]
     for option, text in cases:
