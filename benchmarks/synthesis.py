@@ -4,9 +4,14 @@
     python -m benchmarks.synthesis --quick    within 50 s, without the run of 50,000; synthesis_quick.json
 
 `labelled_over_unlabelled`: images per second of a data set (ensemble of 16, both filters, PNG shards) by one
-worker, divided by those of the generator alone, in turns in one process with one thread of computation each;
-`_bf16`: labels and judge in bfloat16, the generator in float32 as before; `_cpu`: in seconds of all CPUs.
+worker with one writer, from the call to the finished set, divided by those of the generator alone, in turns
+in one process with one thread of computation each; `_bf16`: labels and judge in bfloat16, the generator in
+float32 as before; `_cpu`: in seconds of all CPUs.
 `two_workers_speedup`: time of one worker / of two, their start included and, as `_running`, left out.
+`writers_speedup`: images per second of two writers / of one, PNG of 256 x 256, in turns in one process, of
+samples that are ready. At least 1.7 on two cores that nothing else uses.
+`commit_seconds_per_million`: from the last shard to the finished set, per million images in shards of 500, of
+1,000 classes. At most 10; goal 2.
 `memory_growth`: peak memory at 50,000 images / at 1,000, each in a process of its own that loads the models.
 """
 
@@ -17,27 +22,34 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
+import numpy as np
 import torch
 
 from bdgan_lib.core.image_tensors import to_uint8
+from bdgan_lib.core.io import write_atomic
+from bdgan_lib.core.labelled_arrays import LabelledSample
 from bdgan_lib.core.precision import bf16_is_fast, one_thread
+from bdgan_lib.core.sampling import Sample, Sampling
 from bdgan_lib.heads.base import Architecture
 from bdgan_lib.heads.files import load_head, save_head
 from bdgan_lib.heads.training import HeadTraining, train_head
 from bdgan_lib.profiles import load_profile
 from bdgan_lib.profiles.annotated import training_annotations
 from bdgan_lib.synthesis.filters import Models, calibrate_filters
-from bdgan_lib.synthesis.job import LOG, synthesize
+from bdgan_lib.synthesis.folder import FinishedShard, record_path, shard_name
+from bdgan_lib.synthesis.job import LOG, started_job, synthesize
+from bdgan_lib.synthesis.shard import make_shards
 from bdgan_lib.synthesis.spec import SynthesisSpec
+from bdgan_lib.synthesis.writers import Writers, queue_bytes
 from benchmarks.command import command
 from benchmarks.memory import peak_bytes
 
 T = TypeVar("T")
-SIZES = {  # images, rounds, images for two workers and for memory, steps of the head's training
-    "full": (2_100, 3, 21_000, 50_000, HeadTraining.steps),
-    "quick": (600, 1, 1_200, 0, 30),
+SIZES = {  # images, rounds, images for two workers, memory and the commit, steps of the head's training
+    "full": (2_100, 3, 21_000, 50_000, 1_000_000, HeadTraining.steps),
+    "quick": (600, 1, 1_200, 0, 20_000, 30),
 }
 
 
@@ -57,13 +69,75 @@ def sized(spec: SynthesisSpec, images: int) -> SynthesisSpec:
     return replace(spec, images_per_class=-(-images // len(spec.class_ids)))
 
 
-def labelled(models: Models, spec: SynthesisSpec, workers: int = 1) -> float:
-    """Seconds from the first finished shard of a data set to the last, as its log has them."""
+def labelled(models: Models, spec: SynthesisSpec, workers: int = 1, writers: int = 1) -> float:
+    """Seconds of a data set without its start: as its log has them after each worker's first shard."""
     with tempfile.TemporaryDirectory() as folder:
-        synthesize(spec, models, folder, workers, progress=False)
+        synthesize(spec, models, folder, workers, progress=False, writers=writers)
         log = (Path(folder) / LOG).read_text("utf-8")
         stamps = [json.loads(line)["seconds"] for line in log.splitlines()]
-    return stamps[-1] - stamps[0]
+    before = workers * spec.shard_size
+    return (stamps[-1] - stamps[workers - 1]) * spec.count / (spec.count - before)
+
+
+class Ready:
+    """A generator and a head in one that cost nothing: they return a batch that was made once."""
+
+    name, sha256, labels = "ready", "0" * 64, ("background", "foreground")
+    blocks: ClassVar[dict[str, tuple[int, int]]] = {}
+
+    def __init__(self, side: int, classes: int, batch_size: int = SynthesisSpec.batch_size) -> None:
+        noise = torch.Generator().manual_seed(0)
+        coarse = torch.randn(batch_size, 3, max(2, side // 16), max(2, side // 16), generator=noise)
+        fine = torch.randn(batch_size, 3, side, side, generator=noise)
+        images = torch.nn.functional.interpolate(coarse, side, mode="bicubic") / 2 + 0.02 * fine
+        self.images, self.masks = images.clamp(-1, 1), (images.mean(1) > 0).to(torch.uint8).numpy()
+        self.image_size, self.classes = side, tuple(f"class {k}" for k in range(classes))
+
+    def sample(
+        self, class_ids: torch.Tensor, seeds: torch.Tensor, sampling: Sampling, features: bool = True
+    ) -> Sample:
+        return Sample(self.images, {}, class_ids, seeds, sampling)
+
+    def predict_with_uncertainty(self, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
+        return self.masks, np.zeros(len(self.masks), np.float32)
+
+
+def written(samples: list[LabelledSample], writers: int) -> float:
+    """Seconds of eight shards of samples that are ready."""
+    with tempfile.TemporaryDirectory() as folder, Writers(writers, queue_bytes(writers)) as pool:
+        start = time.perf_counter()
+        for k in range(8):
+            shard = pool.new_shard(Path(folder) / f"{k}.tar", 0, lambda entry: entry)
+            for sample in samples[k::8]:
+                shard.add(sample, {"class_name": "ready"})
+            shard.close()
+        list(pool.results(wait=True))
+        return time.perf_counter() - start
+
+
+def writers_speedup(images: int, rounds: int) -> float:
+    ready = Ready(256, 1)
+    pixels = to_uint8(ready.images)
+    samples = [
+        LabelledSample(pixels[n % len(pixels)], ready.masks[n % len(pixels)], 0, n, f"ready_{n:08d}")
+        for n in range(images)
+    ]
+    return median(written(samples, 1) / written(samples, 2) for _ in range(rounds))
+
+
+def commit_seconds(images: int, written: int = 8) -> float:
+    """Seconds from the last shard to the finished set; so many shards are written, the others copied."""
+    models = Models(Ready(16, 1_000), Ready(16, 1_000))
+    spec = SynthesisSpec.for_models(models, tuple(range(1_000)), images // 1_000, Sampling())
+    with tempfile.TemporaryDirectory() as name, started_job(spec, models, Path(name), False) as job:
+        shards = list(make_shards(spec, range(written), models, job.folder, writers=2))
+        for k in range(written, spec.num_shards):
+            entry, statistics = shards[k % written]
+            source, copy = job.folder / str(entry["name"]), job.folder / shard_name(k)
+            for path, other in ((source, copy), (record_path(source), record_path(copy))):
+                write_atomic(other, path.read_bytes())
+            shards.append(FinishedShard({**entry, "name": copy.name}, statistics))
+        return timed(job.complete, shards)[0]
 
 
 def unlabelled(models: Models, spec: SynthesisSpec) -> None:
@@ -89,7 +163,7 @@ def write_many(spec: SynthesisSpec, head: Path) -> None:
 
 
 def measure(size: str) -> dict[str, float]:
-    images, rounds, shared, most, steps = SIZES[size]
+    images, rounds, shared, most, committed, steps = SIZES[size]
     models, spec = world(steps)
     few = sized(spec, images)
     kinds = {"": few} | ({"_bf16": replace(few, bf16=True)} if bf16_is_fast("cpu") else {})
@@ -110,6 +184,8 @@ def measure(size: str) -> dict[str, float]:
     result = {key: round(median(values), 3) for key, values in found.items()} | {
         "two_workers_speedup": round(one / two, 2),
         "two_workers_speedup_running": round(one_running / two_running, 2),
+        "writers_speedup": round(writers_speedup(images, 2 * rounds + 1), 2),
+        "commit_seconds_per_million": round(commit_seconds(committed) * 1e6 / committed, 2),
     }
     if most:
         with tempfile.TemporaryDirectory() as head:

@@ -26,7 +26,7 @@ from bdgan_lib.core.seeds import GENERATOR
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.datasets.formats.names import SET_FORMATS
 from bdgan_lib.profiles import load_profile
-from bdgan_lib.synthesis.spec import SynthesisSpec
+from bdgan_lib.synthesis.spec import MOST_WRITERS, SynthesisSpec
 
 
 @app.command("synthesize")
@@ -58,6 +58,12 @@ def synthesize_command(
     workers: Annotated[
         int, typer.Option(min=0, max=10_000, help="Processes; 0: one per core (cuda: one).")
     ] = 0,
+    writers: Annotated[
+        int,
+        typer.Option(
+            min=0, max=MOST_WRITERS, help="Threads that encode and write; 0: one per core, or one a process."
+        ),
+    ] = 0,
     engine: Annotated[str, typer.Option(help="local, or ray for a cluster.")] = "local",
     gpus: Annotated[float, typer.Option(min=0, help="ray: share of a GPU each task takes.")] = 0.0,
     bf16: Annotated[bool, typer.Option(help="Label and judge in bfloat16, where that is fast.")] = False,
@@ -71,8 +77,8 @@ def synthesize_command(
     from bdgan_lib.heads.files import load_head
     from bdgan_lib.heads.training import train_head
     from bdgan_lib.profiles.annotated import training_annotations
-    from bdgan_lib.synthesis.filters import Models, check_shares, load_or_calibrate_filters
-    from bdgan_lib.synthesis.folder import OF_MODELS, check_folder, check_settings, require_shared
+    from bdgan_lib.synthesis.filters import Calibration, Models, check_shares
+    from bdgan_lib.synthesis.folder import OF_MODELS, check_set, require_shared
     from bdgan_lib.synthesis.job import synthesize
 
     if engine not in ("local", "ray"):
@@ -90,23 +96,20 @@ def synthesize_command(
         "batch_size": batch_size, "shard_size": shard_size, "first_seed": first_seed,
         "licence": world.licence, "bf16": bf16, "jpeg": jpeg,
     }  # fmt: skip
-    check_folder(folder)
-    check_settings(SynthesisSpec("", "", ids, images, sampling, **settings), folder, OF_MODELS)
+    check_set(SynthesisSpec("", "", ids, images, sampling, **settings), folder, OF_MODELS)
     generator = world.generator(device)
     generator.sample(torch.tensor(ids[:1]), torch.tensor([first_seed]), sampling, features=False)  # it can
     labeller = load_head(head) if head else train_head(*training_annotations(world, device))[0]
     agreed = keep_agreed if labeller.config.architecture.members > 1 else 1.0  # one alone never disagrees
     models = Models(generator, labeller.to(device), world.scorer.to(device) if keep_confident < 1 else None)
-    filters = load_or_calibrate_filters(
-        folder, models, ids, sampling, keep_confident, agreed, calibration_samples, bf16
-    )
-    spec = SynthesisSpec.for_models(models, ids, images, sampling, filters, **settings)
+    calibration = Calibration(keep_confident, agreed, calibration_samples)
+    spec = SynthesisSpec.for_models(models, ids, images, sampling, **settings)
     if engine == "ray":
         from bdgan_lib.synthesis.ray_backend import synthesize_on_ray
 
-        synthesize_on_ray(spec, models, folder, workers, gpus)
+        synthesize_on_ray(spec, models, folder, workers, gpus, writers=writers, calibration=calibration)
     else:
-        synthesize(spec, models, folder, workers or alone)
+        synthesize(spec, models, folder, workers or alone, writers=writers, calibration=calibration)
     print(out)
 
 

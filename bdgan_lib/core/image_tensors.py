@@ -16,10 +16,11 @@ def to_uint8(images: Tensor) -> NDArray[np.uint8]:
     """
     if images.ndim != 4 or images.shape[1] != 3:
         raise BdganError(f"expected images [B, 3, H, W] in [-1, 1], got {list(images.shape)}")
-    pixels = (images.detach().float() + 1.0) * 127.5
-    if torch.isnan(pixels).any():
+    pixels = (images.detach().float() + 1.0).mul_(127.5)
+    if pixels.numel() and pixels.amax().isnan():
         raise BdganError("expected images in [-1, 1], got NaN; check that the generator's weights are loaded")
-    return pixels.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    pixels = pixels.round_().clamp_(0, 255).to(torch.uint8, memory_format=torch.channels_last)
+    return pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 
 def from_uint8(images: NDArray[np.uint8]) -> Tensor:

@@ -166,16 +166,10 @@ def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
 
 def sha256_of(path: Path) -> str:
     """The sha256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return sha256_of_open(file)
-
-
-def sha256_of_open(file: BinaryIO) -> str:
-    """The sha256 of an open file from its beginning, in hexadecimal."""
     digest = sha256()
-    file.seek(0)
-    while block := file.read(1 << 20):
-        digest.update(block)
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
     return digest.hexdigest()
 
 

@@ -8,10 +8,10 @@ them. Each sha256 that they state must be of this data set.
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from bdgan_lib.core.types import UNLABELLED, BdganError, Json
 from bdgan_lib.datasets.croissant import croissant
 from bdgan_lib.datasets.sample_checks import decode_sample
 from bdgan_lib.datasets.shards import MANIFEST, ShardedSet
+from bdgan_lib.datasets.tar_format import StoredSample
 
 CARD, CROISSANT = "README.md", "croissant.json"
 TEXTS = {CARD: b"sha256 of `manifest.json`", CROISSANT: b'"bdgan-'}  # what each holds, edited or not
@@ -36,34 +37,89 @@ _STATED = {  # how each states a sha256 of the data set's files
     CARD: re.compile(rb"sha256 of `manifest\.json`: `([^`]*)`"),
     CROISSANT: re.compile(rb'"sha256"\s*:\s*"([^"]*)"'),
 }
-_FIGURES = re.compile(rb"[0-9a-f]{12,}|[\d.,\s]+")
+_FIGURES, _NUMBER = re.compile(rb"[0-9a-f]{12,}|[\d.,\s]+"), re.compile(rb"\d(?:[\d.,]*\d)?")
 _STEERING = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
-class SetStatistics:
-    """Counts over the samples of a set, for its data card."""
+class ShardStatistics:
+    """Sums over the samples of a shard, and with `merge` of a set, for its data card.
+
+    A set's are those of its shards in their order, so that its figures are the same however they were added.
+    """
 
     def __init__(self) -> None:
         self.images: Counter[str] = Counter()  # by class name
-        self.area: defaultdict[str, float] = defaultdict(float)  # sum of shares that are not background
-        self.sizes: Counter[str] = Counter()
+        self.area: defaultdict[str, float] = defaultdict(
+            float
+        )  # sum of shares that are not background, by class name
+        self.sizes: Counter[str] = Counter()  # images, by height and width
+        self.scores: defaultdict[str, float] = defaultdict(
+            float
+        )  # sum of the records' confidence and divergence
+        self.scored: Counter[str] = Counter()  # images with such a score
         self.metadata: defaultdict[str, set[str]] = defaultdict(set)  # versions, devices, licences of records
-        self.sums: defaultdict[str, list[float]] = defaultdict(list)  # [sum, count] of the records' scores
 
     def add(self, mask: NDArray[np.uint8], record: Mapping[str, object]) -> None:
         """Count one sample, given its mask [H, W] of label ids and its provenance."""
         name = str(record.get("class_name", f"class {record['class_id']}"))
         self.images[name] += 1
-        labelled = int((mask != UNLABELLED).sum())
-        self.area[name] += int(((mask > 0) & (mask != UNLABELLED)).sum()) / max(1, labelled)
+        labelled = int(np.count_nonzero(mask != UNLABELLED))
+        self.area[name] += (labelled - int(np.count_nonzero(mask == 0))) / max(1, labelled)
         self.sizes[f"{mask.shape[0]} × {mask.shape[1]}"] += 1
         for key in ("bdgan_lib", "device", "licence"):
             if key in record:
                 self.metadata[key].add(_plain(record[key]))
         for key in ("confidence", "divergence"):
             if isinstance(value := record.get(key), (int, float)) and abs(value) < 1e15:
-                total = self.sums[key] or [0.0, 0.0]
-                self.sums[key] = [total[0] + value, total[1] + 1]
+                self.scores[key] += value
+                self.scored[key] += 1
+
+    def merge(self, other: "ShardStatistics") -> None:
+        """Add the sums of the next shard."""
+        for name, sums in vars(other).items():
+            total = getattr(self, name)
+            for key, value in sums.items():
+                total[key] = total[key] | value if name == "metadata" else total[key] + value
+
+    def to_json(self) -> Json:
+        """The sums as a JSON object."""
+        record = {name: dict(sums) for name, sums in vars(self).items()}
+        return cast(
+            Json, {**record, "metadata": {key: sorted(texts) for key, texts in self.metadata.items()}}
+        )
+
+    @classmethod
+    def from_json(cls, record: object) -> "ShardStatistics":
+        """The sums of `to_json`.
+
+        Raises:
+            BdganError: the object is not one of sums.
+        """
+        statistics, sums = cls(), cast(dict[str, Any], record)
+        try:
+            for name, values in vars(statistics).items():
+                for key, value in sums[name].items():
+                    values[key] = {*map(str, value)} if name == "metadata" else value + 0
+        except (TypeError, KeyError, AttributeError) as error:
+            raise BdganError(f"expected the sums over a shard, got {record!r:.100}") from error
+        return statistics
+
+    @classmethod
+    def of_samples(cls, samples: Iterable[StoredSample], manifest: Json) -> "ShardStatistics":
+        """The sums over the samples of a shard, with one in memory.
+
+        Args:
+            samples: as `stored_samples` reads them.
+            manifest: of their set, which they must fit.
+
+        Raises:
+            BdganError: a sample is damaged.
+        """
+        statistics = cls()
+        for stored in samples:
+            sample, record = decode_sample(stored, manifest)
+            statistics.add(sample.mask, record)
+        return statistics
 
 
 def write_card(folder: Path, progress: bool = True) -> None:
@@ -77,27 +133,30 @@ def write_card(folder: Path, progress: bool = True) -> None:
     for name, text in TEXTS.items():
         if (path := folder / name).exists() and not holds_text(path, text):
             raise BdganError(f"{path} is of another origin and would be replaced; move it elsewhere")
-    for name, versions in _computed(folder, progress).items():
+    data, statistics = ShardedSet(folder), ShardStatistics()
+    with tqdm(total=len(data), unit="image", disable=not progress, mininterval=1.0) as bar:
+        for shard in data.shards:
+            statistics.merge(ShardStatistics.of_samples(data.stored(shard), data.manifest))
+            bar.update(shard["count"])
+    for name, versions in trust_files(data.folder, data.manifest, statistics).items():
         write_atomic(folder / name, versions[0])
 
 
-def complete_cards(folder: Path, replaced: str = "") -> list[str]:
+def complete_cards(data: ShardedSet, statistics: ShardStatistics, replaced: str = "") -> list[str]:
     """Write the data card and the Croissant file where they are missing, as `write_card` does.
 
     Args:
-        folder: of a finished data set.
+        data: a finished data set.
+        statistics: the sums over its shards.
         replaced: sha256 of the manifest that this one replaced; files that were written for it are, too.
 
     Returns:
         A line for each file that is edited or of another origin, and stays.
-
-    Raises:
-        BdganError: a shard is damaged.
     """
     notes = list[str]()
-    replaced = replaced if replaced != sha256_of(folder / MANIFEST) else ""
-    for name, versions in _computed(folder, progress=False).items():
-        path = folder / name
+    replaced = replaced if replaced != sha256_of(data.folder / MANIFEST) else ""
+    for name, versions in trust_files(data.folder, data.manifest, statistics).items():
+        path = data.folder / name
         content = read_plain(path) if path.exists() else b""
         texts = {_FIGURES.sub(b"", version) for version in versions}  # other figures are no edit
         old = replaced and replaced.encode() in content and _FIGURES.sub(b"", content) in texts
@@ -106,6 +165,13 @@ def complete_cards(folder: Path, replaced: str = "") -> list[str]:
         elif content not in versions:
             notes.append(edited(path))
     return notes
+
+
+def states_other_figures(content: bytes, versions: tuple[bytes, ...]) -> bool:
+    """Whether the content of a data card or a Croissant file differs from a version in numbers alone."""
+    numbers = {_FIGURES.sub(b"", version): _NUMBER.findall(version) for version in versions}
+    text = _FIGURES.sub(b"", content)
+    return text in numbers and numbers[text] != _NUMBER.findall(content)
 
 
 def edited(path: Path) -> str:
@@ -137,19 +203,7 @@ def contradictions(folder: Path, manifest: Json) -> list[str]:
     return lines
 
 
-def _computed(folder: Path, progress: bool) -> dict[str, tuple[bytes, ...]]:
-    """The `trust_files` of a finished data set, whose shards are read once."""
-    data, statistics = ShardedSet(folder), SetStatistics()
-    with tqdm(total=len(data), unit="image", disable=not progress, mininterval=1.0) as bar:
-        for shard in data.shards:
-            for stored in data.stored(shard):
-                sample, record = decode_sample(stored, data.manifest)
-                statistics.add(sample.mask, record)
-                bar.update()
-    return trust_files(data.folder, data.manifest, statistics)
-
-
-def trust_files(folder: Path, manifest: Json, statistics: SetStatistics) -> dict[str, tuple[bytes, ...]]:
+def trust_files(folder: Path, manifest: Json, statistics: ShardStatistics) -> dict[str, tuple[bytes, ...]]:
     """The bytes of data card and Croissant file, by file name: as they are written, then older versions.
 
     Raises:
@@ -165,7 +219,7 @@ def trust_files(folder: Path, manifest: Json, statistics: SetStatistics) -> dict
 
 
 def _card(
-    manifest: Mapping[str, Any], statistics: SetStatistics, data_files: str, escape: Callable[[str], str]
+    manifest: Mapping[str, Any], statistics: ShardStatistics, data_files: str, escape: Callable[[str], str]
 ) -> str:
     """The data card, in Markdown, with further entries of its front matter and an escape of table cells."""
     spec, total = manifest.get("spec", {}), max(1, manifest["count"])
@@ -195,7 +249,10 @@ def _card(
         "share of pixels that are not background, mean": f"{sum(statistics.area.values()) / total:.4f}",
         **({"kept of what was made": f"{share:.4f}"} if counts else {}),
         **{f"dropped: {reason}": f"{n:,}" for reason, n in dropped.items()},
-        **{f"{key}, mean": f"{value / n:.4f}" for key, (value, n) in sorted(statistics.sums.items())},
+        **{
+            f"{key}, mean": f"{statistics.scores[key] / n:.4f}"
+            for key, n in sorted(statistics.scored.items())
+        },
     }
     table = partial(_table, escape)
     classes = [

@@ -5,6 +5,7 @@ import os
 import re
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,6 @@ from bdgan_lib.core.io import (
     list_folder,
     read_plain,
     sha256_of,
-    sha256_of_open,
     write_atomic,
 )
 from bdgan_lib.core.labelled_arrays import LabelledSample
@@ -63,20 +63,86 @@ def write_shard(path: str | os.PathLike[str], samples: Iterable[Labelled], jpeg:
     Raises:
         BdganError: an id is unsafe or repeated, or a mask has another size than its image.
     """
-    path = as_path(path)
-    ids: set[str] = set()
-    with atomic_file(path) as file:
+    with ShardFile(path) as shard:
         for sample, provenance in samples:
-            if new_id(sample.id) in ids:
-                raise BdganError(f"id {sample.id} is repeated in {path}; give each sample another id")
-            ids.add(sample.id)
-            for suffix, data in _encode(sample, provenance, jpeg):
-                file.write(plain_header(sample.id + suffix, len(data)))
-                file.write(data + bytes(-len(data) % tarfile.BLOCKSIZE))
-        end = file.tell() + 2 * tarfile.BLOCKSIZE
-        file.write(bytes(2 * tarfile.BLOCKSIZE + -end % tarfile.RECORDSIZE))
-        entry: Json = {"name": path.name, "sha256": sha256_of_open(file), "count": len(ids)}
-    return entry
+            shard.append(sample.id, encode_sample(sample, provenance, jpeg))
+        return shard.close()
+
+
+class ShardFile:
+    """A shard being written: samples are appended encoded, and `close` makes the file appear.
+
+    As a context manager it leaves no file behind unless it was closed.
+
+    Args:
+        path: of the file.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path, self._context = as_path(path), ExitStack()
+        self._file = self._context.enter_context(atomic_file(self.path))
+        self._ids, self._digest = set[str](), sha256()
+
+    def append(self, id: str, members: bytes) -> None:
+        """Append a sample, given its `encode_sample`.
+
+        Raises:
+            BdganError: its id is repeated.
+        """
+        if id in self._ids:
+            raise BdganError(f"id {id} is repeated in {self.path}; give each sample another id")
+        self._ids.add(id)
+        self._write(members)
+
+    def close(self) -> Json:
+        """Complete the file, and return its {"name", "sha256", "count"}."""
+        end = self._file.tell() + 2 * tarfile.BLOCKSIZE
+        self._write(bytes(2 * tarfile.BLOCKSIZE + -end % tarfile.RECORDSIZE))
+        self._context.close()
+        return {"name": self.path.name, "sha256": self._digest.hexdigest(), "count": len(self._ids)}
+
+    def abort(self) -> None:
+        """Remove what was written, unless the file was closed."""
+        self._context.__exit__(BdganError, BdganError(f"{self.path} was aborted"), None)
+
+    def __enter__(self) -> "ShardFile":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.abort()
+
+    def _write(self, data: bytes) -> None:
+        self._file.write(data)
+        self._digest.update(data)
+
+
+def encode_sample(sample: LabelledSample, provenance: Json, jpeg: int = 0) -> bytes:
+    """The bytes of a sample in a shard: its three members with their tar headers.
+
+    Args:
+        sample: image, mask and identity.
+        provenance: what its record says further.
+        jpeg: as of `write_shard`.
+
+    Raises:
+        BdganError: its provenance names another sample, or its mask has another size than its image.
+    """
+    new_id(sample.id)
+    _check_pair(sample.id, sample.image, sample.mask)
+    identity = {"id": sample.id, "class_id": int(sample.class_id), "seed": int(sample.seed)}
+    for key, value in identity.items():
+        if provenance.get(key, value) != value:
+            raise BdganError(f"sample {sample.id} has {key} {value}, its provenance says {provenance[key]}")
+    record = json.dumps({**provenance, **identity}, sort_keys=True, ensure_ascii=False).encode()
+    members = {
+        JPEG if jpeg else IMAGE: encode_jpeg(sample.image, jpeg) if jpeg else encode_png(sample.image),
+        MASK: encode_png(sample.mask),
+        RECORD: record,
+    }
+    return b"".join(
+        plain_header(sample.id + suffix, len(data)) + data + bytes(-len(data) % tarfile.BLOCKSIZE)
+        for suffix, data in members.items()
+    )
 
 
 def read_shard(path: str | os.PathLike[str]) -> Iterator[Labelled]:
@@ -266,18 +332,6 @@ class ShardedSet:
         if (actual := sha256_of(path)) != expected:
             raise BdganError(f"{path} is damaged: expected sha256 {expected}, actual {actual}; {_AGAIN}")
         return path
-
-
-def _encode(sample: LabelledSample, provenance: Mapping[str, Any], jpeg: int) -> Iterator[tuple[str, bytes]]:
-    """The suffix and the bytes of each member."""
-    _check_pair(sample.id, sample.image, sample.mask)
-    identity = {"id": sample.id, "class_id": int(sample.class_id), "seed": int(sample.seed)}
-    for key, value in identity.items():
-        if provenance.get(key, value) != value:
-            raise BdganError(f"sample {sample.id} has {key} {value}, its provenance says {provenance[key]}")
-    yield (JPEG, encode_jpeg(sample.image, jpeg)) if jpeg else (IMAGE, encode_png(sample.image))
-    yield MASK, encode_png(sample.mask)
-    yield RECORD, json.dumps({**provenance, **identity}, sort_keys=True, ensure_ascii=False).encode()
 
 
 def _check_pair(id: str, image: NDArray[np.uint8], mask: NDArray[np.uint8]) -> None:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, cast
@@ -22,7 +22,7 @@ from bdgan_lib.datasets.shards import CALIBRATION
 from bdgan_lib.generators.base import Generator
 from bdgan_lib.generators.class_scorer import ClassScorer
 from bdgan_lib.synthesis.folder import records
-from bdgan_lib.synthesis.spec import Filters
+from bdgan_lib.synthesis.spec import Filters, SynthesisSpec
 
 _AGAIN = "remove it, and the thresholds are computed again"
 ENOUGH = 40  # samples of a class from which its own threshold can be estimated
@@ -186,14 +186,39 @@ def check_shares(keep_confident: float, keep_agreed: float) -> None:
             raise BdganError(f"{name} is {share}; give a share above 0 and at most 1")
 
 
+@dataclass(frozen=True)
+class Calibration:
+    """Filters by the shares of newly drawn samples that they keep; see `calibrate_filters`.
+
+    Raises:
+        BdganError: a share is not in (0, 1].
+    """
+
+    keep_confident: float = 0.9  # paper
+    keep_agreed: float = 0.9  # paper
+    samples: int = 1_000
+
+    def __post_init__(self) -> None:
+        check_shares(self.keep_confident, self.keep_agreed)
+
+
+def calibrated_spec(
+    spec: SynthesisSpec, models: Models, folder: Path, calibration: Calibration
+) -> SynthesisSpec:
+    """The specification with the thresholds of a calibration, as `load_or_calibrate_filters` has them."""
+    filters = load_or_calibrate_filters(
+        folder, models, spec.class_ids, spec.sampling, calibration, bf16=spec.bf16
+    )
+    scorer = models.scorer if filters.min_confidence is not None else None
+    return replace(spec, filters=filters, scorer_sha256=scorer.sha256 if scorer else "")
+
+
 def load_or_calibrate_filters(
     folder: Path,
     models: Models,
     class_ids: tuple[int, ...],
     sampling: Sampling,
-    keep_confident: float = 0.9,
-    keep_agreed: float = 0.9,
-    samples: int = 1_000,
+    calibration: Calibration,
     bf16: bool = False,
 ) -> Filters:
     """Thresholds from `folder/calibration.json` if made with these arguments, else newly calibrated ones.
@@ -204,7 +229,8 @@ def load_or_calibrate_filters(
     Raises:
         BdganError: the file is damaged, or shards in the folder were made with other thresholds.
     """
-    if keep_confident == keep_agreed == 1:
+    shares = calibration.keep_confident, calibration.keep_agreed
+    if shares == (1, 1):
         return Filters()
     settings: Json = {
         "generator_sha256": models.generator.sha256,
@@ -212,8 +238,8 @@ def load_or_calibrate_filters(
         "judge_sha256": models.scorer.sha256 if models.scorer else "",
         "class_ids": list(class_ids),
         "sampling": sampling.to_json(),
-        "shares": [keep_confident, keep_agreed],
-        "samples": samples,
+        "shares": list(shares),
+        "samples": calibration.samples,
         "bf16": bf16,
     }
     asked, path = sha256(json.dumps(settings).encode()).hexdigest(), folder / CALIBRATION
@@ -226,9 +252,7 @@ def load_or_calibrate_filters(
     if stored.get("asked_sha256") == asked and (digest or made):
         filters = _from_json(stored.get("filters"), path)
     else:
-        filters = calibrate_filters(
-            models, class_ids, sampling, keep_confident, keep_agreed, samples, bf16=bf16
-        )
+        filters = calibrate_filters(models, class_ids, sampling, *shares, calibration.samples, bf16=bf16)
         if not made:
             record: Json = {"asked_sha256": asked, **settings, "filters": cast(Json, asdict(filters))}
             folder.mkdir(parents=True, exist_ok=True)

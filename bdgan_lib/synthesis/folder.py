@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from filelock import FileLock, Timeout
 
@@ -19,7 +19,8 @@ from bdgan_lib.datasets.shards import CALIBRATION, LOG, MANIFEST, read_manifest
 from bdgan_lib.synthesis.spec import SynthesisSpec
 
 LOCK = ".synthesis.lock"
-OF_MODELS = ("generator_sha256", "head_sha256", "judge_sha256", "device", "filters")  # known with the models
+OF_FILTERS = ("filters", "judge_sha256")  # settings that are known when thresholds are
+OF_MODELS = ("generator_sha256", "head_sha256", "device", *OF_FILTERS)  # known with the models
 _OURS = (  # the names of our files, and a text that each of them holds unless it is empty
     (re.compile(r"manifest\.json|shard_\d{5,}\.json"), b'"spec_sha256"'),
     (re.compile(r"shard_\d{5,}\.tar"), b'"generator_sha256"'),
@@ -37,9 +38,23 @@ def shard_name(k: int) -> str:
     return f"shard_{k:05d}.tar"
 
 
-def record_path(folder: Path, name: str) -> Path:
-    """Where the entry of a finished shard stands until the manifest is written."""
-    return (folder / name).with_suffix(".json")
+def record_path(shard: Path) -> Path:
+    """Where the entry and the sums of a finished shard stand until the set is finished."""
+    return shard.with_suffix(".json")
+
+
+class FinishedShard(NamedTuple):
+    """What is known of a finished shard."""
+
+    entry: Json  # of the manifest: {"name", "sha256", "count" ...}
+    statistics: Json | None  # sums for the data card; None: they are to be counted
+
+
+class Finished(NamedTuple):
+    """What earlier calls finished in a folder."""
+
+    shards: dict[str, FinishedShard]  # by name
+    settings: list[tuple[Path, Json]]  # {"spec", "spec_sha256"} of the files that state them; each once
 
 
 def is_ours(path: Path) -> bool:
@@ -90,40 +105,55 @@ def records(folder: Path) -> Iterator[tuple[Path, Json]]:
             yield path, read_manifest(path)
 
 
-def check_settings(spec: SynthesisSpec, folder: Path, unknown: tuple[str, ...] = ()) -> list[Json]:
-    """Check that what is finished in a folder belongs to this specification, and return its `records`.
+def check_set(spec: SynthesisSpec, folder: Path, unknown: tuple[str, ...] = ()) -> Finished:
+    """Check that a folder holds nothing but this data set, be it unfinished, or can take it. Writes nothing.
 
     Args:
         spec: the specification.
         folder: of the data set.
         unknown: settings that are not compared.
 
+    Returns:
+        What is finished there.
+
+    Raises:
+        BdganError: as of `check_settings` and `check_folder`, or there is a tar file of another set.
+    """
+    finished = Finished({}, [])
+    for path, record in records(folder):
+        for shard in cast(list[Any], record["shards"]):
+            finished.shards[shard["name"]] = FinishedShard(shard, cast(Json | None, record.get("statistics")))
+        settings = {key: record.get(key) for key in ("spec", "spec_sha256")}
+        if not finished.settings or finished.settings[-1][1] != settings:
+            finished.settings.append((path, settings))
+    check_settings(spec, finished, unknown)
+    names = {shard_name(k) for k in range(spec.num_shards)}
+    if strangers := {path.name for path in list_folder(folder, "*.tar")} - names:
+        raise BdganError(f"{folder / min(strangers)} is no shard of this data set; choose another folder")
+    check_folder(folder)
+    return finished
+
+
+def check_settings(spec: SynthesisSpec, finished: Finished, unknown: tuple[str, ...] = ()) -> None:
+    """Check that what is finished in a folder belongs to this specification.
+
+    Args:
+        spec: the specification.
+        finished: in the folder.
+        unknown: settings that are not compared.
+
     Raises:
         BdganError: another specification.
     """
-    here, finished = json.loads(json.dumps(spec.to_json())), list(records(folder))
-    for path, record in finished:
-        there = cast(Json, record.get("spec", {}))
+    here = json.loads(json.dumps(spec.to_json()))
+    for path, settings in finished.settings:
+        there = cast(Json, settings["spec"] or {})
         different = [key for key in here if key not in unknown and there.get(key) != here[key]]
-        if different or (not unknown and record.get("spec_sha256") != spec.hash()):
+        if different or (not unknown and settings["spec_sha256"] != spec.hash()):
             which = ", ".join(f"{key} ({there.get(key)!r:.60}, not {here[key]!r:.60})" for key in different)
             raise BdganError(
                 f"{path} belongs to a data set of other settings; choose another folder. Different: {which}"
             )
-    return [record for _, record in finished]
-
-
-def finished_shards(spec: SynthesisSpec, folder: Path) -> dict[str, Json]:
-    """Entries of the shards that earlier calls finished, by name.
-
-    Raises:
-        BdganError: the folder holds other data.
-    """
-    shards = (cast(list[Any], record["shards"]) for record in check_settings(spec, folder))
-    names = {shard_name(k) for k in range(spec.num_shards)}
-    if strangers := {path.name for path in list_folder(folder, "*.tar")} - names:
-        raise BdganError(f"{folder / min(strangers)} is no shard of this data set; choose another folder")
-    return {shard["name"]: shard for entries in shards for shard in entries}
 
 
 def require_shared(folder: Path) -> None:

@@ -5,30 +5,36 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from bdgan_lib.core.io import as_path, sha256_of
+from bdgan_lib.core.io import as_path, list_folder, sha256_of
 from bdgan_lib.core.parallel import exit_at_sigterm
 from bdgan_lib.core.types import BdganError, Json
-from bdgan_lib.datasets.card import CARD, CROISSANT, complete_cards, contradictions
+from bdgan_lib.datasets.card import CARD, CROISSANT, ShardStatistics, complete_cards, contradictions
 from bdgan_lib.datasets.shards import DROPPED, LOG, MANIFEST, ShardedSet, write_manifest
+from bdgan_lib.datasets.tar_format import stored_samples
 from bdgan_lib.generators.base import Generator
-from bdgan_lib.synthesis.filters import Models
+from bdgan_lib.synthesis.filters import Calibration, Models, calibrated_spec
 from bdgan_lib.synthesis.folder import (
-    check_folder,
-    finished_shards,
+    OF_FILTERS,
+    FinishedShard,
+    check_set,
+    check_settings,
     only_writer,
     record_path,
     require_shared,
     shard_name,
 )
 from bdgan_lib.synthesis.local_backend import make_shards_in_processes
-from bdgan_lib.synthesis.shard import check_models, make_shard
+from bdgan_lib.synthesis.shard import about_set, check_models, make_shards
 from bdgan_lib.synthesis.spec import SynthesisSpec
+from bdgan_lib.synthesis.writers import queue_bytes, writer_count
 
 
 def synthesize(
@@ -37,12 +43,15 @@ def synthesize(
     folder: str | os.PathLike[str],
     workers: int = 1,
     progress: bool = True,
+    writers: int = 0,
+    calibration: Calibration | None = None,
 ) -> ShardedSet:
     """Make the whole data set in `folder`, or the rest of one that was interrupted.
 
     Each finished shard has a record beside it; a shard whose bytes still have the recorded sha256 is kept.
     The manifest is written last and is the one commit point. A finished set is left as it is, and so is a
-    data card or a Croissant file that was edited.
+    data card or a Croissant file that was edited. No shard is read again at the end: records hold the sums
+    that the data card needs.
 
     Args:
         spec: specification of the data set.
@@ -50,6 +59,10 @@ def synthesize(
         folder: on this machine, or on an object store such as "s3://bucket/folder" (see `core.io.as_path`).
         workers: processes beside this one, each with one thread; 1: this one alone. Changes no byte.
         progress: print the estimate, show images per second and the kept share.
+        writers: threads of each process that encode and write beside the one that draws; 0: one per core, or
+            one in each of several processes. Changes no byte.
+        calibration: compute the thresholds of the filters, in place of the specification's, once the folder
+            was checked; they are kept in `calibration.json`.
 
     Raises:
         BdganError: the folder holds something else, another process writes there, or these are not the
@@ -59,48 +72,55 @@ def synthesize(
     """
     if workers > 1:
         require_shared(as_path(folder))
-    with started_job(spec, models, as_path(folder), progress) as job:
-        job.announce(max(1, workers))
+    writers = writer_count(writers, workers)
+    with started_job(spec, models, as_path(folder), progress, calibration) as job:
+        job.announce(max(1, workers), writers)
+        make = make_shards
         if workers > 1:
-            shards = make_shards_in_processes(spec, models, job.folder, job.missing, workers, job.advance)
-        else:
-            shards = (make_shard(spec, k, models, job.folder, job.advance) for k in job.missing)
-        with closing(shards):  # so that workers have ended before the folder is given free
+            make = partial(make_shards_in_processes, workers=workers)
+        # closed, so that workers and writers have ended before the folder is given free
+        with closing(make(job.spec, job.missing, models, job.folder, job.advance, writers)) as shards:
             return job.complete(shards)
 
 
 @contextmanager
-def started_job(spec: SynthesisSpec, models: Models, folder: Path, progress: bool) -> Iterator["Job"]:
-    """Check everything, then hold the folder's lock for a job.
+def started_job(
+    spec: SynthesisSpec,
+    models: Models,
+    folder: Path,
+    progress: bool,
+    calibration: Calibration | None = None,
+) -> Iterator["Job"]:
+    """Check everything, then hold the folder's lock, and calibrate the filters, for a job.
 
     Raises:
         BdganError: as of `synthesize`; nothing was written.
     """
     check_models(spec, models)
-    finished_shards(spec, folder)
-    check_folder(folder)
+    finished = check_set(spec, folder, OF_FILTERS if calibration else ())
     folder.mkdir(parents=True, exist_ok=True)
     with exit_at_sigterm(), only_writer(folder):
-        yield Job(spec, models, folder, progress)
+        if calibration:
+            spec = calibrated_spec(spec, models, folder, calibration)
+            check_settings(spec, finished)
+        yield Job(spec, models, folder, finished.shards, progress)
 
 
 class Job:
     """A data set in the making: which shards are missing, the progress bar, the log, and the commit."""
 
-    def __init__(self, spec: SynthesisSpec, models: Models, folder: Path, progress: bool) -> None:
+    def __init__(
+        self,
+        spec: SynthesisSpec,
+        models: Models,
+        folder: Path,
+        finished: dict[str, FinishedShard],
+        progress: bool,
+    ) -> None:
         self.spec, self.folder = spec, folder
         self._generator, self._progress = models.generator, progress
-        self._about = {
-            "spec": spec.to_json(),
-            "spec_sha256": spec.hash(),
-            "classes": list(models.generator.classes),
-            "labels": list(models.head.labels),
-            "image_size": models.generator.image_size,
-        }
-        entries = finished_shards(spec, folder)
-        self._done: dict[str, Any] = {
-            name: entry for name, entry in entries.items() if _is_whole(folder, entry)
-        }
+        self._about = about_set(spec, models)
+        self._done = {name: shard for name, shard in finished.items() if _is_whole(folder, shard.entry)}
         self.missing = [k for k in range(spec.num_shards) if shard_name(k) not in self._done]
         self._kept = self._drawn = 0
         before = spec.count - sum(len(spec.numbers(k)) for k in self.missing)
@@ -109,10 +129,10 @@ class Job:
         )
         self._began = time.monotonic()
 
-    def announce(self, workers: int) -> None:
-        """Print what the data set takes at most, with so many batches computed at a time."""
+    def announce(self, workers: int, writers: int) -> None:
+        """Print what the data set takes at most, with so many processes and writers in each."""
         if self._progress:
-            print(_estimate(self.spec, self._generator, self.folder, workers), flush=True)
+            print(_estimate(self.spec, self._generator, self.folder, workers, writers), flush=True)
 
     def advance(self, drawn: int, kept: int) -> None:
         """Move the progress bar by so many samples."""
@@ -121,42 +141,54 @@ class Job:
         if self._drawn:
             self._bar.set_postfix(kept=f"{self._kept / self._drawn:.0%}", refresh=False)
 
-    def complete(self, entries: Iterable[Json]) -> ShardedSet:
-        """Record each missing shard as it is finished, then commit: manifest, data card, Croissant file.
+    def complete(self, shards: Iterable[FinishedShard]) -> ShardedSet:
+        """Note each missing shard as it is finished, then commit: manifest, data card, Croissant file.
 
         Raises:
             BdganError: the data card or the Croissant file is not ours and contradicts the manifest.
         """
         with self._bar:
-            for entry in entries:
-                self._record(entry)
-        names = [shard_name(k) for k in range(self.spec.num_shards)]
-        replaced = sha256_of(self.folder / MANIFEST) if (self.folder / MANIFEST).exists() else ""
+            for shard in shards:
+                self._note(shard)
+        manifest, names = self.folder / MANIFEST, [shard_name(k) for k in range(self.spec.num_shards)]
+        entries: list[dict[str, Any]] = [self._done[name].entry for name in names]
+        replaced = sha256_of(manifest) if manifest.exists() else ""
         if self.missing or not replaced:
-            reasons = sum((Counter(self._done[name].get("dropped", {})) for name in names), Counter())
-            kept = sum(self._done[name]["count"] for name in names)
+            reasons = sum((Counter[str](entry.get("dropped", {})) for entry in entries), Counter[str]())
+            kept = sum(entry["count"] for entry in entries)
             about = {
                 **self._about,
                 "licence": self.spec.licence or "not stated",
                 "counts": {"made": self.spec.count, "kept": kept, **dict(sorted(reasons.items()))},
             }
-            write_manifest(self.folder / MANIFEST, [self._done[name] for name in names], about)
-        for path in (record_path(self.folder, name) for name in names):
-            if path.exists():  # the manifest now holds its entry
-                path.unlink()
+            write_manifest(manifest, entries, about)
+        data = ShardedSet(self.folder)
         if self.missing or not all((self.folder / name).exists() for name in (CARD, CROISSANT)):
-            notes = complete_cards(self.folder, replaced)
+            notes = complete_cards(data, self._statistics(names, data.manifest), replaced)
             if notes and self._progress:
                 print(*notes, sep="\n", flush=True)
-        data = ShardedSet(self.folder)
+        records = {record_path(Path(name)).name for name in names}
+        old = (path for path in list_folder(self.folder, "shard_*.json") if path.name in records)
+        with ThreadPoolExecutor(8) as pool:  # a store takes its time for each
+            list(pool.map(lambda path: path.unlink(), old))  # what they say is in the manifest and the card
         if wrong := contradictions(self.folder, data.manifest):
             raise BdganError(f"the data set is finished, but {wrong[0]}")
         return data
 
-    def _record(self, entry: dict[str, Any]) -> None:
-        """Write the record of a finished shard, and a line of the log."""
-        self._done[entry["name"]] = entry
-        write_manifest(record_path(self.folder, entry["name"]), [entry], self._about)
+    def _statistics(self, names: Iterable[str], manifest: Json) -> ShardStatistics:
+        """The sums over all shards. Those that have none in a record are read: an older version's, say."""
+        total = ShardStatistics()
+        for name in names:
+            if sums := self._done[name].statistics:
+                total.merge(ShardStatistics.from_json(sums))
+            else:
+                total.merge(ShardStatistics.of_samples(stored_samples(self.folder / name), manifest))
+        return total
+
+    def _note(self, shard: FinishedShard) -> None:
+        """Note a finished shard, with a line of the log."""
+        entry = shard.entry
+        self._done[str(entry["name"])] = shard
         line = {
             "shard": entry["name"],
             "kept": entry["count"],
@@ -178,13 +210,14 @@ def _is_whole(folder: Path, entry: Mapping[str, Any]) -> bool:
     return all(file.is_file() and sha256_of(file) == digest for file, digest in files.items())
 
 
-def _estimate(spec: SynthesisSpec, generator: Generator, folder: Path, workers: int) -> str:
+def _estimate(spec: SynthesisSpec, generator: Generator, folder: Path, workers: int, writers: int) -> str:
     """One line with the disk space and memory that the data set takes at most."""
     size = generator.image_size
     # as if PNG saved nothing; then headers and records of a sample, and tar's last block
     disk = spec.count * (4 * size * size + 6 * 1024) + spec.num_shards * 10 * 1024
     features = sum(channels * side * side for channels, side in generator.blocks.values())
     memory = 4 * spec.batch_size * (features + 3 * size * size) * workers  # float32
+    waiting = min(queue_bytes(writers), 4 * size * size * spec.count) * workers
     again = (
         f"\na batch of {spec.batch_size} is computed again for each shard of {spec.shard_size} that it "
         "reaches into; larger shards or smaller batches are faster"
@@ -192,7 +225,8 @@ def _estimate(spec: SynthesisSpec, generator: Generator, folder: Path, workers: 
     return (
         f"{spec.count:,} images of {size} × {size} in {spec.num_shards} shards to {folder.name}: "
         f"at most {disk / 1e6:,.0f} MB on the disk, {memory / 1e6:,.0f} MB in memory for "
-        f"{workers} {'batch' if workers == 1 else 'batches'} of {spec.batch_size} and their features"
+        f"{workers} {'batch' if workers == 1 else 'batches'} of {spec.batch_size} and their features, and "
+        f"{waiting / 1e6:,.0f} MB for samples that wait to be written"
         + again
         * (spec.batch_size > spec.shard_size)
     )

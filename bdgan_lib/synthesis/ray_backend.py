@@ -8,13 +8,14 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from bdgan_lib.core.io import as_path
-from bdgan_lib.core.types import BdganError, Json
+from bdgan_lib.core.types import BdganError
 from bdgan_lib.datasets.shards import ShardedSet
-from bdgan_lib.synthesis.filters import Models
-from bdgan_lib.synthesis.folder import require_shared
+from bdgan_lib.synthesis.filters import Calibration, Models
+from bdgan_lib.synthesis.folder import FinishedShard, require_shared
 from bdgan_lib.synthesis.job import Job, started_job
 from bdgan_lib.synthesis.shard import make_shard
 from bdgan_lib.synthesis.spec import SynthesisSpec
+from bdgan_lib.synthesis.writers import writer_count
 
 LIMIT, STEP = 120.0, 10.0  # seconds that Ray has to start or to answer, and between two lines about it
 QUIET = 60  # seconds without a finished shard, after which a line says what the cluster has
@@ -29,6 +30,8 @@ def synthesize_on_ray(
     gpus: float = 0.0,
     address: str | None = None,
     progress: bool = True,
+    writers: int = 1,
+    calibration: Calibration | None = None,
 ) -> ShardedSet:
     """Make the data set as `synthesize` does, with tasks of a Ray cluster.
 
@@ -42,6 +45,8 @@ def synthesize_on_ray(
         gpus: share of a GPU per task, such as 0.5 where two fit on one; its models are on cuda.
         address: of the cluster, such as "auto"; None: what $RAY_ADDRESS says, or a new cluster here.
         progress: print the estimate, show images per second and the kept share.
+        writers: threads of each task that encode and write beside the one that draws; 0: 1.
+        calibration: as of `synthesize`.
 
     Raises:
         BdganError: ray is not installed or gives no answer, or as of `synthesize`.
@@ -52,15 +57,16 @@ def synthesize_on_ray(
         raise BdganError("ray is not installed; pip install 'bdgan-lib[ray]', or --engine local") from error
     require_shared(as_path(folder))
     started = not ray.is_initialized()
-    with started_job(spec, models, as_path(folder), progress) as job:
+    writers = writer_count(writers or 1)
+    with started_job(spec, models, as_path(folder), progress, calibration) as job:
         if not job.missing:
             return job.complete([])
         if started:
             _connect(address_of(address), progress)
         try:
             workers = workers or max(1, int(_resources().get("CPU", 1)))
-            job.announce(workers)
-            return job.complete(_make_shards(job, models, workers, gpus, progress))
+            job.announce(workers, writers)
+            return job.complete(_make_shards(job, models, workers, gpus, progress, writers))
         finally:
             if started:
                 ray.shutdown()
@@ -112,8 +118,10 @@ def _resources() -> dict[str, float]:
     return resources
 
 
-def _make_shards(job: Job, models: Models, workers: int, gpus: float, progress: bool) -> Iterator[Json]:
-    """Yield the entries of the missing shards as tasks finish, with so many tasks under way."""
+def _make_shards(
+    job: Job, models: Models, workers: int, gpus: float, progress: bool, writers: int
+) -> Iterator[FinishedShard]:
+    """Yield the missing shards as tasks finish them, with so many tasks under way."""
     import ray
 
     make: Any = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=-1)(make_shard)
@@ -121,7 +129,7 @@ def _make_shards(job: Job, models: Models, workers: int, gpus: float, progress: 
     path = str(job.folder.resolve())  # a machine of the cluster may start in another folder
     while True:
         while len(pending) < workers and (k := next(waiting, None)) is not None:
-            pending[make.remote(job.spec, k, sent, path)] = k
+            pending[make.remote(job.spec, k, sent, path, writers=writers)] = k
         if not pending:
             return
         finished, _ = ray.wait(list(pending), timeout=QUIET)
@@ -129,6 +137,6 @@ def _make_shards(job: Job, models: Models, workers: int, gpus: float, progress: 
             has = ", ".join(f"{_resources().get(kind, 0):g} {kind}" for kind in ("CPU", "GPU"))
             print(f"Ray: {len(pending)} shards under way, 1 CPU and {gpus:g} GPU each; the cluster has {has}")
         for task in finished:
-            entry, k = ray.get(task), pending.pop(task)
-            yield entry
-            job.advance(len(job.spec.numbers(k)), entry["count"])
+            finished_shard, k = ray.get(task), pending.pop(task)
+            yield finished_shard
+            job.advance(len(job.spec.numbers(k)), finished_shard.entry["count"])

@@ -1,27 +1,29 @@
-"""One shard: sample, label, filter, write. Its bytes depend on the specification and its number alone."""
+"""Shards: sample, label, filter, write. Their bytes depend on the specification and their number alone."""
 
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from collections.abc import Callable, Generator, Iterable, Iterator
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
 
 import torch
 
 from bdgan_lib import __version__
 from bdgan_lib.core.ids import sample_id
-from bdgan_lib.core.io import as_path, sha256_of, write_atomic
+from bdgan_lib.core.io import as_path, write_atomic
 from bdgan_lib.core.labelled_arrays import LabelledSample
 from bdgan_lib.core.precision import bf16_is_fast, one_thread
 from bdgan_lib.core.types import BdganError, Json
-from bdgan_lib.datasets.shards import DROPPED, Labelled, write_shard
+from bdgan_lib.datasets.card import ShardStatistics
+from bdgan_lib.datasets.shards import DROPPED, Labelled, write_manifest
 from bdgan_lib.synthesis.filters import REASONS, Models, ScoredBatch, drop_reasons, score_batch
-from bdgan_lib.synthesis.folder import shard_name
+from bdgan_lib.synthesis.folder import FinishedShard, record_path, shard_name
 from bdgan_lib.synthesis.spec import Filters, SynthesisSpec
+from bdgan_lib.synthesis.writers import Writers, queue_bytes
 
 Advance = Callable[[int, int], object]  # called after each batch with the numbers of samples drawn and kept
-T = TypeVar("T")
 
 
 def make_shard(
@@ -30,37 +32,89 @@ def make_shard(
     models: Models,
     folder: str | os.PathLike[str],
     advance: Advance = lambda drawn, kept: None,
-) -> Json:
-    """Write shard k of a data set and return its manifest entry: {"name", "sha256", "count", "dropped" ...}.
+    writers: int = 1,
+) -> FinishedShard:
+    """Write shard k of a data set and its record; see `make_shards`."""
+    (finished,) = make_shards(spec, [k], models, folder, advance, writers)
+    return finished
 
-    Any worker, in any order, writes the same bytes. Dropped samples are listed with the reason in
-    `<shard>.dropped.jsonl`; without filters there is no such file. Memory: one batch, two on a GPU.
+
+def make_shards(
+    spec: SynthesisSpec,
+    shards: Iterable[int],
+    models: Models,
+    folder: str | os.PathLike[str],
+    advance: Advance = lambda drawn, kept: None,
+    writers: int = 1,
+) -> Generator[FinishedShard, None, None]:
+    """Write shards of a data set, each with its record beside it, and yield them as they are finished.
+
+    Any worker, in any order, with any number of writers, writes the same bytes. Dropped samples are listed
+    with the reason in `<shard>.dropped.jsonl`; without filters there is no such file. Memory: one batch with
+    its features, and the samples that wait for a writer (see `queue_bytes`).
 
     Args:
         spec: specification of the data set.
-        k: number of the shard, 0 <= k < spec.num_shards.
+        shards: their numbers k, 0 <= k < spec.num_shards.
         models: the models of the specification.
-        folder: where the shard is written; it exists.
+        folder: where the shards are written; it exists.
         advance: called after each batch, for a progress bar.
+        writers: threads that encode and write beside this one.
 
     Raises:
         BdganError: the models are not the specification's, a class is unknown, the head returns masks of the
             wrong kind, or bfloat16 is asked for where it is slow.
+        OSError: the disk is full, for example.
     """
-    if not 0 <= k < spec.num_shards:
-        raise BdganError(f"expected a shard from 0..{spec.num_shards - 1} of this data set, got shard {k}")
     check_models(spec, models)
-    dropped: list[Json] = []
-    path = as_path(folder) / shard_name(k)
-    with one_thread():
-        entry = write_shard(path, _kept_samples(spec, k, models, dropped, advance), spec.jpeg)
-    if spec.filters == Filters():
-        return entry
-    list_path = path.with_suffix(DROPPED)
-    write_atomic(list_path, "".join(json.dumps(d, sort_keys=True) + "\n" for d in dropped).encode())
-    reasons = Counter(d["dropped"] for d in dropped)
-    counts: Json = {reason: reasons[reason] for reason in REASONS if reasons[reason]}
-    return {**entry, "dropped": counts, "dropped_sha256": sha256_of(list_path)}
+    about = about_set(spec, models)
+    with one_thread(), Writers[FinishedShard](writers, queue_bytes(writers)) as pool:
+        for k in shards:
+            if not 0 <= k < spec.num_shards:
+                raise BdganError(
+                    f"expected a shard from 0..{spec.num_shards - 1} of this data set, got shard {k}"
+                )
+            path, dropped, statistics = as_path(folder) / shard_name(k), list[Json](), ShardStatistics()
+            shard = pool.new_shard(
+                path, spec.jpeg, partial(_finished, spec, path, dropped, statistics, about)
+            )
+            for sample, provenance in _kept_samples(spec, k, models, dropped, advance):
+                statistics.add(sample.mask, provenance)
+                shard.add(sample, provenance)
+                yield from pool.results(wait=False)
+            shard.close()
+        yield from pool.results(wait=True)
+
+
+def about_set(spec: SynthesisSpec, models: Models) -> Json:
+    """What the manifest and each record say of the set."""
+    return {
+        "spec": spec.to_json(),
+        "spec_sha256": spec.hash(),
+        "classes": list(models.generator.classes),
+        "labels": list(models.head.labels),
+        "image_size": models.generator.image_size,
+    }
+
+
+def _finished(
+    spec: SynthesisSpec,
+    path: Path,
+    dropped: list[Json],
+    statistics: ShardStatistics,
+    about: Json,
+    entry: Json,
+) -> FinishedShard:
+    """Write the list of dropped samples and the record of a shard whose file was written."""
+    if spec.filters != Filters():
+        lines = "".join(json.dumps(sample, sort_keys=True) + "\n" for sample in dropped).encode()
+        write_atomic(path.with_suffix(DROPPED), lines)
+        reasons = Counter(sample["dropped"] for sample in dropped)
+        counts: Json = {reason: reasons[reason] for reason in REASONS if reasons[reason]}
+        entry = {**entry, "dropped": counts, "dropped_sha256": sha256(lines).hexdigest()}
+    finished = FinishedShard(entry, statistics.to_json())
+    write_manifest(record_path(path), [entry], {**about, "statistics": finished.statistics})
+    return finished
 
 
 def check_models(spec: SynthesisSpec, models: Models) -> None:
@@ -103,9 +157,7 @@ def _kept_samples(
         "bf16": spec.bf16,
         "bdgan_lib": __version__,
     }
-    batches = scored_batches(spec, k, models)
-    # a GPU draws while this thread encodes; a core that does both is only held up by a second thread
-    for numbers, batch in batches if spec.device == "cpu" else prefetch(batches):
+    for numbers, batch in scored_batches(spec, k, models):
         reasons, kept = drop_reasons(batch, spec.filters), 0
         for i, n in enumerate(numbers):
             if n not in spec.numbers(k):
@@ -142,13 +194,3 @@ def scored_batches(spec: SynthesisSpec, k: int, models: Models) -> Iterator[tupl
         class_ids = torch.tensor([spec.class_ids[n % len(spec.class_ids)] for n in numbers])
         seeds = torch.tensor([spec.first_seed + n for n in numbers])
         yield numbers, score_batch(models, class_ids, seeds, spec.sampling, spec.bf16)
-
-
-def prefetch(items: Iterator[T]) -> Iterator[T]:
-    """Yield the same items, computing the next one in a thread while the caller works on this one."""
-    end: Any = object()
-    with ThreadPoolExecutor(1) as pool:
-        pending = pool.submit(next, items, end)
-        while (item := pending.result()) is not end:
-            pending = pool.submit(next, items, end)
-            yield item

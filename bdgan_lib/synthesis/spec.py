@@ -11,6 +11,7 @@ from bdgan_lib.core.sampling import Sampling
 from bdgan_lib.core.seeds import GENERATOR
 from bdgan_lib.core.types import BdganError, Json
 
+MOST_WRITERS = 256  # threads of a process that encode and write; no byte depends on them
 Threshold = float | Mapping[int, float] | None  # for all classes, by class id, or no filter
 
 

@@ -28,6 +28,7 @@ def test_what_cannot_succeed_is_refused_first(folder, no_training, monkeypatch, 
         (f"--images={10**26}", "first_seed"),
         (f"--batch-size={10**12}", "batch_size is 1000000000000; give at most"),
         ("--engine=dodo", "no engine 'dodo'"),
+        *((f"--writers={n}", "Invalid value for '--writers'") for n in (-1, 257)),
         ("--top-k=5", "only VQGAN takes them"),
     ]
     for option, text in cases:
@@ -48,9 +49,34 @@ def test_a_folder_of_the_user_s_is_refused_first(folder, no_training, monkeypatc
         assert [path.read_text() for path in data.iterdir()] == ["{}"]
 
 
+def test_thresholds_stay_in_a_folder_that_is_refused(folder, no_training, monkeypatch, capsys):  # noqa: F811
+    for name in ("mine.tar", "shard_00099.tar"):
+        data = folder / name.partition(".")[0]
+        data.mkdir()
+        (data / "calibration.json").write_text('{"asked_sha256": ""}')
+        (data / name).write_text('"generator_sha256"')
+        before = {path.name: path.read_bytes() for path in data.iterdir()}
+        assert bdgan(monkeypatch, "synthesize", "--out", data, "--images", 2) == 2
+        assert f"{name} is no shard of this data set" in capsys.readouterr().err
+        assert {path.name: path.read_bytes() for path in data.iterdir()} == before
+
+
 def test_other_settings_are_named_before_any_work(folder, monkeypatch, capsys):  # noqa: F811
     assert bdgan(monkeypatch, "train-head", "--out", "head", "--steps", 1) == 0
-    command = ("synthesize", "--out", "data", "--images", 2, "--workers", 1, "--head", "head", *ALL)
+    command = (
+        "synthesize",
+        "--out",
+        "data",
+        "--images",
+        2,
+        "--workers",
+        1,
+        "--writers",
+        2,
+        "--head",
+        "head",
+        *ALL,
+    )
     assert bdgan(monkeypatch, *command) == 0 and bdgan(monkeypatch, *command) == 0
     before = {path.name: path.read_bytes() for path in (folder / "data").iterdir()}
     monkeypatch.setattr("bdgan_lib.heads.files.load_head", lambda *_: pytest.fail("work before the check"))

@@ -11,6 +11,7 @@ from bdgan_lib.core.sampling import Sampling
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.datasets.shards import CALIBRATION, ShardedSet
 from bdgan_lib.synthesis.filters import (
+    Calibration,
     Models,
     ScoredBatch,
     calibrate_filters,
@@ -139,12 +140,14 @@ def test_every_sample_is_kept_or_listed_with_its_reason(tmp_path):
 def test_thresholds_are_found_once(tmp_path):
     generator = TinyGenerator()
     models = MODELS._replace(generator=generator)
-    first = load_or_calibrate_filters(tmp_path, models, (0, 2), Sampling(), samples=100)
+    first = load_or_calibrate_filters(tmp_path, models, (0, 2), Sampling(), Calibration(samples=100))
     batches = len(generator.batches)
-    assert load_or_calibrate_filters(tmp_path, models, (0, 2), Sampling(), samples=100) == first
+    assert load_or_calibrate_filters(tmp_path, models, (0, 2), Sampling(), Calibration(samples=100)) == first
     assert len(generator.batches) == batches
-    assert load_or_calibrate_filters(tmp_path, models, (0,), Sampling(), samples=100) != first
-    assert load_or_calibrate_filters(tmp_path / "no", models, (0,), Sampling(), 1, 1) == Filters()
+    assert load_or_calibrate_filters(tmp_path, models, (0,), Sampling(), Calibration(samples=100)) != first
+    assert (
+        load_or_calibrate_filters(tmp_path / "no", models, (0,), Sampling(), Calibration(1, 1)) == Filters()
+    )
 
 
 def edited(text: str) -> str:
@@ -164,7 +167,7 @@ def no_thresholds(text: str) -> str:
 
 def calibrated(folder, finished: bool) -> Filters:
     """Thresholds of two classes in `folder`, and with `finished` a data set that they filtered."""
-    filters = load_or_calibrate_filters(folder, MODELS, (0, 2), SPEC.sampling, 1, 0.8, samples=50)
+    filters = load_or_calibrate_filters(folder, MODELS, (0, 2), SPEC.sampling, Calibration(1, 0.8, 50))
     if finished:
         spec = SynthesisSpec.for_models(MODELS, (0, 2), 7, SPEC.sampling, filters, batch_size=4, shard_size=6)
         synthesize(spec, MODELS, folder, progress=False)
@@ -208,7 +211,7 @@ def test_other_thresholds_than_those_of_the_shards_replace_no_file(tmp_path):
     calibrated(tmp_path, finished=True)
     before = content(tmp_path)
     with pytest.raises(BdganError, match="a data set of other settings"):
-        load_or_calibrate_filters(tmp_path, MODELS, (0, 2), SPEC.sampling, 1, 0.5, samples=50)
+        load_or_calibrate_filters(tmp_path, MODELS, (0, 2), SPEC.sampling, Calibration(1, 0.5, 50))
     assert content(tmp_path) == before
     (tmp_path / CALIBRATION).unlink()
     calibrated(tmp_path, finished=True)
@@ -216,11 +219,10 @@ def test_other_thresholds_than_those_of_the_shards_replace_no_file(tmp_path):
 
 
 @pytest.mark.parametrize("share", [float("nan"), float("inf"), -0.1, 0, 1.1])
-def test_a_share_is_above_0_and_at_most_1(tmp_path, share):
+def test_a_share_is_above_0_and_at_most_1(share):
     for shares in ((share, 1), (1, share)):
         with pytest.raises(BdganError, match="give a share above 0 and at most 1"):
-            load_or_calibrate_filters(tmp_path, MODELS, (0,), Sampling(), *shares)
-    assert content(tmp_path) == {}
+            Calibration(*shares)
 
 
 def test_a_dropped_list_that_changed_is_made_again(tmp_path):

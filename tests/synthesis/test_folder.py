@@ -15,7 +15,7 @@ from bdgan_lib.core.types import BdganError
 from bdgan_lib.datasets.card import CARD, CROISSANT
 from bdgan_lib.datasets.shards import CALIBRATION, LOG, MANIFEST, read_manifest, write_manifest
 from bdgan_lib.datasets.validate import validate
-from bdgan_lib.synthesis.filters import Models
+from bdgan_lib.synthesis.filters import Calibration, Models, load_or_calibrate_filters
 from bdgan_lib.synthesis.folder import LOCK, check_folder, only_writer
 from bdgan_lib.synthesis.job import synthesize
 
@@ -26,8 +26,8 @@ from .test_job import SPEC, TinyGenerator, TinyHead, content
 TEMPORARY = ".0123456789abcdef.tmp"  # as a killed process leaves it
 
 
-def make(folder: Path, spec=SPEC):
-    return synthesize(spec, Models(TinyGenerator(), TinyHead()), folder, progress=False)
+def make(folder: Path, spec=SPEC, **settings):
+    return synthesize(spec, Models(TinyGenerator(), TinyHead()), folder, progress=False, **settings)
 
 
 @pytest.mark.parametrize(
@@ -46,11 +46,74 @@ def make(folder: Path, spec=SPEC):
         (LOCK, "mine"),
     ],
 )
-def test_a_folder_of_the_user_s_is_refused_and_left_as_it_is(tmp_path, name, text):
+@pytest.mark.parametrize("calibration", [None, Calibration(1, 0.5, 50)], ids=["set", "thresholds"])
+def test_a_folder_of_the_user_s_is_refused_and_left_as_it_is(tmp_path, name, text, calibration):
     (tmp_path / name).write_text(text)
     with pytest.raises(BdganError, match=name.replace(".", r"\.")):
-        make(tmp_path)
+        make(tmp_path, calibration=calibration)
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, text)]
+
+
+def other_set(folder: Path, name: str) -> str:
+    """The content of a file of another data set."""
+    make(folder, replace(SPEC, first_seed=7))
+    return (folder / name).read_text("latin-1")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("mine.tar", lambda _: "mine"),
+        ("shard_00000.tar", lambda _: "mine"),
+        ("shard_00007.tar", lambda _: '"generator_sha256"'),
+        ("shard_00000.json", lambda _: "{}"),
+        (CARD, lambda _: "# My notes"),
+        (LOG, lambda _: "mine"),
+        (MANIFEST, lambda folder: other_set(folder, MANIFEST)),
+        ("shard_00000.json", lambda folder: other_set(folder, MANIFEST)),
+        (
+            "shard_00000.json",
+            lambda folder: other_set(folder, MANIFEST).replace("shard_00000", "shard_00001"),
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_thresholds_of_other_settings_stay_where_the_folder_is_refused(tmp_path, name, text):
+    """Those of an earlier command are replaced where nothing else is there, and nowhere else."""
+    folder = tmp_path / "set"
+    spec = replace(SPEC, images_per_class=90, shard_size=6)
+    with pytest.raises(KeyboardInterrupt):
+        synthesize(spec, Models(TinyGenerator(), Stopped()), folder, 1, False, 1, Calibration(1, 0.9, 50))
+    assert list(content(folder)) == [CALIBRATION]
+    (folder / name).write_text(text(tmp_path / "other"), "latin-1")
+    before = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.iterdir()}
+    with pytest.raises(BdganError, match=f"{name}|{MANIFEST}"):
+        make(folder, calibration=Calibration(1, 0.5, 50))
+    assert {p.name: (p.read_bytes(), p.stat().st_mtime_ns) for p in folder.iterdir()} == before
+    (folder / name).unlink()
+    make(folder, calibration=Calibration(1, 0.5, 50))
+    assert (folder / CALIBRATION).read_bytes() != before[CALIBRATION][0]
+
+
+class Stopped(TinyHead):
+    """A head that is stopped once the thresholds are known."""
+
+    calls = 0
+
+    def predict_with_uncertainty(self, sample):
+        self.calls += 1
+        if self.calls > 2:  # batches of 25
+            raise KeyboardInterrupt
+        return super().predict_with_uncertainty(sample)
+
+
+def test_thresholds_in_the_job_are_those_of_a_specification_that_has_them(tmp_path):
+    calibration, models = Calibration(1, 0.5, 50), Models(TinyGenerator(), TinyHead())
+    found = make(tmp_path / "a", calibration=calibration)
+    filters = load_or_calibrate_filters(tmp_path, models, SPEC.class_ids, SPEC.sampling, calibration)
+    expected = make(tmp_path / "b", replace(SPEC, filters=filters))
+    (tmp_path / "a" / CALIBRATION).unlink()
+    assert content(found.folder) == content(expected.folder) and 0 < len(found) < SPEC.count
 
 
 def test_a_file_is_no_folder(tmp_path):
@@ -157,24 +220,27 @@ import sys
 sys.path.insert(0, {tests!r})
 import os, signal, killed
 from bdgan_lib.synthesis import shard
-number, stop, write = {number}, iter(range(2)), shard.write_shard
+number, stop, write = {number}, iter(range(2)), shard.write_manifest
 def end(*arguments):
-    entry = write(*arguments)
     next(stop, None) is None and os.kill(os.getpid(), number)
-    return entry
-shard.write_shard = end
-killed.synthesize(killed.SPEC, killed.MODELS, {folder!r}, progress=False)
+    write(*arguments)
+shard.write_manifest = end
+killed.synthesize(killed.SPEC, killed.MODELS, {folder!r}, progress=False, writers={writers})
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_an_ended_run_leaves_the_last_good_state_and_its_lock_is_taken_over(tmp_path, number):
+@pytest.mark.parametrize(
+    ("number", "writers"), [(signal.SIGINT, 3), (signal.SIGTERM, 1), (signal.SIGTERM, 3), (signal.SIGKILL, 3)]
+)
+def test_an_ended_run_leaves_the_last_good_state_and_its_lock_is_taken_over(tmp_path, number, writers):
     tests, folder = str(Path(__file__).parent), tmp_path / "set"
-    run = [sys.executable, "-c", RUN.format(tests=tests, folder=str(folder), number=int(number))]
-    assert subprocess.run(run).returncode == (143 if number == signal.SIGTERM else -9)
+    program = RUN.format(tests=tests, folder=str(folder), number=int(number), writers=writers)
+    code = subprocess.run([sys.executable, "-c", program], stderr=subprocess.DEVNULL).returncode
+    assert code == (143 if number == signal.SIGTERM else -number)
     names = {path.name for path in folder.iterdir()}
-    assert {"shard_00000.json", "shard_00001.json"} <= names and MANIFEST not in names
+    assert len([name for name in names if name.endswith(".json")]) >= 2 and MANIFEST not in names
     assert (LOCK in names) == (number == signal.SIGKILL)
+    assert number == signal.SIGKILL or not any(name.endswith(".tmp") for name in names)
     (folder / TEMPORARY).touch()
     synthesize(NOISE, MODELS, folder, progress=False)
     whole = synthesize(NOISE, MODELS, tmp_path / "whole", progress=False)

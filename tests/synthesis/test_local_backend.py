@@ -15,6 +15,7 @@ from bdgan_lib.core.io import as_path
 from bdgan_lib.core.precision import bf16_is_fast
 from bdgan_lib.core.sampling import Sampling
 from bdgan_lib.core.types import BdganError
+from bdgan_lib.datasets.card import write_card
 from bdgan_lib.datasets.iterable import LabelledShards
 from bdgan_lib.datasets.shards import LOG
 from bdgan_lib.datasets.validate import validate
@@ -73,6 +74,22 @@ def test_neither_does_any_order_of_stops(models, spec, tmp_path):
             if noise.random() < 0.5:
                 break
         assert tree_hash(synthesize(spec, models, folder, progress=False).folder) == expected
+
+
+@pytest.mark.parametrize(("workers", "writers"), [(1, 1), (1, 3), (2, 2)])
+def test_the_card_is_that_of_a_full_read_for_any_workers_and_interruptions(
+    tmp_path, models, spec, workers, writers
+):
+    whole = tree_hash(synthesize(spec, models, tmp_path / "whole", progress=False).folder)
+    for schedule in range(4 if workers == 1 else 1):
+        folder, noise = tmp_path / f"{schedule}", random.Random(schedule)
+        folder.mkdir()
+        for k in noise.sample(range(spec.num_shards), noise.randrange(1, 4)):
+            make_shard(spec, k, models, folder)
+        data = synthesize(spec, models, folder, workers, progress=False, writers=writers)
+        assert tree_hash(folder) == whole
+        write_card(data.folder, progress=False)
+        assert tree_hash(folder) == whole and validate(folder, progress=False) == []
 
 
 def test_an_object_store_gets_the_same_bytes_and_a_run_goes_on_there(models, spec, tmp_path):
