@@ -27,7 +27,7 @@ def writer_count(writers: int, processes: int = 1) -> int:
     """
     if not 0 <= writers <= MOST_WRITERS:
         raise BdganError(
-            f"expected 0 to {MOST_WRITERS} writers, got {writers}; give as many as there are cores, or 0 for that"
+            f"expected 0 to {MOST_WRITERS} writers, got {writers}; give the number of cores, or 0 for that"
         )
     return writers or (1 if processes > 1 else min(os.cpu_count() or 1, MOST_WRITERS))
 
