@@ -171,8 +171,8 @@ class Session:
         return [self.store.load(id) for id in self.items if self.status.get(id) == "labelled"]
 
     def _labelled_of_class(self, item: Annotation) -> list[Annotation]:
-        """Those samples of the item's class that are done."""
-        done = [id for id, status in self.status.items() if status == "labelled"]
+        """Those of the item's class, in the same order: what is learnt does not depend on how they were done."""
+        done = [id for id in self.items if self.status.get(id) == "labelled"]
         return [self.store.load(id) for id in done if self.items[id].class_id == item.class_id]
 
     def log(self) -> list[Entry]:
@@ -391,7 +391,8 @@ class Session:
         who = {"id": self.id, "by": self.annotator}
         origin = {"origin": command["origin"]} if command.get("origin") else {}
         cost = {"seconds": seconds, "clicks": command.get("clicks", 1)}
-        done = command.get("done", False if "stroke" in what and not self.state.entries else None)
+        begun = "stroke" in what and not self.state.history.labels.any()  # nothing that was called done is left
+        done = command.get("done", False if begun else None)
         finished = {} if done is None else {"done": done}
         self._saved.apply(self.state, {**who, "do": command["do"], **origin, **cost, **what, **finished})
         if self.state.skipped and "skipped" not in what:  # who draws on it has found an object

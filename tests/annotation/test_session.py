@@ -210,9 +210,9 @@ def test_drawing_on_a_skipped_image_takes_the_skip_back(session, folder):
         session.handle(polygon(label=9))
     assert session.status == {ITEMS[0].id: "skipped"}
     session.handle(polygon())
-    assert session.status == {ITEMS[0].id: "labelled"}
+    assert session.status == {ITEMS[0].id: "started"}
     with opened(folder) as again:
-        assert again.status == {ITEMS[0].id: "labelled"}
+        assert again.status == {ITEMS[0].id: "started"}
 
 
 class Everywhere:
@@ -582,6 +582,27 @@ def test_only_what_is_done_is_learnt_from(folder):
         assert session.status == {ITEMS[0].id: "labelled"}, "what others stored counts"
 
 
+@pytest.mark.parametrize(
+    "before",
+    [
+        [{"do": "skip"}],
+        [{"do": "skip"}, {"do": "skip", "skipped": False}],
+        [polygon(), {"do": "done", "done": True}, {"do": "undo"}],
+        [polygon(), {"do": "done", "done": True}, {"do": "stroke", "stroke": {
+            "op": "relabel", "label": 1, "instance": 1, "to_label": 0, "to_instance": 0}}],
+    ],
+)  # fmt: skip
+def test_the_first_stroke_on_an_image_without_labels_is_not_done(folder, before):
+    for stop in range(2):
+        with opened(folder) as session:
+            for command in [*before, dab(9, 9)] if not stop else []:
+                session.handle(command)
+            assert session.status == {ITEMS[0].id: "started"} and not list(session.store)
+    with opened(folder) as session:
+        session.handle({"do": "done", "done": True})
+        assert session.status == {ITEMS[0].id: "labelled"}
+
+
 class Pupil(GrabCutSegmenter):
     """Keeps what it was given to learn from before each start."""
 
@@ -606,6 +627,20 @@ def test_a_segmenter_learns_from_the_done_images_of_the_class(folder):
         session.handle({"do": "preview", "points": [[10, 10, 1]]})
         mask = session.store.load(ITEMS[1].id).mask.tobytes()
     assert pupil.lessons == [{}, {}, {ITEMS[1].id: mask}]
+
+
+def test_what_a_segmenter_learns_is_the_same_in_whatever_order_images_were_done(folder):
+    pupils, ids = [Pupil(), Pupil()], [ITEMS[1].id, ITEMS[0].id]
+    items = [item(0), item(1), item(3)]
+    for pupil in pupils:
+        with opened(folder, items=items, segmenters=[pupil]) as session:
+            for id in [] if session.status else ids:
+                session.handle({"do": "open", "id": id})
+                session.handle({**dab(10, 10), "done": True})
+            session.handle({"do": "open", "id": items[2].id})
+            session.handle({"do": "preview", "points": [[10, 10, 1]]})
+    first, again = ([list(lesson) for lesson in pupil.lessons] for pupil in pupils)
+    assert first == again == [ids[::-1]]
 
 
 def test_what_older_sessions_drew_counts_as_done(folder, tmp_path):
