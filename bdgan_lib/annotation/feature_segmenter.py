@@ -171,14 +171,17 @@ class _ClassModel:
             inputs, targets = [], []
             for blocks, image, mask in map(read, labelled):
                 flat, known = self._standard(blocks), mask.ravel() != 255
+                if not known.any():  # at this size
+                    continue
                 design = self._design(flat, flat @ self._basis, image[None])[known]
                 target = (mask.ravel()[known] > 0).astype(np.float32)
                 moments += LABEL_WEIGHT * design.T @ design
                 response += LABEL_WEIGHT * design.T @ (2 * target - 1)
                 inputs.append(_mlp_inputs(flat, image)[known])
                 targets.append(target)
-            self._weights = np.linalg.solve(moments, response).astype(np.float32)
-            self._mlp = _trained_mlp(np.concatenate(inputs), np.concatenate(targets))
+            if inputs:
+                self._weights = np.linalg.solve(moments, response).astype(np.float32)
+                self._mlp = _trained_mlp(np.concatenate(inputs), np.concatenate(targets))
         self._learnt = contents
 
     def read(self, blocks: list[Floats], image: NDArray[np.uint8]) -> tuple[Floats, Floats, Floats]:

@@ -64,13 +64,20 @@ class PhotographFolder:
         """The image [H, W, 3] of an annotation, turned upright as its EXIF data say.
 
         Raises:
-            BdganError: the folder has no such picture, or it cannot be read, or is not the one labelled.
+            BdganError: the folder has no such picture, or it cannot be read, is not the one labelled, or has
+                another size than the mask.
         """
-        name = annotation.extra.get("picture")
+        name, size = annotation.extra.get("picture"), annotation.mask.shape
         try:
-            return self._cached(annotation.id, annotation.generator_sha256, name)
+            image = self._cached(annotation.id, annotation.generator_sha256, name)
         except OSError as error:
             raise BdganError(f"{self.folder / str(name)} cannot be read ({error.strerror})") from error
+        if image.shape[:2] != size:  # replaced after the folder was read, before its sha256 was
+            raise BdganError(
+                f"{self.folder / str(name)}: expected {size[1]} x {size[0]} pixels, as when the folder was read, "
+                f"got {image.shape[1]} x {image.shape[0]}; read the folder again"
+            )
+        return image
 
     def _read(self, id: str, expected: str, name: str | None) -> NDArray[np.uint8]:
         if id not in self.pictures:

@@ -18,6 +18,7 @@ from bdgan_lib.annotation.photograph_folder import (
     photographs,
 )
 from bdgan_lib.annotation.session import Session
+from bdgan_lib.annotation.widget import Annotator
 from bdgan_lib.core.ids import checked_id
 from bdgan_lib.core.image_codecs import read_image
 from bdgan_lib.core.types import BdganError
@@ -300,6 +301,18 @@ def test_a_picture_that_changes_while_it_is_open_is_refused_and_named(pictures):
             source(gone)
     with pytest.raises(BdganError, match="a generator's sample"):
         source(item())
+
+
+def test_a_picture_that_changes_its_size_before_it_is_opened_is_not_drawn_on(tmp_path, pictures):
+    store = AnnotationStore(tmp_path / "labels")
+    items, source, _ = collected(pictures, store=store)
+    save(pictures / "a/1.png", 20, 30)
+    with Session(store, items, source, "me") as session:
+        widget = Annotator(session)
+        widget._take(widget, {"view": "v", "n": 1, "command": {"do": "open", "id": items[1].id}}, [])
+        message = widget.state["message"]
+        assert "expected 32 x 24 pixels" in message and "got 30 x 20; read the folder again" in message
+        assert not widget.picture and widget.state["size"] == [24, 32]
 
 
 def test_labels_without_a_picture_are_told_and_a_moved_folder_is_recorded(tmp_path, pictures):

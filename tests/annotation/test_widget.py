@@ -6,6 +6,7 @@ import zlib
 import numpy as np
 import pytest
 
+from bdgan_lib.annotation.segmenters import GrabCutSegmenter
 from bdgan_lib.annotation.session import Session
 from bdgan_lib.annotation.widget import Annotator
 from bdgan_lib.core.image_codecs import decode_png
@@ -76,6 +77,19 @@ def test_a_picture_that_cannot_be_read_is_told(widget, session, monkeypatch):
     monkeypatch.undo()
     tell(widget, 2, do="save")
     assert widget.state["message"] == "" and widget.picture
+
+
+def test_an_interrupted_command_is_answered(widget, session, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as context:
+        context.setattr(GrabCutSegmenter, "start", interrupted)
+        tell(widget, 1, do="segment", points=[[10, 10, 1]])
+    assert widget.state["acks"] == {"v": 1} and "interrupted" in widget.state["message"]
+    assert not session.log() and not session.state.history.strokes
+    tell(widget, 2, do="segment", points=[[10, 10, 1]])
+    assert widget.state["message"] == "" and len(session.log()) == 1
 
 
 def test_what_the_disk_refuses_is_shown(widget, session, monkeypatch):
