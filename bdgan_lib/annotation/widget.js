@@ -209,7 +209,9 @@ function render({ model, el }) {
     choice.setAttribute(props.role ? "aria-checked" : "aria-pressed", checked);
     return choice;
   }
+  const tint = () => (mode === "subtract" ? [255, 255, 255] : colour(label) ?? [0, 0, 0]);
   function pick() { // labels, tool and object that are chosen
+    if (preview && !preview.n && preview.tint !== `${tint()}`) { showPreview(); draw(); } // it shows what Enter would draw
     for (const [name, b] of Object.entries(tools)) b.setAttribute("aria-pressed", name === tool);
     hint.textContent = hintNow();
     object.textContent = `object ${instance}`; undo.disabled = !state.undo && !points.length && !segmenting();
@@ -304,11 +306,13 @@ function render({ model, el }) {
     const of = asked;
     if (asker === view) inflated(data).then((bytes) => {
       if (of !== clicked() || !segmenting()) return; // other clicks by now, another image, or Esc
-      preview = { ...previewPicture(box, bytes, colour(label) ?? [0, 0, 0], finer(state.size)), clicked: of, empty: !bytes.some((b) => b & 128) };
+      preview = { box, bytes, clicked: of, empty: !bytes.some((b) => b & 128) };
+      showPreview();
       if (preview.empty) say(EMPTY);
       root.dataset.preview = n; pick(); draw();
     });
   }
+  function showPreview() { Object.assign(preview, previewPicture(preview.box, preview.bytes, tint(), finer(state.size)), { tint: `${tint()}` }); }
   function palette() { // by object: its colour, or 0 where it is not shown
     colours = new Uint32Array(65536);
     for (let key = 256; key < 65536; key++) {
@@ -358,7 +362,7 @@ function render({ model, el }) {
       for (const [face, alpha] of [[layer.areas, opacity], [layer.edges, Math.min(1, opacity + 0.3)]]) { pen.globalAlpha = alpha; pen.drawImage(face, 0, 0, state.size[1], state.size[0]); }
       pen.globalAlpha = 1;
     }
-    const ink = `rgb(${tool === "erase" || mode === "subtract" ? [255, 255, 255] : colour(label) ?? [0, 0, 0]})`;
+    const ink = `rgb(${tool === "erase" ? [255, 255, 255] : tint()})`;
     const spot = cross ?? pointer;
     if (drag?.kind === "brush") {
       pen.strokeStyle = ink; pen.globalAlpha = 0.6; brushed(drag.points, radius); pen.globalAlpha = 1;
@@ -436,7 +440,7 @@ function render({ model, el }) {
   function proposal() { if (!propose.disabled) send({ do: "propose", instance }, 1); }
   function finish() {
     if (points.length || segmenting()) return say(`${points.length ? "A polygon" : "A preview"} is not finished: Enter keeps it, Esc drops it.`);
-    if (!state.status && !outbox.some((o) => o.command.image === state.id)) return say("Nothing is drawn here: draw the object, or skip the image (x).");
+    if (!state.status && !outbox.some((o) => o.command.image === state.id && !SHOWS.includes(o.command.do))) return say("Nothing is drawn here: draw the object, or skip the image (x).");
     if (!state.skipped) send({ do: "done", done: true }, 1);
     openNext(".s");
   }
@@ -457,6 +461,7 @@ function render({ model, el }) {
     if (outbox.some((o) => o.command.do === "preview")) { behind = true; return; } // the latest clicks only, when it has answered
     asked = clicked();
     send({ do: "preview", points: seg.points, segmenter, ...(seg.box ? { box: seg.box } : {}) });
+    pick();
   }
   function acceptPreview() {
     if (!segmenting()) return;

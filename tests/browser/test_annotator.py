@@ -307,6 +307,14 @@ Annotator(session)
 """
 
 
+def pixel(page) -> list[int]:
+    """The colour of the canvas on the square, beside the click."""
+    return page.evaluate(
+        """() => { const canvas = document.querySelector('.bdgan-canvas');
+        return [...canvas.getContext('2d').getImageData(canvas.width * 0.3, canvas.height * 0.4, 1, 1).data]; }"""
+    )
+
+
 def test_clicks_objects_and_images(page_of):
     page, opened, root = page_of
     hand = opened("objects.ipynb", [nbformat.v4.new_code_cell(OBJECTS)])
@@ -331,6 +339,11 @@ def test_clicks_objects_and_images(page_of):
     hand.done()
     assert store.ids() == []
     hand.until("root.dataset.preview === '4'")
+    seen = []
+    for keys in ("2", "1", "cc", "c"):  # the preview has the colour of what Enter would draw
+        hand.key(*keys)
+        seen.append(pixel(page))
+    assert seen[1] == seen[3] not in (seen[0], seen[2]) and seen[0] != seen[2]
     hand.key("Enter")
     hand.done()
     assert ((labels() == 1) == square).mean() > 0.98
@@ -472,7 +485,9 @@ def test_esc_cancels_a_preview_that_is_still_computed(page_of):
             root, { attributeFilter: ["data-preview"] }); }"""
     )
     hand.click([16, 16])
-    hand.key("Escape")
+    assert hand.says("hint").startswith("Enter accepts")
+    hand.key("Escape", "d")  # what is asked for is not drawn
+    assert "Nothing is drawn here" in hand.says("message") and hand.id() == "mug_0"
     hand.click([44, 44])
     hand.key("Enter")  # nothing is shown yet that it could accept
     assert "not there yet" in hand.says("message")
