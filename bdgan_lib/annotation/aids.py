@@ -56,6 +56,12 @@ class ImageAids:
 
         return self._once(item, segmenter.name, started)  # type: ignore[return-value]
 
+    def learn_again(self) -> None:
+        """Let segmenters that learn start anew on every item: more may be finished since they started."""
+        for key in [*self._kept]:
+            if isinstance(self.segmenters.get(key[1]), LearningSegmenter):
+                del self._kept[key]
+
     def superpixel(self, item: Annotation, x: float, y: float) -> Mask:
         """The mask [H, W] of the superpixel at this point; BdganError for a point outside the image."""
         height, width = item.mask.shape

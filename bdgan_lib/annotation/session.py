@@ -375,6 +375,7 @@ class Session:
     def _show(self, id: str) -> None:
         self.state = self._saved.restored(id)  # first: it may fail
         self.id, self._since = id, self._clock()
+        self.aids.learn_again()  # a click gives what it would give after a restart
 
     def _mask(self, tool: str, pixels: Callable[[], assist.Mask], command: Command) -> None:
         region = {"label": command.get("label", 1), "instance": command.get("instance", 1)}
