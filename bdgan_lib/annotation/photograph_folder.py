@@ -74,8 +74,8 @@ class PhotographFolder:
             raise BdganError(f"{self.folder / str(name)} cannot be read ({error.strerror})") from error
         if image.shape[:2] != size:  # replaced after the folder was read, before its sha256 was
             raise BdganError(
-                f"{self.folder / str(name)}: expected {size[1]} x {size[0]} pixels, as when the folder was read, "
-                f"got {image.shape[1]} x {image.shape[0]}; read the folder again"
+                f"{self.folder / str(name)}: expected {size[1]} x {size[0]} pixels, as when the folder was "
+                f"read, got {image.shape[1]} x {image.shape[0]}; read the folder again"
             )
         return image
 

@@ -171,7 +171,7 @@ class Session:
         return [self.store.load(id) for id in self.items if self.status.get(id) == "labelled"]
 
     def _labelled_of_class(self, item: Annotation) -> list[Annotation]:
-        """Those of the item's class, in the same order: what is learnt does not depend on how they were done."""
+        """Those of the item's class, in the same order, whichever of them was done first."""
         done = [id for id in self.items if self.status.get(id) == "labelled"]
         return [self.store.load(id) for id in done if self.items[id].class_id == item.class_id]
 
@@ -392,7 +392,9 @@ class Session:
         who = {"id": self.id, "by": self.annotator}
         origin = {"origin": command["origin"]} if command.get("origin") else {}
         cost = {"seconds": seconds, "clicks": command.get("clicks", 1)}
-        begun = "stroke" in what and not self.state.history.labels.any()  # nothing that was called done is left
+        begun = (
+            "stroke" in what and not self.state.history.labels.any()
+        )  # nothing that was called done is left
         done = command.get("done", False if begun else None)
         finished = {} if done is None else {"done": done}
         self._saved.apply(self.state, {**who, "do": command["do"], **origin, **cost, **what, **finished})

@@ -624,7 +624,9 @@ def test_a_segmenter_learns_from_the_done_images_of_the_class(folder):
             if id == ITEMS[1].id:
                 session.handle({"do": "done", "done": True})
         session.handle({"do": "done", "done": True})
-        session.handle({"do": "open", "id": ITEMS[1].id})  # again: a click is what it would be after a restart
+        session.handle(
+            {"do": "open", "id": ITEMS[1].id}
+        )  # again: a click is what it would be after a restart
         for _ in range(2):  # the second click waits for nothing
             session.handle({"do": "preview", "points": [[10, 10, 1]]})
         first, second = ({a.id: a.mask.tobytes()} for a in session.labelled())

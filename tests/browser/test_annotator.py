@@ -311,7 +311,8 @@ def pixel(page) -> list[int]:
     """The colour of the canvas on the square, beside the click."""
     return page.evaluate(
         """() => { const canvas = document.querySelector('.bdgan-canvas');
-        return [...canvas.getContext('2d').getImageData(canvas.width * 0.3, canvas.height * 0.4, 1, 1).data]; }"""
+        const [x, y] = [canvas.width * 0.3, canvas.height * 0.4];
+        return [...canvas.getContext('2d').getImageData(x, y, 1, 1).data]; }"""
     )
 
 
