@@ -392,9 +392,7 @@ class Session:
         who = {"id": self.id, "by": self.annotator}
         origin = {"origin": command["origin"]} if command.get("origin") else {}
         cost = {"seconds": seconds, "clicks": command.get("clicks", 1)}
-        begun = (
-            "stroke" in what and not self.state.history.labels.any()
-        )  # nothing that was called done is left
+        begun = "stroke" in what and not self.state.history.labels.any()  # nothing is left that was done
         done = command.get("done", False if begun else None)
         finished = {} if done is None else {"done": done}
         self._saved.apply(self.state, {**who, "do": command["do"], **origin, **cost, **what, **finished})

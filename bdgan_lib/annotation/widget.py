@@ -85,9 +85,7 @@ class Annotator(anywidget.AnyWidget):
                 self._send_preview(content)
             except BdganError as error:
                 self._message = str(error)
-            except (
-                KeyboardInterrupt
-            ):  # of the kernel; unanswered, the command would be lost behind the next one
+            except KeyboardInterrupt:  # unanswered, the command would be lost behind the next one
                 self._message = "interrupted; look at the image, and do it again if nothing has changed"
             if isinstance(content, Mapping) and type(content.get("n")) is int:
                 self._acks[str(content.get("view"))] = content["n"]
