@@ -73,6 +73,7 @@ class FeatureSegmenter:
 
         Args:
             labelled: samples of this generator with masks [H, W]; label 0 is not the object, 255 is ignored.
+                Those of a class teach nothing if all show the object alone, or none.
         """
         self._labelled = {}
         for annotation in labelled:
@@ -171,17 +172,18 @@ class _ClassModel:
             inputs, targets = [], []
             for blocks, image, mask in map(read, labelled):
                 flat, known = self._standard(blocks), mask.ravel() != 255
-                if not known.any():  # at this size
-                    continue
                 design = self._design(flat, flat @ self._basis, image[None])[known]
                 target = (mask.ravel()[known] > 0).astype(np.float32)
                 moments += LABEL_WEIGHT * design.T @ design
                 response += LABEL_WEIGHT * design.T @ (2 * target - 1)
                 inputs.append(_mlp_inputs(flat, image)[known])
                 targets.append(target)
-            if inputs:
+            sides = np.concatenate(targets)
+            if (
+                0 < sides.sum() < len(sides)
+            ):  # else they would teach that everything is the object, or nothing
                 self._weights = np.linalg.solve(moments, response).astype(np.float32)
-                self._mlp = _trained_mlp(np.concatenate(inputs), np.concatenate(targets))
+                self._mlp = _trained_mlp(np.concatenate(inputs), sides)
         self._learnt = contents
 
     def read(self, blocks: list[Floats], image: NDArray[np.uint8]) -> tuple[Floats, Floats, Floats]:

@@ -134,7 +134,7 @@ def test_what_is_learnt_decides_and_is_forgotten(world):
     assert np.array_equal(learnt, clicked()) and torch.equal(state, torch.get_rng_state())
     one_pixel = np.full((512, 512), 255, np.uint8)
     one_pixel[0, 0] = 1  # none of it is left at the size of the features
-    masks = np.full_like(items[1].mask, 255), one_pixel
+    masks = np.full_like(items[1].mask, 255), one_pixel, np.ones_like(items[1].mask)
     for nothing in ([], items[:1], *([replace(items[1], mask=mask)] for mask in masks)):
         segmenter.learn(nothing)  # an image does not teach what is on itself
         assert np.array_equal(clicked(), unlabelled)
