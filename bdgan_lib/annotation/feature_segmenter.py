@@ -179,9 +179,7 @@ class _ClassModel:
                 inputs.append(_mlp_inputs(flat, image)[known])
                 targets.append(target)
             sides = np.concatenate(targets)
-            if (
-                0 < sides.sum() < len(sides)
-            ):  # else they would teach that everything is the object, or nothing
+            if 0 < sides.sum() < len(sides):  # else every pixel would be the object, or none
                 self._weights = np.linalg.solve(moments, response).astype(np.float32)
                 self._mlp = _trained_mlp(np.concatenate(inputs), sides)
         self._learnt = contents
