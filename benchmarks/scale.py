@@ -5,8 +5,8 @@
 
 Images are 64 x 64, by two processes with one writer each. The stand-in costs nothing here, so that writing is
 measured. On the cluster, of three nodes of this machine, it draws SPEED images per second in each task, and
-one node is killed midway. `cost_growth`: milliseconds an image after the first shards, at the most images over
-those at 10,000 (quick: at 1,000); `memory_growth`: the driver's peak memory likewise.
+one node is killed midway. `cost_growth`: milliseconds per image after the first shards, at the most images,
+over those at 10,000 (quick: at 1,000); `memory_growth`: the driver's peak memory likewise.
 """
 
 import json
