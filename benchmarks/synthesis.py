@@ -22,16 +22,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
-from typing import ClassVar, TypeVar
+from typing import TypeVar
 
-import numpy as np
 import torch
 
 from bdgan_lib.core.image_tensors import to_uint8
 from bdgan_lib.core.io import write_atomic
 from bdgan_lib.core.labelled_arrays import LabelledSample
 from bdgan_lib.core.precision import bf16_is_fast, one_thread
-from bdgan_lib.core.sampling import Sample, Sampling
+from bdgan_lib.core.sampling import Sampling
 from bdgan_lib.heads.base import Architecture
 from bdgan_lib.heads.files import load_head, save_head
 from bdgan_lib.heads.training import HeadTraining, train_head
@@ -45,6 +44,7 @@ from bdgan_lib.synthesis.spec import SynthesisSpec
 from bdgan_lib.synthesis.writers import Writers, queue_bytes
 from benchmarks.command import command
 from benchmarks.memory import peak_bytes
+from benchmarks.ready import Ready
 
 T = TypeVar("T")
 SIZES = {  # images, rounds, images for two workers, memory and the commit, steps of the head's training
@@ -77,29 +77,6 @@ def labelled(models: Models, spec: SynthesisSpec, workers: int = 1, writers: int
         stamps = [json.loads(line)["seconds"] for line in log.splitlines()]
     before = workers * spec.shard_size
     return (stamps[-1] - stamps[workers - 1]) * spec.count / (spec.count - before)
-
-
-class Ready:
-    """A generator and a head in one that cost nothing: they return a batch that was made once."""
-
-    name, sha256, labels = "ready", "0" * 64, ("background", "foreground")
-    blocks: ClassVar[dict[str, tuple[int, int]]] = {}
-
-    def __init__(self, side: int, classes: int, batch_size: int = SynthesisSpec.batch_size) -> None:
-        noise = torch.Generator().manual_seed(0)
-        coarse = torch.randn(batch_size, 3, max(2, side // 16), max(2, side // 16), generator=noise)
-        fine = torch.randn(batch_size, 3, side, side, generator=noise)
-        images = torch.nn.functional.interpolate(coarse, side, mode="bicubic") / 2 + 0.02 * fine
-        self.images, self.masks = images.clamp(-1, 1), (images.mean(1) > 0).to(torch.uint8).numpy()
-        self.image_size, self.classes = side, tuple(f"class {k}" for k in range(classes))
-
-    def sample(
-        self, class_ids: torch.Tensor, seeds: torch.Tensor, sampling: Sampling, features: bool = True
-    ) -> Sample:
-        return Sample(self.images, {}, class_ids, seeds, sampling)
-
-    def predict_with_uncertainty(self, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
-        return self.masks, np.zeros(len(self.masks), np.float32)
 
 
 def written(samples: list[LabelledSample], writers: int) -> float:

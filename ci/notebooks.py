@@ -1,6 +1,6 @@
 """Runs the tutorial's notebooks in order and leaves a page to read: runs/tutorial/latest/index.html.
 
-    python ci/notebooks.py [--profile pocket] [--only NAME] [--fresh]
+    python ci/notebooks.py [--profile pocket] [--device cpu] [--only NAME] [--fresh]
 
 A run that stopped is gone on with by the next call: notebooks that are done are not run again.
 Exit code: 0 all done, 1 a notebook failed, 2 a mistake in the call or no space left, 130 interrupted.
@@ -31,6 +31,8 @@ class _Parser(argparse.ArgumentParser):
 def arguments(argv: list[str]) -> argparse.Namespace:
     parser = _Parser(prog="bash ci/tutorial.sh", description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("--profile", default="pocket", help="which world to run in (default: pocket)")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda", "mps"),
+                        help="where the notebooks compute (default: cpu)")  # fmt: skip
     parser.add_argument("--only", metavar="NAME", action="append", default=[],
                         help="run this notebook alone, in the latest run; may be given again")  # fmt: skip
     parser.add_argument("--fresh", action="store_true", help="begin a new run; do not go on with the last")
@@ -92,10 +94,10 @@ def _run(
     options: argparse.Namespace, notebooks: dict[str, Path], only: list[str], sources: dict[str, str]
 ) -> int:
     runs = options.runs.resolve()
-    found = None if options.fresh else latest(runs, options.profile, sources)
+    found = None if options.fresh else latest(runs, options.profile, sources, options.device)
     if found and found.finished and not only:
         found = None  # everything is done: the next call is a new run
-    run = found or create(runs, options.profile, sources)
+    run = found or create(runs, options.profile, sources, options.device)
     waiting = [e for e in run.entries if (e.name in only if only else e.status != "done")]
     if found and not only and len(waiting) < len(run.entries):
         done = len(run.entries) - len(waiting)
@@ -123,7 +125,7 @@ def _one(run: RunFolder, entry: Entry, source: Path, label: str) -> int:
     entry.status, entry.seconds, entry.error = "pending", 0.0, None
     run.save()
     began = time.monotonic()
-    settings = {"PROFILE": run.profile, "RUN_DIR": str(run.data)}
+    settings = {"PROFILE": run.profile, "DEVICE": run.device, "RUN_DIR": str(run.data)}
     variables = {"BDGAN_RUN": str(run.path), "BDGAN_NOTEBOOK": entry.name}
     executed, failure = run_notebook(source, settings, variables, label)
     entry.seconds = round(time.monotonic() - began, 2)

@@ -40,8 +40,8 @@ class Entry:
 class RunFolder:
     """The state of one run; `save` writes it whole or not at all."""
 
-    def __init__(self, path: Path, profile: str, entries: list[Entry]):
-        self.path, self.profile, self.entries = path, profile, entries
+    def __init__(self, path: Path, profile: str, entries: list[Entry], device: str = "cpu"):
+        self.path, self.profile, self.entries, self.device = path, profile, entries, device
 
     @property
     def finished(self) -> bool:
@@ -78,6 +78,7 @@ class RunFolder:
             "metrics": metrics,
             "cached": sorted(cached),
             "profile": self.profile,
+            "device": self.device,
             "commit": commit(),
             "python": platform.python_version(),
             "finished": self.finished,
@@ -94,13 +95,13 @@ class RunFolder:
         return json.loads(path.read_text("utf-8")) if path.exists() else {}
 
 
-def create(runs: Path, profile: str, sources: dict[str, str]) -> RunFolder:
+def create(runs: Path, profile: str, sources: dict[str, str], device: str = "cpu") -> RunFolder:
     """A new folder named by the time, with `latest` pointing at it. sources: notebook name -> hash."""
     runs.mkdir(parents=True, exist_ok=True)
     stamp = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H-%M-%SZ")
     names = [stamp] + [f"{stamp}-{i}" for i in range(2, 100)]
     path = runs / next(name for name in names if not (runs / name).exists())
-    run = RunFolder(path, profile, [Entry(name, source_sha256=sha) for name, sha in sources.items()])
+    run = RunFolder(path, profile, [Entry(name, source_sha256=sha) for name, sha in sources.items()], device)
     try:
         run.notebook("").parent.mkdir(parents=True)
         run.data.mkdir()
@@ -115,15 +116,15 @@ def create(runs: Path, profile: str, sources: dict[str, str]) -> RunFolder:
     return run
 
 
-def latest(runs: Path, profile: str, sources: dict[str, str]) -> RunFolder | None:
-    """The newest run if it can be gone on with (readable, of this profile), otherwise None.
+def latest(runs: Path, profile: str, sources: dict[str, str], device: str = "cpu") -> RunFolder | None:
+    """The newest run if it can be gone on with (readable, of this profile and device), otherwise None.
 
     A notebook that has changed since, and all after it, count as not done.
     """
     path = (runs / "latest").resolve()
     try:
         saved = json.loads((path / "summary.json").read_text("utf-8"))
-        if saved["profile"] != profile:
+        if (saved["profile"], saved.get("device", "cpu")) != (profile, device):
             return None
         known = {record["name"]: Entry.from_json(record) for record in saved["notebooks"]}
     except (OSError, ValueError, KeyError, TypeError):
@@ -133,7 +134,7 @@ def latest(runs: Path, profile: str, sources: dict[str, str]) -> RunFolder | Non
         entry = known.get(name)
         stale = stale or entry is None or entry.source_sha256 != sha
         entries.append(entry if entry and not stale else Entry(name, source_sha256=sha))
-    run = RunFolder(path, profile, entries)
+    run = RunFolder(path, profile, entries, device)
     run.notebook("").parent.mkdir(parents=True, exist_ok=True)
     run.data.mkdir(exist_ok=True)
     return run

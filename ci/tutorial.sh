@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The whole tutorial in one command: an environment, every notebook in order, and a page to read at the end.
-#   bash ci/tutorial.sh [--profile pocket] [--only NAME] [--fresh]        bash ci/tutorial.sh --help
+#   bash ci/tutorial.sh [--profile pocket] [--device cpu] [--only NAME] [--fresh]        bash ci/tutorial.sh --help
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 

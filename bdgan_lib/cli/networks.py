@@ -187,10 +187,14 @@ def experiment(
     photographs: Annotated[
         Path | None, typer.Option(help="annotation-clicks: a zip of images/*.jpg and masks/*.png.")
     ] = None,
+    device: Device = "cpu",
+    workers: Annotated[
+        int, typer.Option(min=0, max=1_000, help="Cells side by side; 0: one per core, at most 8 on a GPU.")
+    ] = 0,
 ) -> None:
     """Run an experiment: many small trainings, one JSON. The same command goes on where it was cut off."""
     from bdgan_lib.core.model_files import OTHER_FILE, read_json
-    from bdgan_lib.experiments.catalogue import EXPERIMENTS
+    from bdgan_lib.experiments.catalogue import ANYWHERE, EXPERIMENTS
 
     if name == "list":
         print("\n".join(EXPERIMENTS))
@@ -198,6 +202,12 @@ def experiment(
     if name not in EXPERIMENTS:
         raise BdganError(f"no experiment {name!r}; there is {', '.join(EXPERIMENTS)}")
     options: dict[str, Any] = {"seeds": seeds} if seeds else {}
+    if name in ANYWHERE:
+        options |= {"device": device, "workers": workers}
+    elif device != "cpu" or workers:
+        raise BdganError(
+            f"{name} runs on the CPU, one cell after the other; leave --device and --workers out"
+        )
     if photographs is not None:
         if name != "annotation-clicks":
             raise BdganError(f"--photographs belongs to annotation-clicks, not to {name}; leave it out")

@@ -5,6 +5,17 @@ from typing import Any
 
 from bdgan_lib.experiments import analysis, annotation_clicks, downstream, label_head, label_queue, transfer
 
+ANYWHERE = (
+    "table2",
+    "set-size",
+    "backbone",
+    "labels-per-class",
+    "filter",
+    "online",
+    "pretraining",
+    "transfer",
+)
+"""The experiments that train networks on images: they take `device` and `workers`."""
 EXPERIMENTS: dict[str, Callable[..., Any]] = {
     "analysis": analysis.run,
     "annotation-clicks": annotation_clicks.run,

@@ -31,6 +31,7 @@ from bdgan_lib.training.supervised import FitConfig, fit, fit_batches, predict
 from bdgan_lib.worlds.pocket import render_set
 
 ANNOTATED = {"kind": "annotated"}
+ON_ONE_GPU = 8  # processes, each with its own copy of the network and half a gigabyte of CUDA's
 
 
 def sim(images: int, profile: str = "pocket", **settings: Any) -> dict[str, Any]:
@@ -44,10 +45,10 @@ def rendered(images: int) -> dict[str, Any]:
     return {"kind": "rendered", "images": images}
 
 
-def pool_of(source: Mapping[str, Any]) -> PoolConfig:
-    """The pool that a source of kind "pool" selects from."""
+def pool_of(source: Mapping[str, Any], device: str = "cpu") -> PoolConfig:
+    """The pool that a source of kind "pool" selects from, drawn on this device."""
     given = {key: source[key] for key in ("profile", "labels_per_class", "truncation") if key in source}
-    return PoolConfig(images=source.get("drawn", PoolConfig.images), **given)
+    return PoolConfig(images=source.get("drawn", PoolConfig.images), device=device, **given)
 
 
 @dataclass(frozen=True)
@@ -76,21 +77,24 @@ class Initialisation:
 
 @dataclass(frozen=True)
 class ExperimentContext:
-    """Where the experiments keep what they share."""
+    """Where the experiments keep what they share, and where they compute."""
 
     profile: str
     folder: Path
+    device: str = "cpu"
+    workers: int = 0  # cells side by side; 0: one per core, of a GPU at most `ON_ONE_GPU`
 
     @property
     def about(self) -> dict[str, str]:
         """What every cell depends on."""
-        return {"profile": self.profile, "generator_sha256": profile_of(self.profile).generator().sha256}
+        about = {"profile": self.profile, "generator_sha256": profile_of(self.profile).generator().sha256}
+        return about if self.device == "cpu" else {**about, "device": self.device}
 
     def prepare(self, cells: Iterable[Mapping[str, Any]]) -> None:
         """Make what the cells need and is not there: pools, and pre-trained backbones."""
         cells = list(cells)
         sources = [source for cell in cells for source in cell["train"]]
-        for pool in {pool_of(s): None for s in sources if s["kind"] in ("pool", "online")}:
+        for pool in {pool_of(s, self.device): None for s in sources if s["kind"] in ("pool", "online")}:
             make_pool(pool, self.folder)
         starts = {Initialisation(cell["init"], backbone=cell["backbone"]): None for cell in cells}
         if any(not start.untrained for start in starts):
@@ -100,7 +104,7 @@ class ExperimentContext:
         """Pre-train backbones that are not there yet, and what their features are worth."""
         starts = [start for start in initialisations if not start.untrained]
         if any(start.branch for start in starts):
-            make_pool(PoolConfig(), self.folder)
+            make_pool(PoolConfig(device=self.device), self.folder)
         cells: Cells = {(s.file,): {**asdict(s), "steps": PretrainConfig().steps} for s in starts}
         for start in starts:
             if start.branch:
@@ -114,8 +118,9 @@ class ExperimentContext:
         cells: Cells,
         measure: Callable[["ExperimentContext", Row], Row],
     ) -> Row:
-        """Measure the cells of an experiment, one on each core; see `run_cells`."""
-        workers = os.cpu_count() or 1
+        """Measure the cells of an experiment side by side; see `run_cells`."""
+        cores = os.cpu_count() or 1
+        workers = self.workers or (cores if self.device == "cpu" else min(cores, ON_ONE_GPU))
         return run_cells(name, factors, cells, partial(measure, self), self.folder, self.about, workers)
 
 
@@ -134,15 +139,15 @@ def measure(context: ExperimentContext, settings: Mapping[str, Any]) -> Row:
     network = segmenter(backbone_of(context, start, seed), len(task.labels))
     config = FitConfig(settings["steps"], settings["batch_size"], settings["learning_rate"], seed=seed)
     if settings["train"][0]["kind"] == "online":
-        fit_batches(network, _online(context, settings["train"][0], task, config), config)
+        fit_batches(network, _online(context, settings["train"][0], task, config), config, context.device)
         images = config.steps * config.batch_size
     else:
         training_images = training_set(context, settings["train"], task)
         images = len(training_images.images)
         config = replace(config, batch_size=min(config.batch_size, images))
-        fit(network, training_images.images, training_images.masks, config)
-    test = test_set(context.profile, task)
-    predictions = predict(network, test.images).argmax(1).numpy()
+        fit(network, training_images.images, training_images.masks, config, context.device)
+    test = test_set(context.profile, task, context.device)
+    predictions = predict(network, test.images, device=context.device).argmax(1).numpy()
     scores = iou(confusion(predictions, test.masks, len(task.labels)))
     return {
         "images": images,
@@ -180,7 +185,7 @@ def labelled(context: ExperimentContext, source: Mapping[str, Any]) -> tuple[Lab
     if source["kind"] == "rendered":
         scenes = scenes_of(context.profile, source["images"], POCKET["rendered"].first)
         return LabelledSet(scenes.images, scenes.class_masks), scenes.class_ids
-    drawn = read_pool(pool_of(source), context.folder)
+    drawn = read_pool(pool_of(source, context.device), context.folder)
     kept = drawn.chosen(len(drawn.class_ids), source["confident"], source["agreed"], source["by_class"])
     return LabelledSet(drawn.labelled.images[kept], drawn.labelled.masks[kept]), drawn.class_ids[kept]
 
@@ -221,10 +226,10 @@ def scenes_of(profile: str, count: int, first_seed: int) -> Any:
 
 def _online(context: ExperimentContext, source: Mapping[str, Any], task: Task, config: FitConfig) -> Any:
     """Batches (images, masks) of fresh samples of the task's classes."""
-    pool, profile = pool_of(source), profile_of(context.profile)
-    head = load_head(context.folder / pool.head)
+    pool, profile = pool_of(source, context.device), profile_of(context.profile)
+    head = load_head(context.folder / pool.head).to(context.device)
     stream = OnlineSynthesis(
-        profile.generator(), head, task.classes, sampling_of(pool, profile), config.batch_size,
+        profile.generator(context.device), head, task.classes, sampling_of(pool, profile), config.batch_size,
         first_seed=GENERATOR["online"].first + ONLINE_SEEDS * config.seed,
     )  # fmt: skip
     for batch in stream.batches():
@@ -246,12 +251,14 @@ def _pretrain(context: ExperimentContext, settings: Mapping[str, Any]) -> Row:
         branch = Branch(LabelledSet(labelled_set.images, foreground), BranchConfig(2))
     learnt = pretrain(
         start.method, scenes.images, scenes.class_ids, PretrainConfig(start.backbone, settings["steps"]),
-        branch, checkpoint=context.folder / f"{start.file}.pt",
+        branch, context.device, context.folder / f"{start.file}.pt",
     )  # fmt: skip
     learnt.save(context.folder / start.file)
     unseen = scenes_of(context.profile, test_seeds.count, test_seeds.first)
     seen, ids = scenes.images[: test_seeds.count], scenes.class_ids[: test_seeds.count]
-    train, test = (pooled_features(learnt.backbone(), images) for images in (seen, unseen.images))
+    train, test = (
+        pooled_features(learnt.backbone().to(context.device), images) for images in (seen, unseen.images)
+    )
     return {
         "knn": knn_accuracy(train, ids, test, unseen.class_ids),
         "linear": linear_accuracy(train, ids, test, unseen.class_ids),

@@ -1,6 +1,6 @@
 """The paper's tables and ablations of segmentation, in miniature: which cells each one has."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -22,31 +22,33 @@ BOTH = ("FG/BG", "MC-all")  # the two ends: one label, and all classes
 SIZES = (60, 120, 250, 500, 1_000, 2_000, 4_000, 7_500)
 
 
-def table2(profile: Profile, folder: Path, seeds: int = 3) -> Row:
+def table2(profile: Profile, folder: Path, seeds: int = 3, **place: Any) -> Row:
     """Every initialisation on every task, without and with a synthetic set (Table 2)."""
-    return _run(profile, folder, "table2", SETS, seeds, tuple(STEPS), init=INITS)
+    return _run(profile, folder, "table2", SETS, seeds, place, tuple(STEPS), init=INITS)
 
 
-def set_size(profile: Profile, folder: Path, seeds: int = 3) -> Row:
+def set_size(profile: Profile, folder: Path, seeds: int = 3, **place: Any) -> Row:
     """Mean IoU against the number of synthetic images, beside their source labels (Figure: set size)."""
     sets = {"Synthetic-annotated": [ANNOTATED]} | {f"{n}": [sim(n)] for n in SIZES}
     sets |= {f"rendered {n}": [rendered(n)] for n in (SIZES[0], SIZES[-1])}
-    return _run(profile, folder, "set-size", sets, seeds)
+    return _run(profile, folder, "set-size", sets, seeds, place)
 
 
-def backbone(profile: Profile, folder: Path, seeds: int = 3) -> Row:
+def backbone(profile: Profile, folder: Path, seeds: int = 3, **place: Any) -> Row:
     """What a synthetic set adds to networks of three sizes (Figure: backbone size)."""
     sets = {name: SETS[name] for name in ("Synthetic-annotated", "+ BigGAN-sim")}
-    return _run(profile, folder, "backbone", sets, seeds, backbone=("pocket-10", "pocket-18", "pocket-34"))
+    return _run(
+        profile, folder, "backbone", sets, seeds, place, backbone=("pocket-10", "pocket-18", "pocket-34")
+    )
 
 
-def labels_per_class(profile: Profile, folder: Path, seeds: int = 3) -> Row:
+def labels_per_class(profile: Profile, folder: Path, seeds: int = 3, **place: Any) -> Row:
     """Mean IoU against the labels per class that the label heads learned from."""
     sets = {f"{k}": [sim(2_000, labels_per_class=k, drawn=3_000)] for k in (1, 2, 5, 10)}
-    return _run(profile, folder, "labels-per-class", sets, seeds)
+    return _run(profile, folder, "labels-per-class", sets, seeds, place)
 
 
-def filtering(profile: Profile, folder: Path, seeds: int = 3) -> Row:
+def filtering(profile: Profile, folder: Path, seeds: int = 3, **place: Any) -> Row:
     """As many images each, after dropping more and more by either filter; and of three truncations."""
     sets = {"divergence 0.0": [sim(3_000, confident=1.0, agreed=1.0)]}
     for of, by_class in (("", False), (" by class", True)):
@@ -58,14 +60,14 @@ def filtering(profile: Profile, folder: Path, seeds: int = 3) -> Row:
         f"truncation {t}": [sim(2_000, truncation=t, drawn=3_000, confident=1.0, agreed=1.0)]
         for t in (0.5, 0.75, 1.0)
     }
-    return _run(profile, folder, "filter", sets, seeds)
+    return _run(profile, folder, "filter", sets, seeds, place)
 
 
-def online(profile: Profile, folder: Path, seeds: int = 5) -> Row:
+def online(profile: Profile, folder: Path, seeds: int = 5, **place: Any) -> Row:
     """Stored images, used again and again, against fresh ones in every step (Table: offline and online)."""
     sets = {f"offline {n}": [sim(n, confident=1.0, agreed=1.0)] for n in (400, 2_000)}
     sets |= {"online": [{"kind": "online"}]}
-    return _run(profile, folder, "online", sets, seeds)
+    return _run(profile, folder, "online", sets, seeds, place)
 
 
 def _run(
@@ -74,10 +76,14 @@ def _run(
     name: str,
     sets: dict[str, list[dict[str, Any]]],
     seeds: int,
+    place: Mapping[str, Any],
     tasks: Sequence[str] = BOTH,
     **varied: Sequence[str],
 ) -> Row:
-    """Every set on every task, with each value of a setting that is varied beside."""
+    """Every set on every task, with each value of a setting that is varied beside.
+
+    place: `device` and `workers` of the `ExperimentContext`.
+    """
     cells: Cells = {
         (*values, what, task, seed): cell(
             task, train, seed, steps=STEPS[task], **dict(zip(varied, values, strict=True))
@@ -87,6 +93,6 @@ def _run(
         for task in tasks
         for seed in range(seeds)
     }
-    context = ExperimentContext(profile.name, folder)
+    context = ExperimentContext(profile.name, folder, **place)
     context.prepare(cells.values())
     return context.run(name, (*varied, "set", "task", "seed"), cells, measure)

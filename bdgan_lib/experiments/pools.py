@@ -39,11 +39,13 @@ class PoolConfig:
     images: int = 9_600  # drawn
     labels_per_class: int = 5  # that taught the ensemble; other numbers than the shipped 5: the oracle's
     truncation: float | None = None  # None: the profile's own sampling
+    device: str = "cpu"
 
     @property
     def name(self) -> str:
         """Of its folder; it tells pools of other settings apart."""
-        settings = json.dumps(asdict(self), sort_keys=True)
+        given = {key: value for key, value in asdict(self).items() if (key, value) != ("device", "cpu")}
+        settings = json.dumps(given, sort_keys=True)
         return f"{self.profile}-{sha256(settings.encode()).hexdigest()[:8]}"
 
     @property
@@ -94,11 +96,12 @@ def annotated(
 def make_pool(pool: PoolConfig, folder: Path) -> None:
     """Draw and label it in `folder`, or what is missing of it."""
     profile = load_profile(pool.profile)
-    models = Models(profile.generator(), _head(pool, profile, folder), profile.scorer)
+    head, scorer = _head(pool, profile, folder).to(pool.device), profile.scorer
+    models = Models(profile.generator(pool.device), head, scorer and scorer.to(pool.device))
     classes, sampling = tuple(range(len(profile.classes))), sampling_of(pool, profile)
     images = -(-pool.images // len(classes))
     spec = SynthesisSpec.for_models(models, classes, images, sampling, batch_size=50, licence=profile.licence)
-    synthesize(spec, models, folder / pool.name, os.cpu_count() or 1)
+    synthesize(spec, models, folder / pool.name, os.cpu_count() or 1 if pool.device == "cpu" else 1)
 
 
 def sampling_of(pool: PoolConfig, profile: Profile) -> Sampling:

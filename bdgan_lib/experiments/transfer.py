@@ -35,7 +35,7 @@ STARTS = tuple(
 )  # paper: its branch on SimCLR and MoCo; "random" with a branch is the branch alone
 
 
-def run(profile: Profile, folder: Path, seeds: int = 3) -> Row:
+def run(profile: Profile, folder: Path, seeds: int = 3, **place: Any) -> Row:
     """Every start on every world; the chest with 1, 5, 10 and 100% of its labels, from three times the seeds.
 
     A chest takes seconds to learn, and which two pictures are labelled matters more than the start.
@@ -50,18 +50,18 @@ def run(profile: Profile, folder: Path, seeds: int = 3) -> Row:
         for world in worlds
         for seed in range(3 * seeds if world in CHESTS else seeds)
     }  # fmt: skip
-    context = ExperimentContext(profile.name, folder)
+    context = ExperimentContext(profile.name, folder, **place)
     context.pretrained(STARTS)
     return context.run("transfer", ("init", "world", "seed"), cells, measure)
 
 
-def pretraining(profile: Profile, folder: Path, seeds: int = 1) -> Row:
+def pretraining(profile: Profile, folder: Path, seeds: int = 1, **place: Any) -> Row:
     """Every pre-trained backbone of table 2 and of the transfers, with what its features are worth.
 
     seeds: each is pre-trained once, whatever is asked.
     """
     starts = dict.fromkeys([*(Initialisation(method) for method in METHODS), *STARTS])
-    return ExperimentContext(profile.name, folder).pretrained(starts)
+    return ExperimentContext(profile.name, folder, **place).pretrained(starts)
 
 
 def measure(context: ExperimentContext, settings: Mapping[str, Any]) -> Row:
@@ -71,17 +71,19 @@ def measure(context: ExperimentContext, settings: Mapping[str, Any]) -> Row:
     )
     world = "chest" if settings["world"] in CHESTS else settings["world"]
     train, test = pictures(world, WORLDS[world][1].count, 0), pictures(world, TEST, TEST_OFFSET)
-    seed: int = settings["seed"]
+    seed, device = settings["seed"], context.device
     if world == "scenes":
         config = replace(detect.DetectConfig(), seed=seed)
-        scores = detect.train_and_score(backbone, train, test, config, evaluation_steps=settings["marks"])
+        scores = detect.train_and_score(
+            backbone, train, test, config, device, evaluation_steps=settings["marks"]
+        )
     elif world == "street":
         recipe = segment.SegmentConfig(street.STREET_LABELS)
         recipe = replace(recipe, fit=replace(recipe.fit, seed=seed))
-        scores = segment.train_and_score(backbone, train, test, recipe)
+        scores = segment.train_and_score(backbone, train, test, recipe, device)
     else:
         few = replace(chest.with_seed(chest.ChestConfig(), seed), share=CHESTS[settings["world"]])
-        scores = chest.train_and_score(backbone, train, test, few)
+        scores = chest.train_and_score(backbone, train, test, few, device)
     return {key: round(float(value), 5) for key, value in scores.items() if np.isfinite(value)}
 
 

@@ -115,6 +115,18 @@ def test_a_failure_stops_the_run_and_the_next_call_goes_on_from_there(tutorial):
     assert (tutorial.runs / "latest").readlink() != first_run and (tutorial.runs / first_run).is_dir()
 
 
+def test_a_run_is_on_one_device_and_another_is_a_run_of_its_own(tutorial):
+    book(tutorial.source, "00_first", logged("first").replace("PROFILE, file", "DEVICE, file"))
+    path = tutorial.source / "00_first.ipynb"
+    path.write_text(path.read_text().replace("PROFILE, RUN_DIR =", "DEVICE = PROFILE, RUN_DIR ="))
+    book(tutorial.source, "01_second", "raise ValueError")  # so that neither run is finished
+    for device, others in (("cpu", 0), ("mps", 1), ("mps", 1), ("cpu", 2)):
+        assert tutorial.run("--device", device).code == 1
+        assert tutorial.summary()["device"] == device and tutorial.log() == [f"first {device}"]
+        assert len([path for path in tutorial.runs.iterdir() if not path.is_symlink()]) == 1 + others
+    assert tutorial.run("--device", "abacus").code == 2
+
+
 @pytest.mark.parametrize("name", ["00_a b#1?", '01_"x"<i>', "02_100%&amp;", "03_é"])
 def test_a_notebook_of_any_name_is_linked_and_shown_as_it_is(tutorial, name):
     from page import write_index

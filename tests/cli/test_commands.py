@@ -225,6 +225,7 @@ def test_the_experiments_are_listed(folder, monkeypatch, capsys):
         (("train-head", "--out", "head", "--accelerator", "cuda", "--devices", "99"), "99 x cuda"),
         (("train-head", "--out", "head", "--precision", "dodo"), "dodo"),
         (("experiment", "dodo"), "'dodo'"),
+        (("experiment", "label-queue", "--workers", "2"), "leave --device and --workers out"),
         (("synthesize", "--out", "data", "--profile", "dodo"), "'dodo'"),
         (("synthesize", "--out", "data", "--head", "nowhere"), "nowhere"),
         (("synthesize", "--out", "data", "--truncation", "0", "--images", "1"), "truncation"),

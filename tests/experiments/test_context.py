@@ -1,12 +1,15 @@
 """The cell of the downstream experiments: which images it takes, and that it repeats itself."""
 
 from dataclasses import replace
+from hashlib import sha256
 
 import numpy as np
 import pytest
+import torch
 
 from bdgan_lib.core.labelled_arrays import LabelledSet, class_masks
 from bdgan_lib.core.seeds import POCKET, REAL_ANNOTATED
+from bdgan_lib.downstream.transfer import chest, detect, segment
 from bdgan_lib.experiments import context, downstream, transfer
 from bdgan_lib.experiments.catalogue import EXPERIMENTS
 from bdgan_lib.experiments.context import (
@@ -78,7 +81,7 @@ def test_a_mix_is_one_set_after_the_other(drawn, tmp_path, monkeypatch):
 
 def test_a_cell_repeats_itself(tmp_path, monkeypatch):
     scenes = render_set(24, 0, 64)
-    few = lambda profile, task: LabelledSet(scenes.images, task.masks(scenes.class_masks))
+    few = lambda profile, task, device: LabelledSet(scenes.images, task.masks(scenes.class_masks))
     monkeypatch.setattr(context, "test_set", few)
     bench, settings = ExperimentContext("pocket", tmp_path), cell("Bird", [ANNOTATED], 0, steps=2)
     found = measure(bench, settings)
@@ -116,6 +119,31 @@ def test_a_start_is_scored_elsewhere(tmp_path, monkeypatch, world):
     transfer.pictures.cache_clear()
 
 
+def test_the_device_reaches_every_network_and_has_cells_of_its_own(tmp_path, monkeypatch):
+    devices, task = list[str](), load_profile("pocket").task("Bird")
+    monkeypatch.setattr(context, "fit", lambda network, images, masks, config, device: devices.append(device))
+
+    def predicted(network, images, device):
+        devices.append(device)
+        return torch.zeros(len(images), len(task.labels), 64, 64)
+
+    monkeypatch.setattr(context, "predict", predicted)
+    scenes = render_set(24, 0, 64)
+    monkeypatch.setattr(
+        context, "test_set", lambda *_: LabelledSet(scenes.images, task.masks(scenes.class_masks))
+    )
+    one, other = ExperimentContext("pocket", tmp_path), ExperimentContext("pocket", tmp_path, "cuda")
+    measure(other, cell("Bird", [ANNOTATED], 0, steps=2))
+    assert devices == ["cuda", "cuda"]
+    assert {**one.about, "device": "cuda"} == other.about and "device" not in one.about
+    for what in (detect, segment, chest):
+        monkeypatch.setattr(what, "train_and_score", lambda *given, **_: {"device": given[4] == "cuda"})
+    monkeypatch.setattr(transfer, "pictures", lambda *_: [])
+    for world in ("scenes", "street", "chest 5%"):
+        settings = {"method": "random", "branch": False, "world": world, "seed": 0, "marks": ()}
+        assert transfer.measure(other, settings) == {"device": 1.0}, world
+
+
 def test_other_settings_are_another_pool():
     pools = [
         PoolConfig(),
@@ -123,8 +151,13 @@ def test_other_settings_are_another_pool():
         PoolConfig(labels_per_class=1),
         PoolConfig(truncation=0.5),
         PoolConfig("pocket-vqgan"),
+        PoolConfig(device="cuda"),
     ]
     assert len({pool.name for pool in pools}) == len(pools)
+    settings = '{"images": 9600, "labels_per_class": 5, "profile": "pocket", "truncation": null}'
+    assert (
+        pools[0].name == f"pocket-{sha256(settings.encode()).hexdigest()[:8]}"
+    )  # as it was without a device
 
 
 def test_every_experiment_of_the_paper_is_there():
