@@ -5,22 +5,9 @@ from typing import Any
 
 from bdgan_lib.experiments import analysis, annotation_clicks, downstream, label_head, label_queue, transfer
 
-ANYWHERE = (
-    "table2",
-    "set-size",
-    "backbone",
-    "labels-per-class",
-    "filter",
-    "online",
-    "pretraining",
-    "transfer",
-)
-"""The experiments that train networks on images: they take `device` and `workers`."""
-EXPERIMENTS: dict[str, Callable[..., Any]] = {
-    "analysis": analysis.run,
-    "annotation-clicks": annotation_clicks.run,
-    "label-head": label_head.run,
-    "label-queue": label_queue.run,
+Run = Callable[..., Any]
+
+ANYWHERE: dict[str, Run] = {  # they train networks on images, and take `device` and `workers`
     "table2": downstream.table2,
     "set-size": downstream.set_size,
     "backbone": downstream.backbone,
@@ -29,4 +16,11 @@ EXPERIMENTS: dict[str, Callable[..., Any]] = {
     "online": downstream.online,
     "pretraining": transfer.pretraining,
     "transfer": transfer.run,
+}
+EXPERIMENTS: dict[str, Run] = {
+    "analysis": analysis.run,
+    "annotation-clicks": annotation_clicks.run,
+    "label-head": label_head.run,
+    "label-queue": label_queue.run,
+    **ANYWHERE,
 }
