@@ -6,6 +6,7 @@ import re
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -19,6 +20,7 @@ from bdgan_lib.datasets.shards import CALIBRATION, LOG, MANIFEST, read_manifest
 from bdgan_lib.synthesis.spec import SynthesisSpec
 
 LOCK = ".synthesis.lock"
+FILE_THREADS = 8  # that read or remove files: a store takes its time for each
 OF_FILTERS = ("filters", "judge_sha256")  # settings that are known when thresholds are
 OF_MODELS = ("generator_sha256", "head_sha256", "device", *OF_FILTERS)  # known with the models
 _OURS = (  # the names of our files, and a text that each of them holds unless it is empty
@@ -53,7 +55,7 @@ class FinishedShard(NamedTuple):
 class Finished(NamedTuple):
     """What earlier calls finished in a folder."""
 
-    shards: dict[str, FinishedShard]  # by name
+    entries: dict[str, Json]  # of the manifest, by the shard's name
     settings: list[tuple[Path, Json]]  # {"spec", "spec_sha256"} of the files that state them; each once
 
 
@@ -100,9 +102,23 @@ def records(folder: Path) -> Iterator[tuple[Path, Json]]:
     Raises:
         BdganError: one of them is damaged.
     """
-    for path in [folder / MANIFEST, *list_folder(folder, "shard_*.json")]:
-        if path.exists():
-            yield path, read_manifest(path)
+    manifest = folder / MANIFEST
+    paths = [manifest] * manifest.exists() + list_folder(folder, "shard_*.json")
+    with ThreadPoolExecutor(FILE_THREADS) as pool:
+        for i in range(0, len(paths), 8 * FILE_THREADS):  # so that few are in memory
+            yield from zip(
+                some := paths[i : i + 8 * FILE_THREADS], pool.map(read_manifest, some), strict=True
+            )
+
+
+def recorded_statistics(shard: Path) -> Json | None:
+    """The sums in the record of a finished shard; None: they are to be counted.
+
+    Raises:
+        BdganError: the record is damaged.
+    """
+    path = record_path(shard)
+    return cast(Json | None, read_manifest(path).get("statistics")) if path.exists() else None
 
 
 def check_set(spec: SynthesisSpec, folder: Path, unknown: tuple[str, ...] = ()) -> Finished:
@@ -121,8 +137,7 @@ def check_set(spec: SynthesisSpec, folder: Path, unknown: tuple[str, ...] = ()) 
     """
     finished = Finished({}, [])
     for path, record in records(folder):
-        for shard in cast(list[Any], record["shards"]):
-            finished.shards[shard["name"]] = FinishedShard(shard, cast(Json | None, record.get("statistics")))
+        finished.entries.update((shard["name"], shard) for shard in cast(list[Any], record["shards"]))
         settings = {key: record.get(key) for key in ("spec", "spec_sha256")}
         if not finished.settings or finished.settings[-1][1] != settings:
             finished.settings.append((path, settings))

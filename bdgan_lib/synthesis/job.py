@@ -22,12 +22,14 @@ from bdgan_lib.datasets.tar_format import stored_samples
 from bdgan_lib.generators.base import Generator
 from bdgan_lib.synthesis.filters import Calibration, Models, calibrated_spec
 from bdgan_lib.synthesis.folder import (
+    FILE_THREADS,
     OF_FILTERS,
     FinishedShard,
     check_set,
     check_settings,
     only_writer,
     record_path,
+    recorded_statistics,
     require_shared,
     shard_name,
 )
@@ -103,7 +105,7 @@ def started_job(
         if calibration:
             spec = calibrated_spec(spec, models, folder, calibration)
             check_settings(spec, finished)
-        yield Job(spec, models, folder, finished.shards, progress)
+        yield Job(spec, models, folder, finished.entries, progress)
 
 
 class Job:
@@ -114,14 +116,20 @@ class Job:
         spec: SynthesisSpec,
         models: Models,
         folder: Path,
-        finished: dict[str, FinishedShard],
+        finished: dict[str, Json],
         progress: bool,
     ) -> None:
         self.spec, self.folder = spec, folder
         self._generator, self._progress = models.generator, progress
         self._about = about_set(spec, models)
-        self._done = {name: shard for name, shard in finished.items() if _is_whole(folder, shard.entry)}
-        self.missing = [k for k in range(spec.num_shards) if shard_name(k) not in self._done]
+        with ThreadPoolExecutor(FILE_THREADS) as pool:
+            whole = pool.map(partial(_is_whole, folder), finished.values())
+            self._entries = {
+                name: finished[name] for name, is_whole in zip(finished, whole, strict=True) if is_whole
+            }
+        self.missing = [k for k in range(spec.num_shards) if shard_name(k) not in self._entries]
+        self._statistics, self._added = ShardStatistics(), 0  # the sums over so many shards, in their order
+        self._waiting = dict[str, Json | None]()  # sums of shards that were finished before their turn
         self._kept = self._drawn = 0
         before = spec.count - sum(len(spec.numbers(k)) for k in self.missing)
         self._bar = tqdm(
@@ -151,7 +159,7 @@ class Job:
             for shard in shards:
                 self._note(shard)
         manifest, names = self.folder / MANIFEST, [shard_name(k) for k in range(self.spec.num_shards)]
-        entries: list[dict[str, Any]] = [self._done[name].entry for name in names]
+        entries: list[dict[str, Any]] = [dict(self._entries[name]) for name in names]
         replaced = sha256_of(manifest) if manifest.exists() else ""
         if self.missing or not replaced:
             reasons = sum((Counter[str](entry.get("dropped", {})) for entry in entries), Counter[str]())
@@ -164,33 +172,38 @@ class Job:
             write_manifest(manifest, entries, about)
         data = ShardedSet(self.folder)
         if self.missing or not all((self.folder / name).exists() for name in (CARD, CROISSANT)):
-            notes = complete_cards(data, self._statistics(names, data.manifest), replaced)
+            self._add_statistics()
+            notes = complete_cards(data, self._statistics, replaced)
             if notes and self._progress:
                 print(*notes, sep="\n", flush=True)
         records = {record_path(Path(name)).name for name in names}
         old = (path for path in list_folder(self.folder, "shard_*.json") if path.name in records)
-        with ThreadPoolExecutor(8) as pool:  # a store takes its time for each
+        with ThreadPoolExecutor(FILE_THREADS) as pool:
             list(pool.map(lambda path: path.unlink(), old))  # what they say is in the manifest and the card
         if wrong := contradictions(self.folder, data.manifest):
             raise BdganError(f"the data set is finished, but {wrong[0]}")
         return data
 
-    def _statistics(self, names: Iterable[str], manifest: Json) -> ShardStatistics:
-        """The sums over all shards. Those that have none in a record are read: an older version's, say."""
-        total = ShardStatistics()
-        for name in names:
-            if sums := self._done[name].statistics:
-                total.merge(ShardStatistics.from_json(sums))
+    def _add_statistics(self) -> None:
+        """Add the sums of the next shards, in their order, as far as these are finished.
+
+        Those that have none in a record are read: an older version's, say.
+        """
+        while (name := shard_name(self._added)) in self._entries and self._added < self.spec.num_shards:
+            shard = self.folder / name
+            if sums := self._waiting.pop(name, None) or recorded_statistics(shard):
+                self._statistics.merge(ShardStatistics.from_json(sums))
             else:
-                total.merge(ShardStatistics.of_samples(stored_samples(self.folder / name), manifest))
-        return total
+                self._statistics.merge(ShardStatistics.of_samples(stored_samples(shard), self._about))
+            self._added += 1
 
     def _note(self, shard: FinishedShard) -> None:
         """Note a finished shard, with a line of the log."""
-        entry = shard.entry
-        self._done[str(entry["name"])] = shard
+        entry, name = shard.entry, str(shard.entry["name"])
+        self._entries[name], self._waiting[name] = entry, shard.statistics
+        self._add_statistics()
         line = {
-            "shard": entry["name"],
+            "shard": name,
             "kept": entry["count"],
             "dropped": entry.get("dropped", {}),
             "seconds": round(time.monotonic() - self._began, 2),

@@ -78,7 +78,7 @@ def test_no_shard_is_read_at_the_end(tmp_path, whole, monkeypatch):
 
     def overwrite(self, shard):
         note(self, shard)
-        if len(self._done) == SPEC.num_shards:
+        if len(self._entries) == SPEC.num_shards:
             for path in tmp_path.glob("set/*.tar"):
                 path.write_bytes(b"x" * path.stat().st_size)
 
@@ -116,7 +116,7 @@ def test_a_run_killed_between_manifest_and_card_reads_no_shard_either(tmp_path, 
     assert content(make(tmp_path / "set").folder) == whole
 
 
-def test_a_run_that_goes_on_hashes_each_shard_once_and_reads_each_record_once(tmp_path, monkeypatch):
+def test_a_run_that_goes_on_hashes_each_shard_once_and_reads_its_record_twice(tmp_path, monkeypatch):
     for k in range(4):
         make_shard(SPEC, k, MODELS, tmp_path)
     hashed, records = Counter(), Counter()
@@ -128,7 +128,28 @@ def test_a_run_that_goes_on_hashes_each_shard_once_and_reads_each_record_once(tm
     make(tmp_path)
     tars = {name: n for name, n in hashed.items() if name.endswith(".tar")}
     assert tars == {f"shard_{k:05d}.tar": 1 for k in range(4)}
-    assert records == {f"shard_{k:05d}.json": 1 for k in range(4)}
+    assert records == {f"shard_{k:05d}.json": 2 for k in range(4)}  # to check it, and in its turn for its sums
+
+
+def test_sums_wait_only_for_shards_before_them(tmp_path, whole, monkeypatch):
+    names = [f"shard_{k:05d}.tar" for k in range(SPEC.num_shards)]
+    folder = tmp_path / "set"
+    folder.mkdir()
+    make_shard(SPEC, 1, MODELS, folder)
+    note, waiting = job.Job._note, []
+
+    def noted(self, shard):
+        note(self, shard)
+        finished = set(self._entries)
+        first = next((k for k, name in enumerate(names) if name not in finished), len(names))
+        assert set(self._waiting) == finished.difference(names[:first], [names[1]])
+        waiting.append(len(self._waiting))
+
+    monkeypatch.setattr(job.Job, "_note", noted)
+    with job.started_job(SPEC, MODELS, folder, progress=False) as one:
+        order = one.missing[1:3] + one.missing[:1] + one.missing[3:]
+        one.complete(make_shard(SPEC, k, MODELS, folder) for k in order)
+    assert content(folder) == whole and waiting == [1, 2, *[0] * (len(order) - 2)]
 
 
 @pytest.mark.parametrize("statistics", [{}, [], {"images": 3}, "mean"])
