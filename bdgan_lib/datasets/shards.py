@@ -41,6 +41,7 @@ DROPPED = ".dropped.jsonl"  # suffix of the list of samples that filters dropped
 LOG, CALIBRATION = "log.jsonl", "calibration.json"  # about the synthesis; not part of the set's bytes
 _AGAIN = "make the data set again; finished shards are kept"
 _REMAKE = "remove it and run the same command, which makes the same bytes"
+_SEAL, _END = b',\n "sha256": "', b"\n}\n"  # how the last entry of a manifest begins, and how that ends
 _SHARD_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,99}\.tar")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _LEAST = 6 * tarfile.BLOCKSIZE  # bytes of a sample in a shard: three headers, three contents
@@ -168,7 +169,9 @@ def write_manifest(
         about: the other entries, such as the settings.
     """
     entries: list[dict[str, Any]] = [dict(shard) for shard in shards]
-    write_atomic(path, _sealed({**about, "count": sum(e["count"] for e in entries), "shards": entries}))
+    record = {**about, "count": sum(e["count"] for e in entries), "shards": entries}
+    record.pop("sha256", None)
+    write_atomic(path, _with_seal(json.dumps(record, indent=1, ensure_ascii=False).encode() + b"\n"))
 
 
 def read_manifest(path: str | os.PathLike[str]) -> Json:
@@ -185,7 +188,7 @@ def read_manifest(path: str | os.PathLike[str]) -> Json:
     try:
         data = read_plain(path)
         record: dict[str, Any] = json.loads(data)
-        sealed = data == _sealed(record)  # another order, space or spelling is a change too
+        sealed = data == _with_seal(data.rpartition(_SEAL)[0] + _END)
         whole = _is_consistent(record)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise BdganError(f"{path} is damaged ({error!r:.300}); {_REMAKE}") from error
@@ -220,14 +223,9 @@ def _is_count(value: object) -> bool:
     return type(value) is int and 0 <= value < 2**50
 
 
-def _sealed(record: Mapping[str, Any]) -> bytes:
-    """The text of a manifest: its entries, then the sha256 of the text without this entry."""
-
-    def text(record: Mapping[str, Any]) -> bytes:
-        return (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode()
-
-    rest = {key: value for key, value in record.items() if key != "sha256"}
-    return text({**rest, "sha256": sha256(text(rest)).hexdigest()})
+def _with_seal(text: bytes) -> bytes:
+    """The text of a manifest with the sha256 of the text as its last entry."""
+    return text.removesuffix(_END) + _SEAL + sha256(text).hexdigest().encode() + b'"' + _END
 
 
 class ShardedSet:

@@ -540,10 +540,12 @@ def test_a_notebook_saved_with_its_widgets_shows_them_without_a_kernel(page_of):
     hand.done()
     drawn = AnnotationStore(root / "saved").load("mug_0").mask
     page.wait_for_timeout(2500)  # the page keeps the labels a second after the last stroke
-    page.evaluate(
-        """async () => { const app = window.jupyterapp; await app.commands.execute('docmanager:save');
-        await app.shell.currentWidget.sessionContext.shutdown(); }"""
-    )
+    for _ in range(50):  # until the setting has reached the page's widgets
+        page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
+        if "widgets" in nbformat.read(root / "saved.ipynb", 4).metadata:
+            break
+        page.wait_for_timeout(200)
+    page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
     page.reload()
     hand = Hand(page, SIDE, settled=False)
     hand.until("root.querySelector('.bdgan-chip').textContent === 'no kernel'")

@@ -218,12 +218,14 @@ def test_a_second_writer_is_told_who_the_first_is(tmp_path):
 RUN = """
 import sys
 sys.path.insert(0, {tests!r})
-import os, signal, killed
+import itertools, os, signal, threading, killed
 from bdgan_lib.synthesis import shard
-number, stop, write = {number}, iter(range(2)), shard.write_manifest
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+number, records, write, alone = {number}, itertools.count(), shard.write_manifest, threading.Lock()
 def end(*arguments):
-    next(stop, None) is None and os.kill(os.getpid(), number)
-    write(*arguments)
+    with alone:  # two records are whole when the third one ends the process
+        next(records) == 2 and os.kill(os.getpid(), number)
+        write(*arguments)
 shard.write_manifest = end
 killed.synthesize(killed.SPEC, killed.MODELS, {folder!r}, progress=False, writers={writers})
 """

@@ -128,7 +128,7 @@ def test_a_run_that_goes_on_hashes_each_shard_once_and_reads_its_record_twice(tm
     make(tmp_path)
     tars = {name: n for name, n in hashed.items() if name.endswith(".tar")}
     assert tars == {f"shard_{k:05d}.tar": 1 for k in range(4)}
-    assert records == {f"shard_{k:05d}.json": 2 for k in range(4)}  # to check it, and in its turn for its sums
+    assert records == {f"shard_{k:05d}.json": 2 for k in range(4)}  # checked, and added
 
 
 def test_sums_wait_only_for_shards_before_them(tmp_path, whole, monkeypatch):
