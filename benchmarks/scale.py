@@ -39,6 +39,11 @@ def world(images: int, speed: float = 0.0) -> tuple[SynthesisSpec, Models]:
     return SynthesisSpec.for_models(models, tuple(range(CLASSES)), images // CLASSES, Sampling()), models
 
 
+def stamps(folder: Path) -> list[float]:
+    """Seconds since the start when each shard was finished."""
+    return [json.loads(line)["seconds"] for line in (folder / LOG).read_text("utf-8").splitlines()]
+
+
 def written_here(images: int, results: Path) -> None:
     """Make a data set, and note how long its parts took and how much memory processes had."""
     spec, models = world(images)
@@ -46,8 +51,7 @@ def written_here(images: int, results: Path) -> None:
         start = time.monotonic()
         synthesize(spec, models, folder, WORKERS, progress=False)
         seconds = time.monotonic() - start
-        log = (Path(folder) / LOG).read_text("utf-8").splitlines()
-        shards = [json.loads(line)["seconds"] for line in log]  # since the start, when each was finished
+        shards = stamps(Path(folder))
         first = min(WORKERS, len(shards) - 1)
         row = {
             "seconds": seconds,
@@ -80,11 +84,13 @@ def written_on_ray(images: int, results: Path) -> None:
         start = time.monotonic()
         try:
             data = synthesize_on_ray(spec, models, folder, NODES, address=cluster.address, progress=False)
-            seconds = time.monotonic() - start
+            seconds, shards = time.monotonic() - start, stamps(Path(folder))
         finally:
             cluster.shutdown()
         row = {
             "seconds": seconds,
+            "first_shard_seconds": shards[0],
+            "commit_seconds": seconds - shards[-1],
             "images": len(data),
             "killed_nodes": int(not killer.is_alive()),
             "driver_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3,

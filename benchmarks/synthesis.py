@@ -9,7 +9,7 @@ in one process with one thread of computation each; `_bf16`: labels and judge in
 float32 as before; `_cpu`: in seconds of all CPUs.
 `two_workers_speedup`: time of one worker / of two, their start included and, as `_running`, left out.
 `writers_speedup`: images per second of two writers / of one, PNG of 256 x 256, in turns in one process, of
-samples that are ready. At least 1.7 on two cores that nothing else uses.
+samples that are ready; at least 1.7 on two quiet cores. `one_writer_images_per_second`: of one.
 `commit_seconds_per_million`: from the last shard to the finished set, per million images in shards of 500, of
 1,000 classes. At most 10; goal 2.
 `memory_growth`: peak memory at 50,000 images / at 1,000, each in a process of its own that loads the models.
@@ -92,14 +92,19 @@ def written(samples: list[LabelledSample], writers: int) -> float:
         return time.perf_counter() - start
 
 
-def writers_speedup(images: int, rounds: int) -> float:
+def of_writers(images: int, rounds: int) -> dict[str, float]:
+    """What one writer does in a second, and how much more two of them do."""
     ready = Ready(256, 1)
     pixels = to_uint8(ready.images)
     samples = [
         LabelledSample(pixels[n % len(pixels)], ready.masks[n % len(pixels)], 0, n, f"ready_{n:08d}")
         for n in range(images)
     ]
-    return median(written(samples, 1) / written(samples, 2) for _ in range(rounds))
+    one, two = zip(*((written(samples, 1), written(samples, 2)) for _ in range(rounds)), strict=True)
+    return {
+        "writers_speedup": round(median(a / b for a, b in zip(one, two, strict=True)), 2),
+        "one_writer_images_per_second": round(images / median(one), 1),
+    }
 
 
 def commit_seconds(images: int, written: int = 8) -> float:
@@ -161,7 +166,7 @@ def measure(size: str) -> dict[str, float]:
     result = {key: round(median(values), 3) for key, values in found.items()} | {
         "two_workers_speedup": round(one / two, 2),
         "two_workers_speedup_running": round(one_running / two_running, 2),
-        "writers_speedup": round(writers_speedup(images, 2 * rounds + 1), 2),
+        **of_writers(images, 2 * rounds + 1),
         "commit_seconds_per_million": round(commit_seconds(committed) * 1e6 / committed, 2),
     }
     if most:

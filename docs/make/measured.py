@@ -86,6 +86,13 @@ SPEED = {  # benchmark -> its figure -> what it is
         "two_workers_speedup": "two processes: times as fast as one, their start included",
         "memory_growth": "peak memory of 50,000 images / of 1,000",
         "peak_mb": "peak memory, MB",
+        "writers_speedup": "PNG of 256 × 256: images per second of two writers / of one",
+        "commit_seconds_per_million": "from the last shard to the finished set, seconds per million images",
+    },
+    "scale": {
+        "images_per_second": "two processes write a million images of 64 × 64: images per second",
+        "cost_growth": "milliseconds per image at a million images / at 10,000",
+        "memory_growth": "the driver's peak memory at a million images / at 10,000",
     },
     "annotation": {
         "stroke_ms_512": "stroke of 512 × 512 until it is on the disk, p95, ms",
@@ -146,6 +153,54 @@ def _speed() -> tuple[Rows, str]:
     rows = [{"measured by": f"`benchmarks.{name}`"} | row(name, key) for name in SPEED for key in SPEED[name]]
     machines = sorted({result["machine"] for result in results.values()})
     return rows, f"`python -m benchmarks.NAME`, on {'; '.join(machines)}"
+
+
+def _scale() -> tuple[Rows, str]:
+    """Times of data sets of a profile with sixteen heads: start, drawing and labelling, commit."""
+    gpu, scale, synthesis = (benchmark(name) for name in ("gpu", "scale", "synthesis"))
+    profile = gpu["imagenet-256"]
+    labelled = profile["images_per_second"] / profile["label_overhead_ensemble16"]
+    fixed, commit = scale["ray"]["first_shard_seconds"], synthesis["commit_seconds_per_million"] / 1e6
+    seconds = lambda images, gpus: fixed + images / (labelled * gpus) + images * commit
+    rows = [
+        {"drawn": f"{images:,}", "shards": f"{images // 500:,}"}
+        | {f"{gpus} GPU{'s' * (gpus > 1)}": _duration(seconds(images, gpus)) for gpus in (1, 8, 64)}
+        for images in (100_000, 1_000_000, 10_000_000)
+    ]
+    written = synthesis["one_writer_images_per_second"]
+    source = (
+        f"{labelled:.0f} images and labels a second on one {gpu['gpu']} (`benchmarks.gpu`, `imagenet-256`, "
+        f"sixteen heads), which {np.ceil(labelled / written):.0f} writers keep up with ({written:.0f} PNGs a "
+        f"second each, `benchmarks.synthesis`), {fixed:.0f} s to the first shard on Ray (`benchmarks.scale`) "
+        f"and {1e6 * commit:.1f} s for the commit of a million (`benchmarks.synthesis`)"
+    )
+    return rows, source
+
+
+def _duration(seconds: float) -> str:
+    """In the largest unit of which there are two or more."""
+    for unit, size in (("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _growth() -> tuple[Rows, str]:
+    """What a data set costs as it grows, on this machine."""
+    result = benchmark("scale")
+    rows = [
+        {
+            "images": f"{int(images):,}",
+            "seconds": _number(row["seconds"]),
+            "ms per image after the first shards": f"{row['ms_per_image']:.3f}",
+            "last shard to finished set, s": f"{row['commit_seconds']:.2f}",
+            "manifest, MB": f"{row['manifest_mb']:.2f}",
+            "driver, MB": f"{row['driver_mb']:.0f}",
+            "worker, MB": f"{row['worker_mb']:.0f}",
+        }
+        for images, row in result["here"].items()
+    ]
+    return rows, f"`python -m benchmarks.scale`, on {result['machine']}"
 
 
 def _claims() -> tuple[Rows, str]:
@@ -226,7 +281,7 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.4g}"
 
 
-_others = (_tutorial, _times, _speed, _claims)
+_others = (_tutorial, _times, _speed, _scale, _growth, _claims)
 OTHERS: dict[str, Callable[[], tuple[Rows, str]]] = {f.__name__.strip("_"): f for f in _others}
 EXPERIMENTS: dict[str, Callable[[Result], Rows]] = {
     "label-head": _label_head,
