@@ -104,12 +104,17 @@ def synthesize_command(
     models = Models(generator, labeller.to(device), world.scorer.to(device) if keep_confident < 1 else None)
     calibration = Calibration(keep_confident, agreed, calibration_samples)
     spec = SynthesisSpec.for_models(models, ids, images, sampling, **settings)
-    if engine == "ray":
-        from bdgan_lib.synthesis.ray_backend import synthesize_on_ray
+    try:
+        if engine == "ray":
+            from bdgan_lib.synthesis.ray_backend import synthesize_on_ray
 
-        synthesize_on_ray(spec, models, folder, workers, gpus, writers=writers, calibration=calibration)
-    else:
-        synthesize(spec, models, folder, workers or alone, writers=writers, calibration=calibration)
+            synthesize_on_ray(spec, models, folder, workers, gpus, writers=writers, calibration=calibration)
+        else:
+            synthesize(spec, models, folder, workers or alone, writers=writers, calibration=calibration)
+    except OSError as error:
+        raise BdganError(
+            f"{out} cannot be written ({error}); finished shards are kept: mend it, and run the same command"
+        ) from error
     print(out)
 
 

@@ -1,8 +1,12 @@
 """`bdgan synthesize`: what cannot succeed is refused before a head is trained or a byte is written."""
 
+import errno
 import json
+import os
 
 import pytest
+
+from bdgan_lib.datasets import shards
 
 from .test_commands import bdgan, folder  # noqa: F401 (a fixture)
 
@@ -86,3 +90,37 @@ def test_other_settings_are_named_before_any_work(folder, monkeypatch, capsys): 
         assert "belongs to a data set of other settings" in capsys.readouterr().err
     assert {path.name: path.read_bytes() for path in (folder / "data").iterdir()} == before
     assert json.loads(before["manifest.json"])["spec"]["filters"]["max_divergence"] is None
+
+
+def test_a_full_disk_is_one_line_that_says_how_to_go_on(folder, monkeypatch, capsys):  # noqa: F811
+    assert bdgan(monkeypatch, "train-head", "--out", "head", "--steps", 1) == 0
+    arguments = (
+        "synthesize",
+        "--out",
+        "data",
+        "--images",
+        2,
+        "--head",
+        "head",
+        "--shard-size",
+        12,
+        "--batch-size",
+        12,
+        *ALL,
+    )
+    arguments += ("--workers", 1, "--writers", 1)
+    write = shards.write_atomic
+
+    def until_full(path, data):
+        if path.name == "shard_00001.json":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(path, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shards, "write_atomic", until_full)
+        assert bdgan(monkeypatch, *arguments) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("bdgan:")]
+    assert "No space left" in line and "finished shards are kept" in line
+    assert (folder / "data/shard_00000.json").exists() and not (folder / "data/manifest.json").exists()
+    assert bdgan(monkeypatch, *arguments) == 0
+    assert len(shards.ShardedSet(folder / "data")) == 24
