@@ -128,9 +128,11 @@ class Kernel:
 
     def end(self) -> None:
         """End the kernel and what it started; it leads a process group of its own."""
-        if pid := getattr(self.manager.provisioner, "pid", None):
+        process = getattr(self.manager.provisioner, "process", None)  # None once it was shut down
+        if process and process.poll() is None:
             with contextlib.suppress(OSError):
-                os.killpg(pid, signal.SIGKILL)
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
         shutil.rmtree(self._scratch, ignore_errors=True)
 
 
