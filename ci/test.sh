@@ -8,6 +8,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 
 find_python
 make_environment
+summary="${BDGAN_TIMES:-}"
+case "$summary" in "" | /*) ;; *) summary="$PWD/$summary" ;; esac
 cd "$ROOT"
 # Kernels of this environment, and nothing left in the user's home.
 export JUPYTER_PREFER_ENV_PATH=1 JUPYTER_PATH="$VENV/share/jupyter" IPYTHONDIR="$VENV/ipython"
@@ -120,13 +122,13 @@ echo
 echo "== summary"
 printf '%s' "$report"
 if [ "$failed" -ne 0 ]; then echo "FAILED after $SECONDS s"; else echo "all passed in $SECONDS s"; fi
-if [ -n "${BDGAN_TIMES:-}" ]; then
+if [ -n "$summary" ]; then
     printf '%s' "$times" | "$PY" -c 'import json, os, sys
 stages = [line.split() for line in sys.stdin]
 summary = {"seconds": int(sys.argv[2]), "installation": int(sys.argv[3]), "cores": os.cpu_count(),
            "passed": all(verdict == "passed" for _, verdict, _ in stages),
            "stages": {name: int(seconds) for name, _, seconds in stages}}
 with open(sys.argv[1], "w", encoding="utf-8") as file:
-    file.write(json.dumps(summary, indent=1) + "\n")' "$BDGAN_TIMES" "$SECONDS" "$installed"
+    file.write(json.dumps(summary, indent=1) + "\n")' "$summary" "$SECONDS" "$installed"
 fi
 exit "$failed"
