@@ -4,16 +4,19 @@ import ast
 import contextlib
 import os
 import re
+import shutil
 import signal
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from unittest.mock import patch
 
 import nbformat
+from jupyter_client import AsyncKernelManager
+from jupyter_core.utils import run_sync
 from nbformat import NotebookNode
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import Engine, papermill_engines
@@ -58,15 +61,9 @@ class _Engine(Engine):
 
     @classmethod
     def execute_managed_notebook(cls, nb_man, kernel_name, start_timeout=120, **options):
-        progress, seen = options["progress"], options["seen"]
-        client = PapermillNotebookClient(
-            nb_man,
-            timeout=None,
-            startup_timeout=start_timeout,
-            kernel_name=kernel_name,
-            extra_arguments=["--log-level=CRITICAL"],  # its own chatter; cells' outputs are not touched
-        )
-        seen["notebook"], seen["client"] = nb_man.nb, client
+        progress, seen, manager = options["progress"], options["seen"], options["manager"]
+        client = PapermillNotebookClient(nb_man, km=manager, timeout=None, startup_timeout=start_timeout)
+        seen["notebook"] = nb_man.nb
         start = nb_man.cell_start
 
         def cell_start(cell: NotebookNode, cell_index: int | None = None, **more: object) -> None:
@@ -75,7 +72,7 @@ class _Engine(Engine):
             start(cell, cell_index, **more)
 
         nb_man.cell_start = cell_start
-        return client.execute()
+        return client.execute(cleanup_kc=True)
 
 
 papermill_engines.register("bdgan", _Engine)
@@ -90,19 +87,69 @@ def parameters_of(notebook: NotebookNode) -> set[str]:
     return set()
 
 
+def imports_of(notebook: NotebookNode) -> str:
+    """The statements at the top level of its cells that import modules, one a line."""
+    lines: list[str] = []
+    for cell in notebook.cells:
+        with contextlib.suppress(SyntaxError):  # magics of IPython
+            nodes = ast.parse(cell.source if cell.cell_type == "code" else "").body
+            lines += [ast.unparse(node) for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)]
+    return "\n".join(lines)
+
+
+class Kernel:
+    """The kernel of one notebook: this interpreter, from this checkout; it leaves nothing in the user's home.
+
+    It starts at once and imports the modules that the notebook's cells import, into no namespace that cells
+    see: the kernel of the next notebook is ready when the last one is done.
+    variables: for its environment.
+    """
+
+    def __init__(self, source: Path, variables: dict[str, str]):
+        self._scratch = Path(tempfile.mkdtemp(prefix="bdgan-kernel-"))
+        root = str(Path(__file__).resolve().parent.parent)
+        surroundings = {
+            "JUPYTER_PATH": str(Path(sys.prefix, "share", "jupyter")),
+            "JUPYTER_PREFER_ENV_PATH": "1",
+            "JUPYTER_RUNTIME_DIR": str(self._scratch / "runtime"),
+            "IPYTHONDIR": str(self._scratch / "ipython"),
+            "PYTHONPATH": os.pathsep.join(p for p in (root, os.environ.get("PYTHONPATH")) if p),
+            "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+            **variables,
+        }
+        early = imports_of(nbformat.read(source, as_version=4))
+        arguments = [
+            "--log-level=CRITICAL",  # its own chatter; cells' outputs are not touched
+            f"--IPKernelApp.exec_lines=exec({early!r}, {{}})",
+        ]
+        with patch.dict(os.environ, surroundings):
+            self.manager = AsyncKernelManager(kernel_name="python3")
+            run_sync(self.manager.start_kernel)(extra_arguments=arguments, cwd=str(source.parent))
+
+    def end(self) -> None:
+        """End the kernel and what it started; it leads a process group of its own."""
+        process = getattr(self.manager.provisioner, "process", None)  # None once it was shut down
+        if process and process.poll() is None:
+            with contextlib.suppress(OSError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+
 def run_notebook(
-    source: Path, settings: dict[str, str], variables: dict[str, str], label: str
+    source: Path, settings: dict[str, str], kernel: Kernel, label: str, near_end: Callable[[], None]
 ) -> tuple[NotebookNode, Failure | None]:
     """Run `source` in its own folder; returns the executed notebook and how it failed, if it did.
 
     settings: values for its parameters cell; those it does not have are left out.
-    variables: for the environment of its kernel.
+    kernel: of this notebook; gone when this returns.
+    near_end: called once, when three quarters of the cells have begun or the notebook is done.
     Raises KeyboardInterrupt, with the kernel gone.
     """
     notebook = nbformat.read(source, as_version=4)
     wanted = parameters_of(notebook)
     progress = Progress(label, sum(cell.cell_type == "code" for cell in notebook.cells))
-    seen: dict = {"notebook": notebook, "client": None}
+    seen = {"notebook": notebook}
     outcome: list[BaseException] = []
 
     def work() -> None:
@@ -110,24 +157,30 @@ def run_notebook(
             execute_notebook(
                 notebook, None, {k: v for k, v in settings.items() if k in wanted}, engine_name="bdgan",
                 kernel_name="python3", language="python", progress_bar=False, cwd=source.parent,
-                progress=progress, seen=seen,
+                progress=progress, seen=seen, manager=kernel.manager,
             )  # fmt: skip
         except BaseException as error:
             outcome.append(error)
 
-    with _kernel_surroundings(variables):
-        # A thread of its own: nbclient takes over Ctrl-C in the main thread and reports it as a dead kernel.
-        worker = threading.Thread(target=work, daemon=True)
-        worker.start()
-        try:
-            while worker.is_alive():
-                worker.join(0.2)
-                progress.tick()
-        except KeyboardInterrupt:
-            _end_kernel(seen["client"])
-            worker.join(10)
-            progress.close("interrupted")
-            raise
+    # A thread of its own: nbclient takes over Ctrl-C in the main thread and reports it as a dead kernel.
+    worker = threading.Thread(target=work, daemon=True)
+    worker.start()
+    announced = False
+    try:
+        while worker.is_alive():
+            worker.join(0.2)
+            progress.tick()
+            if not announced and 4 * progress.cell >= 3 * progress.total:
+                announced = True
+                near_end()
+    except KeyboardInterrupt:
+        kernel.end()
+        worker.join(10)
+        progress.close("interrupted")
+        raise
+    kernel.end()
+    if not announced and not outcome:
+        near_end()
     failure = _failure(outcome[0], seen["notebook"], progress) if outcome else None
     elapsed = time.monotonic() - progress.began
     progress.close(f"failed after {elapsed:.0f} s" if failure else f"done in {elapsed:.0f} s")
@@ -148,28 +201,3 @@ def _failure(error: BaseException, executed: NotebookNode, progress: Progress) -
     line = next((text.strip() for text in error.source.splitlines() if text.strip()), "")
     what = re.sub(r"\x1b\[[0-9;]*m", "", f"{error.ename}: {error.evalue}").strip().splitlines()
     return Failure(number, line, what[0] if len(what) == 1 else f"{what[0]} ... {what[-1]}")
-
-
-def _end_kernel(client: PapermillNotebookClient | None) -> None:
-    """End the kernel and what it started; it leads a process group of its own."""
-    if pid := getattr(getattr(getattr(client, "km", None), "provisioner", None), "pid", None):
-        with contextlib.suppress(OSError):
-            os.killpg(pid, signal.SIGKILL)
-
-
-@contextlib.contextmanager
-def _kernel_surroundings(variables: dict[str, str]) -> Iterator[None]:
-    """The kernel is this interpreter, from this checkout, and leaves nothing in the user's home."""
-    root = str(Path(__file__).resolve().parent.parent)
-    with tempfile.TemporaryDirectory(prefix="bdgan-kernel-") as scratch:
-        changed = {
-            "JUPYTER_PATH": str(Path(sys.prefix, "share", "jupyter")),
-            "JUPYTER_PREFER_ENV_PATH": "1",
-            "JUPYTER_RUNTIME_DIR": str(Path(scratch, "runtime")),
-            "IPYTHONDIR": str(Path(scratch, "ipython")),
-            "PYTHONPATH": os.pathsep.join(p for p in (root, os.environ.get("PYTHONPATH")) if p),
-            "PYDEVD_DISABLE_FILE_VALIDATION": "1",
-            **variables,
-        }
-        with patch.dict(os.environ, changed):
-            yield

@@ -7,13 +7,20 @@ Exit code: 0 all done, 1 a notebook failed, 2 a mistake in the call or no space 
 """
 
 import argparse
+import contextlib
 import errno
 import logging
 import re
 import signal
 import sys
+import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from execute import Kernel
 
 ROOT = Path(__file__).resolve().parent.parent
 SPACE = "free some and call again: notebooks that are done are kept"
@@ -103,20 +110,45 @@ def _run(
         done = len(run.entries) - len(waiting)
         print(f"going on with {run.path.name}: {done} of {len(run.entries)} notebooks are done")
     print(f"run folder: {run.path}", flush=True)
-    for entry in waiting:
-        place = f"[{run.entries.index(entry) + 1}/{len(run.entries)}]"
-        code = _one(run, entry, notebooks[entry.name], f"{place} {entry.name}")
-        if code:
-            return code
+
+    from execute import Kernel
+
+    ahead: list[Kernel] = []  # the kernel of the next notebook, which starts while the last one ends
+
+    def start(entry: Entry | None) -> None:
+        if entry:
+            variables = {"BDGAN_RUN": str(run.path), "BDGAN_NOTEBOOK": entry.name}
+            ahead.append(Kernel(notebooks[entry.name], variables))
+
+    def head_start(entry: Entry | None) -> None:
+        with contextlib.suppress(OSError, RuntimeError):  # it is tried again, and told, at its turn
+            start(entry)
+
+    began = time.monotonic()
+    try:
+        for entry, following in zip(waiting, [*waiting[1:], None], strict=True):
+            if not ahead:
+                start(entry)
+            place = f"[{run.entries.index(entry) + 1}/{len(run.entries)}] {entry.name}"
+            near_end = partial(head_start, following)
+            code = _one(run, entry, notebooks[entry.name], ahead.pop(), place, began, near_end)
+            if code:
+                return code
+            began += entry.seconds
+    finally:
+        for kernel in ahead:
+            kernel.end()
     total = run.summary()["seconds"]
     done = sum(e.status == "done" for e in run.entries)
     print(f"{done} of {len(run.entries)} notebooks done, {total:.0f} s; read {run.path / 'index.html'}")
     return 0
 
 
-def _one(run: RunFolder, entry: Entry, source: Path, label: str) -> int:
-    import time
-
+def _one(
+    run: RunFolder, entry: Entry, source: Path, kernel: "Kernel", label: str, began: float,
+    near_end: Callable[[], None],
+) -> int:  # fmt: skip
+    """Run one notebook and write its pages; its seconds count from `began`, when the one before had ended."""
     from execute import run_notebook
     from page import write_html, write_index
 
@@ -124,12 +156,10 @@ def _one(run: RunFolder, entry: Entry, source: Path, label: str) -> int:
     run.forget_metrics(entry.name)
     entry.status, entry.seconds, entry.error = "pending", 0.0, None
     run.save()
-    began = time.monotonic()
     settings = {"PROFILE": run.profile, "DEVICE": run.device, "RUN_DIR": str(run.data)}
-    variables = {"BDGAN_RUN": str(run.path), "BDGAN_NOTEBOOK": entry.name}
-    executed, failure = run_notebook(source, settings, variables, label)
-    entry.seconds = round(time.monotonic() - began, 2)
+    executed, failure = run_notebook(source, settings, kernel, label, near_end)
     write_html(executed, run.notebook(entry.name))
+    entry.seconds = round(time.monotonic() - began, 2)
     entry.status = "failed" if failure else "done"
     if failure:
         entry.error = {"cell": failure.cell, "line": failure.line, "message": failure.message}

@@ -1,5 +1,7 @@
 """Generators and data sets small enough to be made anew for every test run."""
 
+import os
+
 import hypothesis
 import numpy as np
 import pytest
@@ -17,6 +19,14 @@ from bdgan_lib.generators.vqgan_network import VQGANConfig, VQGANNetwork
 keep_freed_memory()  # as commands and notebooks do
 hypothesis.settings.register_profile("any machine", deadline=None)  # a busy one is no failure
 hypothesis.settings.load_profile("any machine")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of several processes none waits for the last file: those with slow tests come first."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        slow = {item.path for item in items if item.get_closest_marker("slow")}
+        items.sort(key=lambda item: item.path not in slow)  # stable
+
 
 SETTINGS = {
     "output_dim": 32,

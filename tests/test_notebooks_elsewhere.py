@@ -22,6 +22,7 @@ from bdgan_lib.downstream.tasks import FOREGROUND, task_of_groups
 from bdgan_lib.generators.biggan_deep import BigGANDeep
 from bdgan_lib.generators.vqgan import VQGAN
 from bdgan_lib.generators.vqgan_network import VQGANNetwork
+from bdgan_lib.heads.training import HeadTraining
 from bdgan_lib.paper.catalogue import CATALOGUE
 from bdgan_lib.paper.figure_data import FigureData
 from bdgan_lib.paper.write import write_figures
@@ -91,6 +92,7 @@ def world(tmp_path, monkeypatch, biggan, vqgan):
             )  # fmt: skip
     monkeypatch.setitem(profiles.PROFILES, "stand-in", lambda: profile)
     monkeypatch.setattr("bdgan_lib.paper.figure_data.STEPS", 3)
+    monkeypatch.setattr(Workspace.head, "__defaults__", (HeadTraining(steps=SETTINGS["STEPS"]),))
     monkeypatch.chdir(tmp_path)
     Shell.clear_instance()
     with matplotlib.rc_context():

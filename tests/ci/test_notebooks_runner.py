@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from urllib.parse import unquote
 
 import nbformat
+import psutil
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
@@ -232,6 +233,20 @@ def test_ctrl_c_is_clean_and_the_run_can_be_gone_on_with(tutorial):
     assert [entry["status"] for entry in tutorial.summary()["notebooks"]] == ["pending"]
     book(tutorial.source, "00_first", "1")
     assert tutorial.run().code == 0 and len(list(tutorial.runs.glob("2*"))) == 1
+
+
+def test_the_next_kernel_imports_ahead_and_is_gone_after_a_failure(tutorial):
+    """What a notebook imports is loaded when its first cell runs, but has no name there."""
+    early = "import sys\nassert 'wave' in sys.modules and 'wave' not in globals()"
+    book(tutorial.source, "00_first", "1")
+    book(tutorial.source, "01_second", "%matplotlib inline", early, "import wave")
+    book(tutorial.source, "02_third", "import time", "1", "1", "1 / 0")
+    book(tutorial.source, "03_fourth", "1")
+    assert tutorial.run().code == 1
+    assert [e["status"] for e in tutorial.summary()["notebooks"]] == ["done", "done", "failed", "pending"]
+    children = psutil.Process().children(recursive=True)
+    left = [child for child in children if "ipykernel_launcher" in " ".join(child.cmdline())]
+    assert left == []
 
 
 def test_the_arguments_are_checked_without_the_library():

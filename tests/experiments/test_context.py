@@ -110,6 +110,9 @@ def test_a_pre_trained_start_is_made_once_and_used(tmp_path, monkeypatch):
 @pytest.mark.parametrize("world", ["street", "chest 5%"])
 def test_a_start_is_scored_elsewhere(tmp_path, monkeypatch, world):
     monkeypatch.setattr(transfer, "TEST", 4)
+    fit = segment.fit_batches
+    brief = lambda network, batches, config, *more: fit(network, batches, replace(config, steps=2), *more)
+    monkeypatch.setattr(segment, "fit_batches", brief)
     name = world.split()[0]
     render, seeds = transfer.WORLDS[name]
     monkeypatch.setitem(transfer.WORLDS, name, (render, replace(seeds, count=20)))

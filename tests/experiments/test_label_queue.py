@@ -1,10 +1,14 @@
 """The experiment on the queue, small: every arm is there, and a second call measures nothing."""
 
+from functools import partial
+
 from bdgan_lib.experiments import label_queue
 from bdgan_lib.profiles import load_profile
 
 
-def test_every_arm_is_measured_and_a_second_call_resumes(tmp_path):
+def test_every_arm_is_measured_and_a_second_call_resumes(tmp_path, monkeypatch):
+    brief = partial(label_queue.Proposer, steps=3, warm_steps=2)  # any uncertainty orders the pool
+    monkeypatch.setattr(label_queue, "Proposer", brief)
     profile = load_profile("pocket")
     small = {"points": (12, 14), "steps": 2, "candidates": 36, "test_samples": 24}
     result = label_queue.run(profile, tmp_path, 1, **small)
