@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bdgan_lib.checkpoints.state_dict import weights_sha256
+from bdgan_lib.core.host_transfer import to_host
+from bdgan_lib.core.precision import autocasts
 from bdgan_lib.core.sampling import Sample
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.generators.hooks import group_blocks
@@ -158,8 +160,11 @@ class Head(Folding, ABC):
 
     def predict_with_uncertainty(self, sample: Sample) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """Labels [B, side, side] of a sample, and each image's mean JS divergence [B], in nats."""
-        labels, divergence = self.label(sample.features, sample.class_ids)
-        return labels, image_divergence(divergence)
+        labels, divergence = self.label_tensors(sample.features, sample.class_ids)
+        if labels.device.type == "cpu":
+            return labels.numpy(), image_divergence(divergence.numpy())
+        means, masks = to_host([divergence.mean((1, 2)), labels])
+        return masks, means
 
     def predict(self, sample: Sample) -> NDArray[np.uint8]:
         """Labels [B, side, side] uint8 of a sample drawn with features."""
@@ -193,15 +198,15 @@ class Head(Folding, ABC):
         return reduce(Tensor.add_, (resize(self._project(name, features[name]), side) for name in names))
 
     def _project(self, name: str, x: Tensor) -> Tensor:
-        projection = self.projections[name]
+        kernel, offset = self.projections[name].parameters()
         mean, scale = getattr(self, f"mean_{name}"), getattr(self, f"scale_{name}")
 
         def standardised() -> tuple[Tensor, Tensor]:
-            weight = projection.weight * scale[:, None, None]
-            return weight, projection.bias - weight.sum((2, 3)) @ mean
+            weight = kernel * scale[:, None, None]
+            return weight, offset - weight.sum((2, 3)) @ mean
 
-        weight, bias = self.folded(name, (projection.weight, projection.bias, mean, scale), standardised)
-        if not torch.is_autocast_enabled(x.device.type):
+        weight, bias = self.folded(name, (kernel, offset, mean, scale), standardised)
+        if not autocasts(x):
             x = x.to(weight.dtype)
         return F.conv2d(x, weight, bias, weight.shape[2:])
 

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from bdgan_lib.core.precision import autocasts
 from bdgan_lib.heads.folding import Folding
 
 
@@ -72,7 +73,7 @@ def _fuses(x: Tensor) -> bool:
         and (len(x) >= 16 or (torch.get_num_threads() > 1 and (len(x) > 1 or x.numel() > 20_480)))
         and torch.backends.mkldnn.is_available()
         and not torch.is_grad_enabled()
-        and not torch.is_autocast_enabled("cpu")
+        and not autocasts(x)
     )
 
 

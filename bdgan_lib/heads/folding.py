@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bdgan_lib.core.precision import autocasts
+
 _State = tuple[object, ...]
 
 
@@ -26,8 +28,7 @@ class Folding(nn.Module):
         """
         if self.training or torch.is_grad_enabled() or any(x.is_inference() for x in sources):
             return compute()
-        autocast = torch.is_autocast_enabled(sources[0].device.type)
-        state = (autocast, *((x.data_ptr(), x._version, x.dtype, x.device) for x in sources))
+        state = (autocasts(sources[0]), *((x.data_ptr(), x._version, x.dtype, x.device) for x in sources))
         if name not in self._folded or self._folded[name][0] != state:
             # the detached sources keep their addresses from reuse
             self._folded[name] = state, [x.detach() for x in sources], compute()
