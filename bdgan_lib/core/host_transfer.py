@@ -1,7 +1,6 @@
 """Tensors of a device as arrays, in one transfer."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -9,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 
-def to_host(tensors: Sequence[Tensor]) -> list[NDArray[Any]]:
+def to_host(tensors: Sequence[Tensor]) -> list[NDArray[np.generic]]:
     """Arrays of tensors on one device: their bytes are joined there and come over together.
 
     From a CUDA device they come through pinned memory. On a CPU nothing is copied.
@@ -30,7 +29,7 @@ def join_bytes(tensors: Sequence[Tensor]) -> Tensor:
     return torch.cat([x.contiguous().reshape(-1).view(torch.uint8) for x in tensors])
 
 
-def split_bytes(joined: NDArray[np.uint8], tensors: Sequence[Tensor]) -> list[NDArray[Any]]:
+def split_bytes(joined: NDArray[np.uint8], tensors: Sequence[Tensor]) -> list[NDArray[np.generic]]:
     """Arrays of the shapes and types of `tensors`, from the bytes that `join_bytes` made of them."""
     sizes = [x.numel() * x.element_size() for x in tensors]
     ends = np.cumsum(sizes)

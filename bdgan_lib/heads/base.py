@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import reduce
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -164,7 +164,7 @@ class Head(Folding, ABC):
         if labels.device.type == "cpu":
             return labels.numpy(), image_divergence(divergence.numpy())
         means, masks = to_host([divergence.mean((1, 2)), labels])
-        return masks, means
+        return cast(NDArray[np.uint8], masks), cast(NDArray[np.float32], means)
 
     def predict(self, sample: Sample) -> NDArray[np.uint8]:
         """Labels [B, side, side] uint8 of a sample drawn with features."""

@@ -126,11 +126,11 @@ def score_on_device(models: Models, sample: Sample, bf16: bool = False) -> Score
     if is_nan[0]:
         raise BdganError(NAN)
     return ScoredBatch(
-        images,
-        labels,
-        scores[0] if scores else None,
-        mean_divergence,
-        area / labels[0].size,
+        cast(NDArray[np.uint8], images),
+        cast(NDArray[np.uint8], labels),
+        cast(NDArray[np.float32], scores[0]) if scores else None,
+        cast(NDArray[np.float32], mean_divergence),
+        cast(NDArray[np.int64], area) / labels[0].size,
         sample.class_ids.numpy(),
     )
 
