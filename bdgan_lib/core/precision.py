@@ -18,6 +18,12 @@ def autocast(device: torch.device | str) -> torch.autocast:
     return torch.autocast(kind if kind == "cuda" else "cpu", torch.bfloat16, enabled=bf16_is_fast(device))
 
 
+def autocasts(x: torch.Tensor) -> bool:
+    """Whether convolutions and products of this tensor run in autocast's precision here."""
+    kind = x.device.type
+    return torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+
+
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Compute with one thread: sums of several round otherwise, and a data set has one set of bytes."""

@@ -88,12 +88,12 @@ class Sample:
     """What a generator returns for B seeds."""
 
     images: Tensor  # [B, 3, H, W] float32, in [-1, 1]
-    features: dict[str, Tensor]  # block name -> [B, C_k, H_k, W_k], coarse to fine
+    features: dict[str, Tensor]  # block name -> [B, C_k, H_k, W_k], coarse to fine, in the generator's dtype
     class_ids: Tensor  # [B] int64
     seeds: Tensor  # [B] int64; image i depends on class_ids[i], seeds[i] and sampling alone
     sampling: Sampling
 
     def cpu(self) -> Sample:
-        """The same sample with images and features on the CPU."""
-        features = {block: x.cpu() for block, x in self.features.items()}
+        """The same sample with images and features on the CPU, in float32."""
+        features = {block: x.cpu().float() for block, x in self.features.items()}
         return replace(self, images=self.images.cpu(), features=features)

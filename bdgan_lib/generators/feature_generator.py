@@ -81,7 +81,7 @@ class FeatureGenerator(ABC):
             images = self._images(z.to(self.device), class_ids.to(self.device), sampling)
         return Sample(
             images=images.float().contiguous(),
-            features={block: outputs[path].float() for block, path in self._paths.items() if features},
+            features={block: outputs[path] for block, path in self._paths.items() if features},
             class_ids=class_ids,
             seeds=seeds,
             sampling=sampling,

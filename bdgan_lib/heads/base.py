@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import reduce
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -14,10 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bdgan_lib.checkpoints.state_dict import weights_sha256
+from bdgan_lib.core.host_transfer import to_host
+from bdgan_lib.core.precision import autocasts
 from bdgan_lib.core.sampling import Sample
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.generators.hooks import group_blocks
 from bdgan_lib.heads.ensemble import image_divergence, log_odds, mean_and_divergence
+from bdgan_lib.heads.folding import Folding
 
 GROUPS = ("low", "mid", "high")  # of blocks, by resolution
 WIDTHS = {"paper": (128, 64, 32), "fast": (64, 48, 32), "linear": (), "mlp": (128, 32)}
@@ -77,11 +80,12 @@ class HeadConfig:
         return cls(blocks, int(data["num_classes"]), tuple(data["labels"]), architecture)
 
 
-class Head(nn.Module, ABC):
+class Head(Folding, ABC):
     """Predicts pixel labels from a generator's features; each variant implements `logits`.
 
     Features are standardised per channel. The means and deviations, measured on the training features, are
-    folded into the projections, so standardising is free.
+    folded into the projections, so standardising is free. Features may be bfloat16: each block is converted
+    where it is read.
     """
 
     def __init__(self, config: HeadConfig) -> None:
@@ -143,15 +147,24 @@ class Head(nn.Module, ABC):
         A label is the one with the largest mean probability over the members. The divergence is in
         [0, ln members]: 0 where the members agree, and everywhere for a single member.
         """
+        labels, divergence = self.label_tensors(features, class_ids)
+        return labels.cpu().numpy(), divergence.cpu().numpy()
+
+    @torch.inference_mode()
+    def label_tensors(self, features: Mapping[str, Tensor], class_ids: Tensor) -> tuple[Tensor, Tensor]:
+        """As `label`, on the head's device."""
         self.eval()
         odds = self.log_odds(features, class_ids.to(next(self.parameters()).device))
         mean, divergence = mean_and_divergence(odds)
-        return largest(mean).cpu().numpy(), divergence.cpu().numpy()
+        return largest(mean), divergence
 
     def predict_with_uncertainty(self, sample: Sample) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """Labels [B, side, side] of a sample, and each image's mean JS divergence [B], in nats."""
-        labels, divergence = self.label(sample.features, sample.class_ids)
-        return labels, image_divergence(divergence)
+        labels, divergence = self.label_tensors(sample.features, sample.class_ids)
+        if labels.device.type == "cpu":
+            return labels.numpy(), image_divergence(divergence.numpy())
+        means, masks = to_host([divergence.mean((1, 2)), labels])
+        return cast(NDArray[np.uint8], masks), cast(NDArray[np.float32], means)
 
     def predict(self, sample: Sample) -> NDArray[np.uint8]:
         """Labels [B, side, side] uint8 of a sample drawn with features."""
@@ -182,13 +195,19 @@ class Head(nn.Module, ABC):
 
     def project(self, names: Iterable[str], features: Mapping[str, Tensor], side: int) -> Tensor:
         """Sum of these blocks' projections at `side`; resizing comes last, which is the same and cheaper."""
-        return reduce(torch.add, (resize(self._project(name, features[name]), side) for name in names))
+        return reduce(Tensor.add_, (resize(self._project(name, features[name]), side) for name in names))
 
     def _project(self, name: str, x: Tensor) -> Tensor:
-        projection = self.projections[name]
+        kernel, offset = self.projections[name].parameters()
         mean, scale = getattr(self, f"mean_{name}"), getattr(self, f"scale_{name}")
-        weight = projection.weight * scale[:, None, None]
-        bias = projection.bias - weight.sum((2, 3)) @ mean
+
+        def standardised() -> tuple[Tensor, Tensor]:
+            weight = kernel * scale[:, None, None]
+            return weight, offset - weight.sum((2, 3)) @ mean
+
+        weight, bias = self.folded(name, (kernel, offset, mean, scale), standardised)
+        if not autocasts(x):
+            x = x.to(weight.dtype)
         return F.conv2d(x, weight, bias, weight.shape[2:])
 
 
@@ -196,8 +215,9 @@ def largest(scores: Tensor) -> Tensor:
     """Index of the largest score, [B, K, ...] -> [B, ...] uint8; on a CPU far faster than argmax(1)."""
     best, index = scores[:, 0], torch.zeros_like(scores[:, 0], dtype=torch.uint8)
     for k in range(1, scores.shape[1]):
-        index = index.masked_fill(scores[:, k] > best, k)
-        best = torch.maximum(best, scores[:, k])
+        if k > 1:
+            best = torch.maximum(best, scores[:, k - 1])
+        index.masked_fill_(scores[:, k] > best, k)
     return index
 
 

@@ -8,8 +8,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from bdgan_lib.core.precision import autocasts
+from bdgan_lib.heads.folding import Folding
 
-class Members(nn.Module):
+
+class Members(Folding):
     """Output layers on one trunk, each with its own weights: [B, C, H, W] -> [B, M, K, sH, sW].
 
     Every member reads the trunk through its own 1x1 layer of `width` channels. Then one 3x3 convolution gives
@@ -29,16 +32,26 @@ class Members(nn.Module):
 
     def log_odds(self, x: Tensor) -> Tensor:
         """As `log_odds` of the logits, [B, M, K - 1, sH, sW]; cheaper than computing the logits first."""
+        groups = self.members // gcd(self.members, 4)
+        weight, bias = self.folded("odds", tuple(self.write.parameters()), lambda: self._of_odds(groups))
+        return self._pixels(F.conv2d(self._read(x), weight, bias, padding=1, groups=groups))
+
+    def _of_odds(self, groups: int) -> tuple[Tensor, Tensor]:
+        """Weight and bias of `log_odds`, in so many groups: convolutions of very few channels are slow."""
         weight, bias = (self._differences(p) for p in self.write.parameters())
-        wide = gcd(self.members, 4)  # members per group: convolutions of very few channels are slow
-        blocks = weight.unflatten(0, (self.members // wide, wide, -1))
-        eye = torch.eye(wide, device=x.device, dtype=weight.dtype)
-        weight = torch.einsum("gaochw,ab->gaobchw", blocks, eye).flatten(3, 4).flatten(0, 2)
-        odds = F.conv2d(self._read(x), weight, bias, padding=1, groups=self.members // wide)
-        return self._pixels(odds)
+        blocks = weight.unflatten(0, (groups, self.members // groups, -1))
+        eye = torch.eye(self.members // groups, device=weight.device, dtype=weight.dtype)
+        return torch.einsum("gaochw,ab->gaobchw", blocks, eye).flatten(3, 4).flatten(0, 2), bias
 
     def _read(self, x: Tensor) -> Tensor:
-        return F.relu(self.read(x), inplace=True) if self.members > 1 else x
+        if self.members == 1:
+            return x
+        if _fuses(x):
+            weight, bias = self.read.parameters()
+            fused = torch.ops.mkldnn._convolution_pointwise
+            output: Tensor = fused(x, weight, bias, [0, 0], [1, 1], [1, 1], 1, "relu", [], "")
+            return output
+        return F.relu(self.read(x), inplace=True)
 
     def _differences(self, of_labels: Tensor) -> Tensor:
         per_label = of_labels.unflatten(0, (self.members, -1, self.scale**2))
@@ -47,6 +60,21 @@ class Members(nn.Module):
     def _pixels(self, h: Tensor) -> Tensor:
         pixels = F.pixel_shuffle(h, self.scale) if self.scale > 1 else h
         return pixels.unflatten(1, (self.members, -1))
+
+
+def _fuses(x: Tensor) -> bool:
+    """Whether oneDNN can compute a 1x1 convolution of x and its ReLU in one pass, with the same bits.
+
+    With one thread and a small batch PyTorch does not call oneDNN, and rounds otherwise.
+    """
+    return (
+        x.device.type == "cpu"
+        and x.dtype == torch.float32
+        and (len(x) >= 16 or (torch.get_num_threads() > 1 and (len(x) > 1 or x.numel() > 20_480)))
+        and torch.backends.mkldnn.is_available()
+        and not torch.is_grad_enabled()
+        and not autocasts(x)
+    )
 
 
 def log_odds(logits: Tensor) -> Tensor:

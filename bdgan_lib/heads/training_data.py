@@ -113,7 +113,9 @@ def collect_training_data(
 
     def recompute(indices: Tensor) -> Features:
         batches = list(samples_of(generator, [samples[i] for i in indices.tolist()], batch_size))
-        return {block: torch.cat([b.features[block].cpu() for b in batches]) for block in generator.blocks}
+        return {
+            block: torch.cat([b.features[block].cpu() for b in batches]).float() for block in generator.blocks
+        }
 
     if feature_cache == "auto":
         feature_cache = place_features(feature_bytes(generator.blocks, len(samples)), folder)

@@ -165,13 +165,13 @@ def _resnet50(weights: download.Weights) -> NetworkScorer:
     load_strict(
         network, batch_norm_counters(network.state_dict()) | load_file(path), f"{path}, of ResNet-50,"
     )
-    return NetworkScorer(network.requires_grad_(False), _normalised, 50)
+    return NetworkScorer(network.requires_grad_(False), _normalised, 50, takes_tensors=True)
 
 
-def _normalised(images: NDArray[np.uint8]) -> Tensor:
+def _normalised(images: NDArray[np.uint8] | Tensor) -> Tensor:
     """[N, H, W, 3] -> [N, 3, 224, 224] as torchvision's classifiers were trained."""
     x = F.interpolate(from_uint8(images), size=224, mode="bilinear", antialias=True)
-    mean, std = (torch.tensor(values)[:, None, None] for values in (_MEAN, _STD))
+    mean, std = (torch.tensor(values, device=x.device)[:, None, None] for values in (_MEAN, _STD))
     return ((x + 1) / 2 - mean) / std
 
 

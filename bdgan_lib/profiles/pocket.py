@@ -106,7 +106,7 @@ class PocketAssets(ShippedFiles):
 
     def scorer(self) -> NetworkScorer:
         """The classifier as a class scorer."""
-        return NetworkScorer(self.classifier, from_uint8)
+        return NetworkScorer(self.classifier, from_uint8, takes_tensors=True)
 
     def oracle(self) -> Oracle:
         """The annotator that stands in for a human (recipe: bdgan_lib.recipes.pocket_classifier)."""

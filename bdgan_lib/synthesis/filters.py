@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from bdgan_lib.core.image_tensors import to_uint8
+from bdgan_lib.core.host_transfer import to_host
+from bdgan_lib.core.image_tensors import NAN, to_pixels, to_uint8
 from bdgan_lib.core.model_files import read_json, write_json
 from bdgan_lib.core.precision import one_thread
 from bdgan_lib.core.sampling import Sample, Sampling
@@ -20,7 +21,8 @@ from bdgan_lib.core.seeds import GENERATOR
 from bdgan_lib.core.types import BdganError, Json
 from bdgan_lib.datasets.shards import CALIBRATION
 from bdgan_lib.generators.base import Generator
-from bdgan_lib.generators.class_scorer import ClassScorer
+from bdgan_lib.generators.class_scorer import ClassScorer, NetworkScorer
+from bdgan_lib.heads.base import Head
 from bdgan_lib.synthesis.folder import records
 from bdgan_lib.synthesis.spec import Filters, SynthesisSpec
 
@@ -79,8 +81,11 @@ def score_batch(
         BdganError: the head's masks are not uint8 of the images' size.
     """
     sample = models.generator.sample(class_ids, seeds, sampling)
+    device = sample.images.device
+    if device.type != "cpu" and _on(device, models):
+        return score_on_device(models, sample, bf16)
     images = to_uint8(sample.images)
-    with torch.autocast(sample.images.device.type, torch.bfloat16, enabled=bf16):
+    with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
         masks, divergence = models.head.predict_with_uncertainty(sample)
         confidence = models.scorer(images, class_ids.numpy()) if models.scorer else None
     if masks.dtype != np.uint8 or masks.shape != images.shape[:3]:
@@ -89,6 +94,45 @@ def score_batch(
             f"got {masks.dtype} {list(masks.shape)}"
         )
     return ScoredBatch(images, masks, confidence, divergence, (masks > 0).mean((1, 2)), class_ids.numpy())
+
+
+def _on(device: torch.device, models: Models) -> bool:
+    """Whether head and class scorer are networks on the generator's device."""
+    head, scorer = models.head, models.scorer
+    if not isinstance(head, Head) or next(head.parameters()).device != device:
+        return False
+    return scorer is None or (
+        isinstance(scorer, NetworkScorer)
+        and scorer.takes_tensors
+        and next(scorer.network.parameters()).device == device
+    )
+
+
+@torch.inference_mode()
+def score_on_device(models: Models, sample: Sample, bf16: bool = False) -> ScoredBatch:
+    """As `score_batch`, of a sample whose device has all models: everything comes to the host at once.
+
+    The head is a `Head` and the class scorer, if any, a `NetworkScorer` that takes tensors.
+    """
+    head, scorer = cast(Head, models.head), cast(NetworkScorer | None, models.scorer)
+    class_ids = sample.class_ids.to(sample.images.device, non_blocking=True)
+    pixels, nan = to_pixels(sample.images), sample.images.isnan().any()
+    with torch.autocast(sample.images.device.type, torch.bfloat16, enabled=bf16):
+        masks, divergence = head.label_tensors(sample.features, class_ids)
+        confidence = [scorer.score_tensors(pixels, class_ids)] if scorer else []
+    labelled = masks.count_nonzero((1, 2))
+    arrays = to_host([labelled, divergence.mean((1, 2)), *confidence, nan[None], pixels, masks])
+    area, mean_divergence, *scores, is_nan, images, labels = arrays
+    if is_nan[0]:
+        raise BdganError(NAN)
+    return ScoredBatch(
+        cast(NDArray[np.uint8], images),
+        cast(NDArray[np.uint8], labels),
+        cast(NDArray[np.float32], scores[0]) if scores else None,
+        cast(NDArray[np.float32], mean_divergence),
+        cast(NDArray[np.int64], area) / labels[0].size,
+        sample.class_ids.numpy(),
+    )
 
 
 def drop_reasons(batch: ScoredBatch, filters: Filters) -> list[str]:

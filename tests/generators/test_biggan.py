@@ -1,10 +1,14 @@
 """BigGAN: the published sizes, the order of operations by an independent reference, a sample's laws."""
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
+from bdgan_lib.core.sampling import Sampling
+from bdgan_lib.datasets.annotation_store import Annotation
 from bdgan_lib.generators.biggan import BigGAN, BigGANConfig, BigGANNetwork
+from bdgan_lib.heads.training_data import collect_training_data
 
 
 def network(resolution=128, width=4):
@@ -86,3 +90,16 @@ def test_a_sample_depends_on_its_class_and_seed_alone():
     assert {b: tuple(x.shape[1:]) for b, x in both.features.items()} == {
         b: (c, side, side) for b, (c, side) in generator.blocks.items()
     }
+
+
+def test_features_keep_the_generator_s_precision_until_they_leave_for_the_cpu():
+    generator = BigGAN(network(), "tiny", list("abcde"), "0" * 64, bf16=True)
+    sample = generator.sample(torch.tensor([0, 3]), torch.tensor([7, 8]))
+    assert sample.images.dtype == torch.float32
+    assert {x.dtype for x in sample.features.values()} == {torch.bfloat16}
+    for block, x in sample.cpu().features.items():
+        assert x.dtype == torch.float32 and torch.equal(x, sample.features[block].float())
+    mask = np.arange(128 * 128, dtype=np.uint8).reshape(128, 128) % 2
+    annotation = Annotation("a_1", "a", 0, 7, Sampling(), generator.sha256, mask, "test")
+    kept = collect_training_data(generator, [annotation], feature_cache="memory")
+    assert {x.dtype for x in kept.features.values()} == {torch.float32}

@@ -10,6 +10,10 @@ import torch
 from bdgan_lib.core.sampling import Sampling
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.datasets.shards import CALIBRATION, ShardedSet
+from bdgan_lib.heads.base import Architecture, HeadConfig
+from bdgan_lib.heads.label_head import build_head
+from bdgan_lib.profiles import load_profile
+from bdgan_lib.synthesis import filters as filters_module
 from bdgan_lib.synthesis.filters import (
     Calibration,
     Models,
@@ -17,6 +21,8 @@ from bdgan_lib.synthesis.filters import (
     calibrate_filters,
     drop_reasons,
     load_or_calibrate_filters,
+    score_batch,
+    score_on_device,
 )
 from bdgan_lib.synthesis.job import synthesize
 from bdgan_lib.synthesis.spec import Filters, SynthesisSpec
@@ -251,3 +257,59 @@ def test_another_class_scorer_is_refused(tmp_path):
     with pytest.raises(BdganError, match=r"the class scorer is not .* expected sha256 other, got j"):
         synthesize(spec, MODELS, tmp_path / "new", progress=False)
     assert torch.get_num_threads() > 0 and not (tmp_path / "new").exists()
+
+
+@pytest.fixture(scope="module")
+def networks():
+    """The pocket's models with an untrained ensemble."""
+    profile = load_profile("pocket")
+    generator = profile.generator()
+    torch.manual_seed(0)
+    config = HeadConfig(
+        tuple((name, *shape) for name, shape in generator.blocks.items()),
+        len(generator.classes),
+        architecture=Architecture(members=4),
+    )
+    return Models(generator, build_head(config), profile.scorer)
+
+
+IDS, SEEDS = torch.arange(6), torch.arange(6) + 40
+
+
+def test_a_device_s_scores_are_those_of_the_cpu(networks):
+    sample = networks.generator.sample(IDS, SEEDS)
+    for models in (networks, networks._replace(scorer=None)):
+        here, there = score_batch(models, IDS, SEEDS, Sampling()), score_on_device(models, sample)
+        for name in ("images", "masks", "confidence", "area", "class_ids"):
+            np.testing.assert_array_equal(getattr(here, name), getattr(there, name), strict=True)
+        np.testing.assert_allclose(here.divergence, there.divergence, rtol=1e-6)  # sums are rounded otherwise
+
+
+def test_a_batch_comes_from_the_device_at_once(networks, monkeypatch):
+    sample, transfers = networks.generator.sample(IDS, SEEDS), []
+    original = filters_module.to_host
+
+    def to_host(tensors):
+        with monkeypatch.context() as allowed:
+            allowed.setattr(torch.Tensor, "numpy", numpy)
+            transfers.append(len(tensors))
+            return original(tensors)
+
+    def refused(self, *_arguments):
+        if self is not sample.class_ids:  # those are on the host
+            raise AssertionError("a tensor of the device is read by itself")
+        return numpy(self)
+
+    numpy = torch.Tensor.numpy
+    monkeypatch.setattr(filters_module, "to_host", to_host)
+    for method in ("numpy", "cpu", "item", "tolist", "__bool__", "__float__", "__int__"):
+        monkeypatch.setattr(torch.Tensor, method, refused)
+    score_on_device(networks, sample)
+    assert transfers == [6]
+
+
+def test_nan_from_a_device_is_an_error(networks):
+    sample = networks.generator.sample(IDS, SEEDS)
+    sample = replace(sample, images=torch.full_like(sample.images, torch.nan))
+    with pytest.raises(BdganError, match="got NaN"):
+        score_on_device(networks, sample)
