@@ -23,8 +23,12 @@ def to_uint8(images: Tensor) -> NDArray[np.uint8]:
     return pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 
-def from_uint8(images: NDArray[np.uint8]) -> Tensor:
+def from_uint8(
+    images: NDArray[np.uint8], memory_format: torch.memory_format = torch.contiguous_format
+) -> Tensor:
     """float32 images [B, 3, H, W] in [-1, 1] of uint8 [B, H, W, 3] or [H, W, 3]; the inverse of `to_uint8`.
+
+    torch.channels_last keeps the pixels in the order they have, which saves a copy.
 
     Raises:
         BdganError: another shape or dtype.
@@ -35,4 +39,4 @@ def from_uint8(images: NDArray[np.uint8]) -> Tensor:
             f"expected uint8 images [B, H, W, 3] or [H, W, 3], got {images.dtype} {list(images.shape)}"
         )
     batch = torch.tensor(np.ascontiguousarray(images if images.ndim == 4 else images[None]))
-    return (batch.permute(0, 3, 1, 2).float() / 127.5 - 1.0).contiguous()
+    return batch.permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0).contiguous(memory_format=memory_format)

@@ -7,9 +7,10 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock, Bottleneck
+from torchvision.models.resnet import Bottleneck
 
 from bdgan_lib.core.types import BdganError
+from bdgan_lib.downstream.convolution import Convolution
 
 BACKBONES = {  # name -> blocks per stage
     "pocket-10": (1, 1, 1, 1),
@@ -36,7 +37,7 @@ class Backbone(nn.Module):
     def __init__(self, name: str) -> None:
         super().__init__()
         small = name.startswith("pocket")
-        block = BasicBlock if small else Bottleneck
+        block = _BasicBlock if small else Bottleneck
         width = _POCKET_WIDTH if small else 64
         self.name = name
         self.channels: tuple[int, ...] = tuple(width * 2**k * block.expansion for k in range(4))
@@ -57,12 +58,13 @@ class Backbone(nn.Module):
 
     def standardise_by(self, mean: tuple[float, ...], deviation: tuple[float, ...]) -> None:
         """Set the mean and deviation, of channels in [0, 1], by which images are standardised."""
+        self._is_standard = set(mean + deviation) == {0.5}  # as [-1, 1] is: nothing to compute
         self.register_buffer("mean", 2 * torch.tensor(mean).view(1, 3, 1, 1) - 1, persistent=False)
         self.register_buffer("deviation", 2 * torch.tensor(deviation).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """The four feature maps of images [B, 3, H, W] in [-1, 1], fine to coarse."""
-        x = (images - self.mean) / self.deviation
+        x = images if self._is_standard else (images - self.mean) / self.deviation
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         maps = []
         for stage in self.stages:
@@ -94,6 +96,27 @@ class Backbone(nn.Module):
         self.strides = tuple(min(s, stride) for s in self.strides)
 
 
+class _BasicBlock(nn.Module):
+    """Torchvision's BasicBlock with our convolutions."""
+
+    expansion = 1
+
+    def __init__(
+        self, inputs: int, outputs: int, stride: int = 1, downsample: nn.Module | None = None
+    ) -> None:
+        super().__init__()
+        self.conv1 = Convolution(inputs, outputs, 3, stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(outputs)
+        self.relu = nn.ReLU(inplace=True)
+        self.conv2 = Convolution(outputs, outputs, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.downsample = downsample
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
+        return self.relu(y.add_(x if self.downsample is None else self.downsample(x)))
+
+
 def build_backbone(name: str) -> Backbone:
     """A backbone of that name, initialised from torch's global generator.
 
@@ -110,7 +133,7 @@ def _stage(
 ) -> nn.Sequential:
     shortcut = None
     if stride != 1 or inputs != outputs:
-        shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+        shortcut = nn.Sequential(Convolution(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
     planes = outputs // block.expansion  # type: ignore[attr-defined]
     first = block(inputs, planes, stride, shortcut)
     return nn.Sequential(first, *(block(outputs, planes) for _ in range(1, blocks)))

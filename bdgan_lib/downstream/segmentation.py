@@ -6,8 +6,10 @@ from torch import Tensor, nn
 from torchvision.models.segmentation.deeplabv3 import ASPP, DeepLabHead
 from torchvision.models.segmentation.fcn import FCNHead
 
-from bdgan_lib.core.types import BdganError
+from bdgan_lib.core.types import UNLABELLED, BdganError
 from bdgan_lib.downstream.backbones import Backbone, build_backbone
+from bdgan_lib.downstream.convolution import Convolution
+from bdgan_lib.training.pixel_loss import cross_entropy_by_label
 
 HEADS = ("fcn", "deeplabv3", "unet")
 _SMALL_RATES = (2, 4, 6)  # of atrous convolutions on 8 x 8 maps; torchvision: 12, 24, 36, on 64 x 64 and so
@@ -24,7 +26,18 @@ class Segmenter(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits at the images' size."""
-        logits = self.head(self.backbone(images)).float()
+        return self._resized(self.head(self.backbone(images)), images)
+
+    def loss(self, images: Tensor, targets: Tensor) -> Tensor:
+        """Mean cross-entropy (nats) of the logits against targets [B, H, W] int64; 255 is ignored."""
+        maps = self.backbone(images)
+        full_size = [2 * side for side in maps[0].shape[-2:]] == [*images.shape[-2:]]
+        if isinstance(self.head, UNetDecoder) and full_size:
+            return self.head.loss(maps, targets)
+        return F.cross_entropy(self._resized(self.head(maps), images), targets, ignore_index=UNLABELLED)
+
+    def _resized(self, logits: Tensor, images: Tensor) -> Tensor:
+        logits = logits.float()
         if logits.shape[-2:] == images.shape[-2:]:
             return logits
         return F.interpolate(logits, size=images.shape[-2:], mode="bilinear", align_corners=False)
@@ -71,10 +84,23 @@ class UNetDecoder(nn.Module):
 
     def forward(self, maps: list[Tensor]) -> Tensor:
         """Logits; each level resizes the coarser map, adds the finer one and convolves."""
+        return self.out(self._merged(maps))
+
+    def loss(self, maps: list[Tensor], targets: Tensor) -> Tensor:
+        """Cross-entropy against targets at the logits' size, which are rearranged instead of the logits."""
+        x = self._merged(maps)
+        batch, inputs, height, width = x.shape
+        weight, bias = (self.out.get_parameter(name) for name in ("0.weight", "0.bias"))
+        pixels = x.permute(0, 2, 3, 1).reshape(-1, inputs)
+        logits = torch.addmm(bias[:, None], weight.flatten(1), pixels.T)
+        parts = targets.view(batch, height, 2, width, 2).permute(2, 4, 0, 1, 3)
+        return cross_entropy_by_label(logits.view(len(logits) // 4, -1), parts.flatten())
+
+    def _merged(self, maps: list[Tensor]) -> Tensor:
         x = maps[-1]
         for level, skip in zip(self.levels, reversed(maps[:-1]), strict=True):
             x = level(x, skip)
-        return self.out(x)
+        return x
 
 
 class _Level(nn.Module):
@@ -82,12 +108,12 @@ class _Level(nn.Module):
 
     def __init__(self, inputs: int, skip: int, outputs: int) -> None:
         super().__init__()
-        self.coarse = nn.Conv2d(inputs, outputs, 1, bias=False)
-        self.skip = nn.Conv2d(skip, outputs, 1, bias=False)
+        self.coarse = Convolution(inputs, outputs, 1, bias=False)
+        self.skip = Convolution(skip, outputs, 1, bias=False)
         self.mix = nn.Sequential(
             nn.BatchNorm2d(outputs),
             nn.ReLU(inplace=True),
-            nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
+            Convolution(outputs, outputs, 3, padding=1, bias=False),
             nn.BatchNorm2d(outputs),
             nn.ReLU(inplace=True),
         )

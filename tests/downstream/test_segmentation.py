@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.downstream.backbones import BACKBONES, build_backbone
@@ -45,3 +46,25 @@ def test_what_does_not_fit_is_said():
         segmenter(build_backbone("pocket-10"), 2, "mlp")
     with pytest.raises(BdganError, match="labels, got 1"):
         segmenter(build_backbone("pocket-10"), 1)
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("size", [(32, 32), (32, 48), (29, 35)])
+def test_the_loss_is_the_cross_entropy_of_the_logits_and_so_are_its_gradients(head, size):
+    torch.manual_seed(0)
+    network = segmenter(build_backbone("pocket-10"), 3, head).train()
+    images, targets = torch.rand(2, 3, *size) * 2 - 1, torch.randint(0, 3, (2, *size))
+    targets[:, 3:9] = 255
+    losses, gradients = [], []
+    for by_logits in (True, False):
+        torch.manual_seed(1)  # of the dropout
+        network.zero_grad()
+        if by_logits:
+            loss = F.cross_entropy(network(images), targets, ignore_index=255)
+        else:
+            loss = network.loss(images, targets)
+        loss.backward()
+        losses.append(loss.item())
+        gradients.append(torch.cat([p.grad.flatten() for p in network.parameters()]))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    assert (gradients[0] - gradients[1]).norm() < 1e-3 * gradients[0].norm()
