@@ -30,10 +30,12 @@ def to_pixels(images: Tensor) -> Tensor:
     return pixels.to(torch.uint8, memory_format=torch.channels_last).permute(0, 2, 3, 1).contiguous()
 
 
-def from_uint8(images: NDArray[np.uint8] | Tensor) -> Tensor:
+def from_uint8(
+    images: NDArray[np.uint8] | Tensor, memory_format: torch.memory_format = torch.contiguous_format
+) -> Tensor:
     """float32 images [B, 3, H, W] in [-1, 1] of uint8 [B, H, W, 3] or [H, W, 3]; the inverse of `to_uint8`.
 
-    Images in a tensor stay on its device.
+    Images in a tensor stay on its device. torch.channels_last keeps the pixels' order, which saves a copy.
 
     Raises:
         BdganError: another shape or dtype.
@@ -47,4 +49,4 @@ def from_uint8(images: NDArray[np.uint8] | Tensor) -> Tensor:
     batch = images if images.ndim == 4 else images[None]
     if not isinstance(batch, Tensor):
         batch = torch.tensor(np.ascontiguousarray(batch))
-    return (batch.permute(0, 3, 1, 2).float() / 127.5 - 1.0).contiguous()
+    return batch.permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0).contiguous(memory_format=memory_format)

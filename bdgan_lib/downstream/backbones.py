@@ -57,12 +57,13 @@ class Backbone(nn.Module):
 
     def standardise_by(self, mean: tuple[float, ...], deviation: tuple[float, ...]) -> None:
         """Set the mean and deviation, of channels in [0, 1], by which images are standardised."""
+        self._is_standard = set(mean + deviation) == {0.5}  # as [-1, 1] is: nothing to compute
         self.register_buffer("mean", 2 * torch.tensor(mean).view(1, 3, 1, 1) - 1, persistent=False)
         self.register_buffer("deviation", 2 * torch.tensor(deviation).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """The four feature maps of images [B, 3, H, W] in [-1, 1], fine to coarse."""
-        x = (images - self.mean) / self.deviation
+        x = images if self._is_standard else (images - self.mean) / self.deviation
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         maps = []
         for stage in self.stages:

@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bdgan_lib.core.precision import autocasts
 from bdgan_lib.heads.folding import Folding
 
 
@@ -44,14 +43,7 @@ class Members(Folding):
         return torch.einsum("gaochw,ab->gaobchw", blocks, eye).flatten(3, 4).flatten(0, 2), bias
 
     def _read(self, x: Tensor) -> Tensor:
-        if self.members == 1:
-            return x
-        if _fuses(x):
-            weight, bias = self.read.parameters()
-            fused = torch.ops.mkldnn._convolution_pointwise
-            output: Tensor = fused(x, weight, bias, [0, 0], [1, 1], [1, 1], 1, "relu", [], "")
-            return output
-        return F.relu(self.read(x), inplace=True)
+        return F.relu(self.read(x), inplace=True) if self.members > 1 else x
 
     def _differences(self, of_labels: Tensor) -> Tensor:
         per_label = of_labels.unflatten(0, (self.members, -1, self.scale**2))
@@ -60,21 +52,6 @@ class Members(Folding):
     def _pixels(self, h: Tensor) -> Tensor:
         pixels = F.pixel_shuffle(h, self.scale) if self.scale > 1 else h
         return pixels.unflatten(1, (self.members, -1))
-
-
-def _fuses(x: Tensor) -> bool:
-    """Whether oneDNN can compute a 1x1 convolution of x and its ReLU in one pass, with the same bits.
-
-    With one thread and a small batch PyTorch does not call oneDNN, and rounds otherwise.
-    """
-    return (
-        x.device.type == "cpu"
-        and x.dtype == torch.float32
-        and (len(x) >= 16 or (torch.get_num_threads() > 1 and (len(x) > 1 or x.numel() > 20_480)))
-        and torch.backends.mkldnn.is_available()
-        and not torch.is_grad_enabled()
-        and not autocasts(x)
-    )
 
 
 def log_odds(logits: Tensor) -> Tensor:

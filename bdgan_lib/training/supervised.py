@@ -5,6 +5,7 @@ from __future__ import annotations  # Devices names Fabric, which takes seconds 
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeVar
 
 import numpy as np
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from bdgan_lib.core.image_tensors import from_uint8
 from bdgan_lib.core.precision import autocast
-from bdgan_lib.core.types import BdganError
+from bdgan_lib.core.types import UNLABELLED, BdganError
 from bdgan_lib.training.devices import Devices
 from bdgan_lib.training.loop import train
 
@@ -94,10 +95,12 @@ def fit_batches(
         if batch is None:
             raise BdganError(f"the batches ended after {step}; expected {config.steps}, one for each step")
         images, targets = batch
-        x, y = _augment(from_uint8(images), torch.from_numpy(targets.astype(np.int64)), config, stream)
+        x = from_uint8(images, torch.channels_last)
+        x, y = _augment(x, torch.from_numpy(targets.astype(np.int64)), config, stream)
+        x, y = x[mine].to(target, memory_format=torch.channels_last), y[mine].to(target)
         with nullcontext() if fabric else autocast(target):
-            logits = model(x[mine].to(target, memory_format=torch.channels_last))
-        return F.cross_entropy(logits.float(), y[mine].to(target), ignore_index=255)
+            logits = model(x)
+        return F.cross_entropy(logits.float(), y, ignore_index=UNLABELLED)
 
     losses = train(loss_of, optimizer, config.steps, schedule, fabric=fabric, progress=progress)
     network.eval()
@@ -112,7 +115,7 @@ def predict(
     network.to(device).to(memory_format=torch.channels_last).eval()
     logits = []
     for first in range(0, len(images), batch_size):
-        x = from_uint8(images[first : first + batch_size]).to(device, memory_format=torch.channels_last)
+        x = from_uint8(images[first : first + batch_size], torch.channels_last).to(device)
         with autocast(device):
             logits.append(network(x).float().cpu())
     return torch.cat(logits)
@@ -127,16 +130,19 @@ def seeded(network: Callable[[], Network], seed: int) -> Network:
 def epoch_batch(count: int, step: int, config: FitConfig) -> NDArray[np.int64]:
     """Indices of a step's batch; each epoch has its own permutation, a function of the seed and the epoch."""
     positions = np.arange(step * config.batch_size, (step + 1) * config.batch_size)
-    shuffled = lambda epoch: np.random.default_rng([config.seed, epoch]).permutation(count)
-    order = {epoch: shuffled(epoch) for epoch in np.unique(positions // count).tolist()}
-    return np.array([order[p // count][p % count] for p in positions.tolist()])
+    return np.array([_shuffled(count, config.seed, p // count)[p % count] for p in positions.tolist()])
+
+
+@lru_cache(2)  # a batch ends one epoch and begins the next
+def _shuffled(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    return np.random.default_rng([seed, epoch]).permutation(count)
 
 
 def _augment(x: Tensor, y: Tensor, config: FitConfig, stream: torch.Generator) -> tuple[Tensor, Tensor]:
     contrast, offset, flips = torch.rand(3, len(x), generator=stream)
     amount = config.brightness
-    x = x * (1 + amount * (2 * contrast - 1))[:, None, None, None]
-    x = x + (amount * (2 * offset - 1) * 2 / 3)[:, None, None, None]
+    x *= (1 + amount * (2 * contrast - 1))[:, None, None, None]
+    x += (amount * (2 * offset - 1) * 2 / 3)[:, None, None, None]
     if config.flip:
         flip = flips < 0.5
         x[flip] = x[flip].flip(3)

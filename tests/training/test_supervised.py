@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from bdgan_lib.core import precision
 from bdgan_lib.core.labelled_arrays import LabelledSet, class_masks
 from bdgan_lib.core.precision import bf16_is_fast
 from bdgan_lib.downstream import compare
@@ -15,6 +16,7 @@ from bdgan_lib.downstream.compare import TrainingSetScore, _train_and_score, com
 from bdgan_lib.heads.training import launch_fabric
 from bdgan_lib.metrics.segmentation import mean_iou
 from bdgan_lib.training.supervised import FitConfig, epoch_batch, fit, predict, seeded
+from benchmarks.training import plain_fit, plain_unet, unet
 
 QUICK = FitConfig(steps=6, batch_size=4)
 
@@ -125,3 +127,17 @@ def test_a_row_says_mean_and_deviation_over_the_seeds():
     row = TrainingSetScore("sim", 600, (0.5, 0.7), (0.8,), nn.Identity()).row()
     assert row["all-class mIoU"] == "0.600 ± 0.141"
     assert row["FG/BG mIoU"] == "0.800 ± 0.000"
+
+
+@pytest.mark.parametrize("in_bfloat16", [False, True])
+def test_losses_and_weights_are_those_of_the_plain_loop(monkeypatch, in_bfloat16):
+    if in_bfloat16 and not bf16_is_fast("cpu"):
+        pytest.skip("this CPU does not compute with bfloat16")
+    monkeypatch.setattr(precision, "bf16_is_fast", lambda device: in_bfloat16)
+    noise, config = np.random.default_rng(0), FitConfig(steps=8, batch_size=6, learning_rate=1e-3)
+    images = noise.integers(0, 256, (16, 32, 32, 3), np.uint8)
+    masks = (images[..., 0] > 127).astype(np.uint8)
+    masks[:, :5] = 255
+    plain, present = plain_unet(), unet()
+    assert fit(present, images, masks, config) == plain_fit(plain, images, masks, config)
+    assert torch.equal(weights(plain), weights(present))
