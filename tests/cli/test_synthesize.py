@@ -11,6 +11,7 @@ from bdgan_lib.datasets import shards
 from .test_commands import bdgan, folder  # noqa: F401 (a fixture)
 
 ALL = ("--keep-confident", 1, "--keep-agreed", 1)
+COMMAND = ("synthesize", "--out", "data", "--images", 2, "--workers", 1, "--head", "head", *ALL)
 
 
 @pytest.fixture
@@ -67,20 +68,7 @@ def test_thresholds_stay_in_a_folder_that_is_refused(folder, no_training, monkey
 
 def test_other_settings_are_named_before_any_work(folder, monkeypatch, capsys):  # noqa: F811
     assert bdgan(monkeypatch, "train-head", "--out", "head", "--steps", 1) == 0
-    command = (
-        "synthesize",
-        "--out",
-        "data",
-        "--images",
-        2,
-        "--workers",
-        1,
-        "--writers",
-        2,
-        "--head",
-        "head",
-        *ALL,
-    )
+    command = (*COMMAND, "--writers", 2)
     assert bdgan(monkeypatch, *command) == 0 and bdgan(monkeypatch, *command) == 0
     before = {path.name: path.read_bytes() for path in (folder / "data").iterdir()}
     monkeypatch.setattr("bdgan_lib.heads.files.load_head", lambda *_: pytest.fail("work before the check"))
@@ -94,21 +82,7 @@ def test_other_settings_are_named_before_any_work(folder, monkeypatch, capsys): 
 
 def test_a_full_disk_is_one_line_that_says_how_to_go_on(folder, monkeypatch, capsys):  # noqa: F811
     assert bdgan(monkeypatch, "train-head", "--out", "head", "--steps", 1) == 0
-    arguments = (
-        "synthesize",
-        "--out",
-        "data",
-        "--images",
-        2,
-        "--head",
-        "head",
-        "--shard-size",
-        12,
-        "--batch-size",
-        12,
-        *ALL,
-    )
-    arguments += ("--workers", 1, "--writers", 1)
+    arguments = (*COMMAND, "--writers", 1, "--shard-size", 12, "--batch-size", 12)
     write = shards.write_atomic
 
     def until_full(path, data):

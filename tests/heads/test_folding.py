@@ -5,10 +5,8 @@ import pickle
 
 import pytest
 import torch
-import torch.nn.functional as F
 
 from bdgan_lib.heads.base import Architecture, HeadConfig
-from bdgan_lib.heads.ensemble import Members
 from bdgan_lib.heads.label_head import build_head
 
 BLOCKS = (("b1", 6, 4), ("b2", 5, 8), ("b3", 4, 16), ("b4", 3, 32))
@@ -88,15 +86,6 @@ def test_a_copy_keeps_nothing_and_labels_the_same(copied):
     other = copied(head)
     assert head._folded and not other._folded
     assert (other.label(features(), IDS)[1] == expected).all()
-
-
-@pytest.mark.parametrize("batch", [1, 2, 25])
-@pytest.mark.parametrize("members", [2, 16])
-def test_convolution_and_relu_in_one_pass_have_the_bits_of_both(batch, members):
-    outputs = Members(32, members, 2, 2).to(memory_format=torch.channels_last).eval()
-    x = torch.randn(batch, 32, 32, 32).contiguous(memory_format=torch.channels_last)
-    with torch.inference_mode():
-        assert torch.equal(outputs._read(x), F.relu(outputs.read(x)))
 
 
 def test_bfloat16_features_are_labelled_as_their_float32_copies():
