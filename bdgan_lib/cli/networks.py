@@ -183,6 +183,9 @@ def experiment(
         "runs/experiments"
     ),
     seeds: Annotated[int, typer.Option(min=0, max=1_000, help="0: as many as the experiment has.")] = 0,
+    seeds_from: Annotated[
+        int, typer.Option(min=-1, max=10_000, help="The first seed; -1: the experiment's own.")
+    ] = -1,
     profile: ProfileName = "pocket",
     photographs: Annotated[
         Path | None, typer.Option(help="annotation-clicks: a zip of images/*.jpg and masks/*.png.")
@@ -192,15 +195,26 @@ def experiment(
         int, typer.Option(min=0, max=1_000, help="Cells side by side; 0: one per core, at most 8 on a GPU.")
     ] = 0,
 ) -> None:
-    """Run an experiment: many small trainings, one JSON. The same command goes on where it was cut off."""
-    from bdgan_lib.core.model_files import OTHER_FILE, read_json
-    from bdgan_lib.experiments.catalogue import ANYWHERE, EXPERIMENTS
+    """Run an experiment: many small trainings, one JSON. The same command goes on where it was cut off.
+
+    `claims` gives a verdict on each of the paper's claims, from the results in `--out` or the shipped ones.
+    """
+    from bdgan_lib.experiments.catalogue import ANYWHERE, EXPERIMENTS, FRESH_SEEDS
+    from bdgan_lib.experiments.claims import summarise
+    from bdgan_lib.experiments.runner import earlier_result
 
     if name == "list":
-        print("\n".join(EXPERIMENTS))
+        print("\n".join((*EXPERIMENTS, "claims")))
+        return
+    if name == "claims":
+        summary = summarise(load_profile(profile), out)
+        count = ", ".join(
+            f"{summary[verdict]} {verdict}" for verdict in ("holds", "fails", "equivalent", "undecided")
+        )
+        print(f"{out / 'claims.json'}: {summary['claims']} claims: {count}")
         return
     if name not in EXPERIMENTS:
-        raise BdganError(f"no experiment {name!r}; there is {', '.join(EXPERIMENTS)}")
+        raise BdganError(f"no experiment {name!r}; there is {', '.join(EXPERIMENTS)}, claims")
     options: dict[str, Any] = {"seeds": seeds} if seeds else {}
     if name in ANYWHERE:
         options |= {"device": device, "workers": workers}
@@ -208,6 +222,10 @@ def experiment(
         raise BdganError(
             f"{name} runs on the CPU, one cell after the other; leave --device and --workers out"
         )
+    if seeds_from >= 0:
+        if name not in FRESH_SEEDS:
+            raise BdganError(f"{name} always has the same seeds; leave --seeds-from out")
+        options["seeds_from"] = seeds_from
     if photographs is not None:
         if name != "annotation-clicks":
             raise BdganError(f"--photographs belongs to annotation-clicks, not to {name}; leave it out")
@@ -216,8 +234,7 @@ def experiment(
         else:
             print(f"no file {photographs}: photographs are left out")
     path = out / f"{name}.json"
-    if path.exists() and read_json(path, OTHER_FILE).get("experiment") != name:
-        raise BdganError(f"{path} is no result of this experiment; {OTHER_FILE}")
+    earlier_result(path)  # another file of this name is refused before anything is computed
     EXPERIMENTS[name](load_profile(profile), out, **options)
     print(path)
 

@@ -8,6 +8,7 @@ from bdgan_lib.experiments import analysis, annotation_clicks, downstream, label
 Run = Callable[..., Any]
 
 ANYWHERE: dict[str, Run] = {  # they train networks on images, and take `device` and `workers`
+    "budget": downstream.budget,
     "table2": downstream.table2,
     "set-size": downstream.set_size,
     "backbone": downstream.backbone,
@@ -17,6 +18,7 @@ ANYWHERE: dict[str, Run] = {  # they train networks on images, and take `device`
     "pretraining": transfer.pretraining,
     "transfer": transfer.run,
 }
+FRESH_SEEDS = {*ANYWHERE} - {"pretraining"}  # they repeat over seeds and take `seeds_from`
 EXPERIMENTS: dict[str, Run] = {
     "analysis": analysis.run,
     "annotation-clicks": annotation_clicks.run,

@@ -1,5 +1,6 @@
 """One trained and scored segmentation network: the cell of every downstream experiment (paper section 4)."""
 
+import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -13,12 +14,12 @@ from numpy.typing import NDArray
 
 from bdgan_lib.core.labelled_arrays import LabelledSet, class_masks
 from bdgan_lib.core.seeds import GENERATOR, ONLINE_SEEDS, POCKET
-from bdgan_lib.core.types import UNLABELLED
+from bdgan_lib.core.types import UNLABELLED, BdganError
 from bdgan_lib.downstream.backbones import Backbone, build_backbone
 from bdgan_lib.downstream.pretraining.branch import Branch, BranchConfig
 from bdgan_lib.downstream.pretraining.files import load_pretrained
 from bdgan_lib.downstream.pretraining.training import PretrainConfig, pretrain
-from bdgan_lib.downstream.segmentation import segmenter
+from bdgan_lib.downstream.segmentation import Segmenter, segmenter
 from bdgan_lib.downstream.tasks import Task
 from bdgan_lib.experiments.pools import PoolConfig, annotated, make_pool, read_pool, sampling_of
 from bdgan_lib.experiments.runner import Cells, Row, run_cells
@@ -26,6 +27,7 @@ from bdgan_lib.heads.files import load_head
 from bdgan_lib.metrics.segmentation import confusion, iou
 from bdgan_lib.profiles import Profile, load_profile
 from bdgan_lib.profiles.annotated import held_out_ids, test_annotations
+from bdgan_lib.synthesis.label_real import label_images
 from bdgan_lib.synthesis.online import OnlineSynthesis
 from bdgan_lib.training.supervised import FitConfig, fit, fit_batches, predict
 from bdgan_lib.worlds.pocket import render_set
@@ -43,6 +45,16 @@ def sim(images: int, profile: str = "pocket", **settings: Any) -> dict[str, Any]
 def rendered(images: int) -> dict[str, Any]:
     """Scenes with exact labels as a source: what no one has, for comparison."""
     return {"kind": "rendered", "images": images}
+
+
+def relabelled(source: Mapping[str, Any], by: str) -> dict[str, Any]:
+    """The images of a source with other labels.
+
+    Args:
+        source: whose images.
+        by: "oracle", or "VQGAN head": the one of the second generator, which reads any picture.
+    """
+    return {**source, "labels": by}
 
 
 def pool_of(source: Mapping[str, Any], device: str = "cpu") -> PoolConfig:
@@ -93,7 +105,7 @@ class ExperimentContext:
     def prepare(self, cells: Iterable[Mapping[str, Any]]) -> None:
         """Make what the cells need and is not there: pools, and pre-trained backbones."""
         cells = list(cells)
-        sources = [source for cell in cells for source in cell["train"]]
+        sources = [source for cell in cells for source in (*cell["train"], *cell.get("then", ()))]
         for pool in {pool_of(s, self.device): None for s in sources if s["kind"] in ("pool", "online")}:
             make_pool(pool, self.folder)
         starts = {Initialisation(cell["init"], backbone=cell["backbone"]): None for cell in cells}
@@ -125,7 +137,11 @@ class ExperimentContext:
 
 
 def cell(task: str, train: list[dict[str, Any]], seed: int, **settings: Any) -> dict[str, Any]:
-    """Settings of one training; the defaults are those of table 2."""
+    """Settings of one training; the defaults are those of table 2.
+
+    settings: others, or more: `split`, scored in place of the test images; `then`, sources on which a quarter
+    of the steps is taken afterwards, at a quarter of the learning rate.
+    """
     return {
         "task": task, "train": train, "seed": seed, "init": "random", "backbone": "pocket-10",
         "steps": 240, "batch_size": 16, "learning_rate": 6e-3, **settings,
@@ -142,11 +158,11 @@ def measure(context: ExperimentContext, settings: Mapping[str, Any]) -> Row:
         fit_batches(network, _online(context, settings["train"][0], task, config), config, context.device)
         images = config.steps * config.batch_size
     else:
-        training_images = training_set(context, settings["train"], task)
-        images = len(training_images.images)
-        config = replace(config, batch_size=min(config.batch_size, images))
-        fit(network, training_images.images, training_images.masks, config, context.device)
-    test = test_set(context.profile, task, context.device)
+        images = _fit(context, network, settings["train"], task, config)
+    if "then" in settings:
+        gentle = replace(config, steps=config.steps // 4, learning_rate=config.learning_rate / 4)
+        images += _fit(context, network, settings["then"], task, gentle)
+    test = test_set(context.profile, task, context.device, settings.get("split", "test"))
     predictions = predict(network, test.images, device=context.device).argmax(1).numpy()
     scores = iou(confusion(predictions, test.masks, len(task.labels)))
     return {
@@ -154,6 +170,21 @@ def measure(context: ExperimentContext, settings: Mapping[str, Any]) -> Row:
         "miou": float(np.nanmean(scores)),
         "iou": [round(s, 4) for s in scores.tolist()],
     }
+
+
+def _fit(
+    context: ExperimentContext,
+    network: Segmenter,
+    sources: Iterable[Mapping[str, Any]],
+    task: Task,
+    config: FitConfig,
+) -> int:
+    """Train on the sources' images of a task, and return how many there are."""
+    training_images = training_set(context, sources, task)
+    images = len(training_images.images)
+    config = replace(config, batch_size=min(config.batch_size, images))
+    fit(network, training_images.images, training_images.masks, config, context.device)
+    return images
 
 
 def backbone_of(context: ExperimentContext, start: Initialisation, seed: int) -> Backbone:
@@ -180,6 +211,8 @@ def training_set(context: ExperimentContext, sources: Iterable[Mapping[str, Any]
 
 def labelled(context: ExperimentContext, source: Mapping[str, Any]) -> tuple[LabelledSet, NDArray[np.int64]]:
     """What a source has, with class masks, and the images' class ids."""
+    if "labels" in source:
+        return _relabelled(context, json.dumps(source, sort_keys=True))
     if source["kind"] == "annotated":
         return _annotated(context.profile)
     if source["kind"] == "rendered":
@@ -191,8 +224,26 @@ def labelled(context: ExperimentContext, source: Mapping[str, Any]) -> tuple[Lab
 
 
 @cache
-def test_set(profile: str, task: Task, device: str = "cpu") -> LabelledSet:
-    """Real-annotated, test: rendered scenes of the task's classes with exact masks.
+def _relabelled(context: ExperimentContext, text: str) -> tuple[LabelledSet, NDArray[np.int64]]:
+    """A source, as JSON, whose images have the labels that it names; once in each process."""
+    source = json.loads(text)
+    by, profile = source.pop("labels"), profile_of(context.profile)
+    theirs, ids = labelled(context, source)
+    images, ids = theirs.images[: source["images"]], ids[: source["images"]]
+    if by == "oracle":
+        masks = profile.require("oracle").annotate(images, ids)
+    elif by == "VQGAN head":
+        second = profile.require("second")
+        head = load_head(context.folder / PoolConfig(second.name).head)
+        masks, _ = label_images(second.generator(), head, images, ids)
+    else:
+        raise BdganError(f"expected labels by the oracle or the VQGAN head, got {by!r}")
+    return LabelledSet(images, class_masks(masks, ids)), ids
+
+
+@cache
+def test_set(profile: str, task: Task, device: str = "cpu", split: str = "test") -> LabelledSet:
+    """Real-annotated, test or another split: rendered scenes of the task's classes with exact masks.
 
     Of ImageNet's, which nobody published, the held-out annotated samples stand in their place.
     """
@@ -202,7 +253,7 @@ def test_set(profile: str, task: Task, device: str = "cpu") -> LabelledSet:
         labelled_set, ids = annotated(world, held_out, device)
         mine = task.holds(ids)
         return LabelledSet(labelled_set.images[mine], task.masks(labelled_set.masks[mine]))
-    truth = world.renderer.truth(task)
+    truth = world.renderer.truth(task, split)
     images = [truth.images[id] for id in truth.ids]
     return LabelledSet(np.stack(images), np.stack([truth.label(id) for id in truth.ids]))
 

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from bdgan_lib import __version__
 from bdgan_lib.core.io import write_atomic
-from bdgan_lib.core.model_files import read_json
+from bdgan_lib.core.model_files import OTHER_FILE, read_json
 from bdgan_lib.core.parallel import run_in_processes
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.profiles import Profile
@@ -48,6 +48,9 @@ def run_cells(
 ) -> Row:
     """Measure every cell that is not on disk yet, and gather all as one result, see `rows`.
 
+    A result of the same name in `folder`, shipped or from another machine, counts for the cells it holds. A
+    run that is cut off gathers what it has, and the result says how many cells are `missing`.
+
     Args:
         name: of the experiment.
         factors: what is varied, the last of them the repetition; fields of each row.
@@ -64,6 +67,8 @@ def run_cells(
         digest = sha256(json.dumps([dict(about), settings], sort_keys=True).encode()).hexdigest()
         paths[key] = folder / name / f"{digest[:24]}.json"
     (folder / name).mkdir(parents=True, exist_ok=True)
+    gathered = folder / f"{name}.json"
+    _take_over(gathered, about, {key: (cells[key], paths[key]) for key in cells}, factors)
     missing = [key for key, path in paths.items() if not path.exists()]
     with tqdm(total=len(cells), initial=len(cells) - len(missing), desc=name, unit="cell") as bar:
 
@@ -71,16 +76,61 @@ def run_cells(
             write_atomic(paths[key], json.dumps(row | {"commit": commit()}).encode())
             bar.update()
 
-        if workers < 1 or len(missing) < 2:
-            for key in missing:
-                keep(key, _measured(measure, cells[key]))
-        else:
-            jobs = [cells[key] for key in missing]
-            for i, row in run_in_processes(partial(_measured, measure), jobs, workers):
-                keep(missing[i], row)
+        try:
+            if workers < 1 or len(missing) < 2:
+                for key in missing:
+                    keep(key, _measured(measure, cells[key]))
+            else:
+                jobs = [cells[key] for key in missing]
+                for i, row in run_in_processes(partial(_measured, measure), jobs, workers):
+                    keep(missing[i], row)
+        finally:
+            result = _gather(name, factors, cells, paths, about, gathered)
+    return result
+
+
+def earlier_result(gathered: Path) -> Row | None:
+    """The result in a file NAME.json of experiment NAME; None without a file, BdganError for another's."""
+    if not gathered.exists():
+        return None
+    result = read_json(gathered, OTHER_FILE)
+    if result.get("experiment") != gathered.stem:
+        raise BdganError(f"{gathered} is no result of this experiment; {OTHER_FILE}")
+    return with_factors(result)
+
+
+def _take_over(
+    gathered: Path,
+    about: Mapping[str, Any],
+    cells: Mapping[tuple[object, ...], tuple[Row, Path]],
+    factors: Sequence[str],
+) -> None:
+    """Write the files of cells that an earlier result holds, measured with the same settings and weights."""
+    result = earlier_result(gathered)
+    if result is None or any(result.get(key) != value for key, value in about.items()):
+        return
+    earlier = {tuple(row.get(factor) for factor in factors): row for row in rows(result)}
+    for key, (settings, path) in cells.items():
+        row = earlier.get((*key, *[None] * (len(factors) - len(key))), {})
+        given = json.loads(json.dumps(settings))
+        if not path.exists() and row and given.items() <= row.items():
+            measured = {name: value for name, value in row.items() if name not in {*given, *factors}}
+            write_atomic(path, json.dumps(measured).encode())
+
+
+def _gather(
+    name: str,
+    factors: Sequence[str],
+    cells: Cells,
+    paths: Mapping[tuple[object, ...], Path],
+    about: Mapping[str, Any],
+    gathered: Path,
+) -> Row:
+    """The result of the cells on disk, written to `gathered`."""
     measured = {
         _NAME.join(map(str, key)): {**dict(zip(factors, key, strict=False)), **settings} | _cell(paths[key])
         for key, settings in cells.items()
+        if paths[key].exists()
     }
     result = {
         "experiment": name,
@@ -89,9 +139,10 @@ def run_cells(
         "commit": commit(),
         "seconds": round(sum(row["seconds"] for row in measured.values()), 1),
         "factors": list(factors),
+        **({"missing": len(cells) - len(measured)} if len(measured) < len(cells) else {}),
         "cells": measured,
     }
-    write_atomic(folder / f"{name}.json", (json.dumps(result, indent=1) + "\n").encode())
+    write_atomic(gathered, (json.dumps(result, indent=1) + "\n").encode())
     return result
 
 

@@ -35,7 +35,7 @@ STARTS = tuple(
 )  # paper: its branch on SimCLR and MoCo; "random" with a branch is the branch alone
 
 
-def run(profile: Profile, folder: Path, seeds: int = 3, **place: Any) -> Row:
+def run(profile: Profile, folder: Path, seeds: int = 3, seeds_from: int = 0, **place: Any) -> Row:
     """Every start on every world; the chest with 1, 5, 10 and 100% of its labels, from three times the seeds.
 
     A chest takes seconds to learn, and which two pictures are labelled matters more than the start.
@@ -48,7 +48,7 @@ def run(profile: Profile, folder: Path, seeds: int = 3, **place: Any) -> Row:
         }
         for start in STARTS
         for world in worlds
-        for seed in range(3 * seeds if world in CHESTS else seeds)
+        for seed in range(seeds_from, seeds_from + (3 * seeds if world in CHESTS else seeds))
     }  # fmt: skip
     context = ExperimentContext(profile.name, folder, **place)
     context.pretrained(STARTS)

@@ -9,7 +9,7 @@ import numpy as np
 
 from bdgan_lib.experiments.claims import WORLDS, check_claims
 from bdgan_lib.experiments.runner import averaged, scores, with_factors
-from bdgan_lib.metrics.statistics import spread
+from bdgan_lib.metrics.statistics import difference, spread
 from bdgan_lib.paper import tables
 from bdgan_lib.visualization.tables import markdown
 
@@ -220,6 +220,21 @@ def _by_task(result: Result) -> Rows:
     ]
 
 
+def _budget(result: Result) -> Rows:
+    runs = scores(result)
+    return [
+        {
+            "task": task,
+            "steps": f"{steps:,}",
+            "mIoU on validation scenes": spread(runs[steps, name, task]),
+            "twice the steps add": difference(runs[2 * steps, name, task], runs[steps, name, task])
+            if (2 * steps, name, task) in runs
+            else "",
+        }
+        for steps, name, task in runs
+    ]
+
+
 def _label_head(result: Result) -> Rows:
     return [
         {
@@ -284,6 +299,7 @@ def _number(value: float) -> str:
 _others = (_tutorial, _times, _speed, _scale, _growth, _claims)
 OTHERS: dict[str, Callable[[], tuple[Rows, str]]] = {f.__name__.strip("_"): f for f in _others}
 EXPERIMENTS: dict[str, Callable[[Result], Rows]] = {
+    "budget": _budget,
     "label-head": _label_head,
     "annotation-clicks": _clicks,
     "label-queue": _queue,

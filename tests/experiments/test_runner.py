@@ -30,14 +30,38 @@ def test_an_interrupted_experiment_goes_on_and_gathers_everything(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, measure)
-    assert not (tmp_path / "test.json").exists()
+    gathered = json.loads((tmp_path / "test.json").read_text())
+    assert gathered["missing"] == 2 and [row["seed"] for row in rows(gathered)] == [0, 1]
     later = []
     result = run(tmp_path, lambda s: later.append(s["seed"]) or {"score": s["seed"] / 10})
     assert seen == [0, 1] and later == [2, 3]
     assert [row["score"] for row in rows(result, name="trial")] == [0.0, 0.1, 0.2, 0.3]
     assert json.loads((tmp_path / "test.json").read_text()) == result
     assert {"experiment", "generator_sha256", "bdgan_lib", "commit", "seconds"} <= result.keys()
+    assert "missing" not in result
     assert all({"seconds", "commit", *FACTORS} <= cell.keys() for cell in result["cells"].values())
+
+
+def test_a_result_from_elsewhere_counts_for_the_cells_it_holds(tmp_path):
+    """As when a run of another machine goes on here: only the gathered file travelled."""
+    there, here = tmp_path / "there", tmp_path / "here"
+    some = {key: settings for key, settings in CELLS.items() if key[-1] != 2}
+    before = run(there, lambda s: {"score": s["seed"] / 10, "iou": [0.1, None]}, cells=some)
+    here.mkdir()
+    (here / "test.json").write_text((there / "test.json").read_text())
+    later = []
+    after = run(here, lambda s: later.append(s["seed"]) or {"score": 0.2, "iou": []})
+    assert later == [2] and [row["score"] for row in rows(after)] == [0.0, 0.1, 0.2, 0.3]
+    assert before["cells"].items() <= after["cells"].items()
+    run(here, lambda s: later.append(s["seed"]) or {"score": 1}, {"generator_sha256": "b"})
+    assert later == [2, 0, 1, 2, 3], "of other weights, nothing counts"
+
+
+def test_a_file_of_another_experiment_is_not_written_over(tmp_path):
+    (tmp_path / "test.json").write_text('{"experiment": "other"}')
+    with pytest.raises(BdganError, match="is no result of this experiment; it is not written over"):
+        run(tmp_path, lambda s: {"score": 1})
+    assert (tmp_path / "test.json").read_text() == '{"experiment": "other"}'
 
 
 def test_other_weights_or_settings_are_measured_anew(tmp_path):
