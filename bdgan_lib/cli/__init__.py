@@ -9,7 +9,7 @@ from bdgan_lib.core.malloc import keep_freed_memory
 from bdgan_lib.core.types import BdganError
 
 try:  # each registers its commands, in the order of the help
-    from bdgan_lib.cli import networks, datasets, labels, benchmark, weights, tutorial  # noqa: F401  # isort: skip
+    from bdgan_lib.cli import networks, train_generator, datasets, labels, benchmark, weights, tutorial  # noqa: F401  # isort: skip
     from bdgan_lib.cli.options import app
 except KeyboardInterrupt:  # before `main` can say so
     sys.exit(130)

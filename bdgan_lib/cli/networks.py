@@ -105,13 +105,29 @@ def train_head_command(
     accelerator: Annotated[str, typer.Option(help="cpu, cuda, mps or auto.")] = "cpu",
     devices: Annotated[int, typer.Option(min=1, max=1_000, help="Devices to train on, side by side.")] = 1,
     precision: Annotated[str, typer.Option(help="32-true, bf16-mixed or 16-mixed.")] = "32-true",
+    images: Annotated[
+        Path | None, typer.Option(help="Pictures you have masks of, a folder for each class; with --masks.")
+    ] = None,
+    masks: Annotated[
+        Path | None, typer.Option(help="Their masks, PNG of the same names: 0 background, 255 unlabelled.")
+    ] = None,
+    foreground: Annotated[
+        int, typer.Option(min=-1, max=255, help="The masks' value of foreground; -1: all but 0 and 255.")
+    ] = -1,
+    with_samples: Annotated[
+        bool, typer.Option(help="Learn from the profile's annotations beside the pictures.")
+    ] = False,
     profile: ProfileName = "pocket",
 ) -> None:
-    """Train a label head on the profile's annotations. The same command goes on where it was cut off."""
+    """Train a label head on the profile's annotations. The same command goes on where it was cut off.
+
+    With --images and --masks it learns from pictures of yours, which the profile's VQGAN encodes.
+    """
     from bdgan_lib.heads.base import Architecture
     from bdgan_lib.heads.files import RECORD, check_head_folder, save_head
     from bdgan_lib.heads.training import CHECKPOINT, launch_fabric, train_head
     from bdgan_lib.profiles.annotated import training_annotations
+    from bdgan_lib.profiles.labelled_pictures import labelled_pictures
 
     check_head_folder(out)
     if (out / RECORD).exists() and not (out / CHECKPOINT).exists():
@@ -120,9 +136,14 @@ def train_head_command(
     architecture = Architecture(variant, members=members)
     fabric = launch_fabric(accelerator, devices, precision)
     config = HeadTraining(steps=steps, parts=parts, seed=seed)
-    head, losses = train_head(
-        *training_annotations(world, str(fabric.device)), config, architecture, fabric, out
-    )
+    if images is None or masks is None:
+        if images or masks or with_samples or foreground >= 0:
+            raise BdganError("--images and --masks go together; --with-samples and --foreground go with both")
+        learnt = training_annotations(world, str(fabric.device))
+    else:
+        value = foreground if foreground >= 0 else None
+        learnt = labelled_pictures(images, masks, world, str(fabric.device), with_samples, value)
+    head, losses = train_head(*learnt, config, architecture, fabric, out)
     if fabric.is_global_zero:
         save_head(head, out)
         print(f"{out}: loss {losses[-1]:.4f} nats after {steps} steps")

@@ -108,7 +108,9 @@ def _here(device: str) -> str:
 
 
 MOST = 10**9  # of anything that an option counts
-ProfileName = Annotated[str, typer.Option("--profile", help=f"Which world: {', '.join(PROFILES)}.")]
+ProfileName = Annotated[
+    str, typer.Option("--profile", help=f"Which world: {', '.join(PROFILES)}, or a model folder.")
+]
 Truncation = Annotated[
     float | None, typer.Option(help="Clip latents at 2, then scale; default: as the profile samples.")
 ]

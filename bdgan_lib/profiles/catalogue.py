@@ -4,6 +4,7 @@ from __future__ import annotations  # `Profile` appears in types alone: its modu
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bdgan_lib.core.types import BdganError
@@ -48,11 +49,15 @@ PROFILES: dict[str, Callable[[], Profile]] = {
 
 
 def load_profile(name: str) -> Profile:
-    """The profile of that name.
+    """The profile of that name, or of a model folder that `bdgan train-generator` wrote.
 
     Raises:
         BdganError: there is no such profile; the message lists those there are.
     """
-    if name not in PROFILES:
-        raise BdganError(f"no profile {name!r}; there is {', '.join(PROFILES)}")
-    return PROFILES[name]()
+    if name in PROFILES:
+        return PROFILES[name]()
+    if not Path(name).is_dir():
+        raise BdganError(f"no profile or model folder {name!r}; there is {', '.join(PROFILES)}")
+    from bdgan_lib.profiles.own_model import own_profile
+
+    return own_profile(name)

@@ -123,3 +123,24 @@ class Discriminator(nn.Module):
         h = h.float().sum((2, 3))
         spread = ((h / 4).view(-1, 4, h.shape[1]).var(1) + 1e-8).sqrt().mean(1).repeat_interleave(4)[:, None]
         return self.score(torch.cat([h, spread], 1)).squeeze(1) + (self.embedding(class_ids) * h).sum(1)
+
+
+class PatchDiscriminator(nn.Module):
+    """Images [B, 3, S, S] in [-1, 1] -> a score for each patch, [B, 1, S / 8, S / 8], higher for real ones.
+
+    The patches overlap and are 30 pixels wide: the discriminator sees textures and edges, not whole objects
+    (Isola et al. 2017; VQGAN trains its decoder with one).
+    """
+
+    def __init__(self, width: int = 32) -> None:
+        super().__init__()
+        widths = [3, width, 2 * width, 4 * width]
+        layers: list[nn.Module] = []
+        for inputs, outputs in pairwise(widths):
+            layers += [spectral_norm(nn.Conv2d(inputs, outputs, 4, 2, 1)), nn.LeakyReLU(0.2, inplace=True)]
+        self.layers = nn.Sequential(*layers, spectral_norm(nn.Conv2d(widths[-1], 1, 3, padding=1)))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Scores of the patches."""
+        scores: Tensor = self.layers(images)
+        return scores

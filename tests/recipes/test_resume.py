@@ -8,9 +8,10 @@ import torch
 from pytorch_pretrained_biggan import BigGANConfig
 
 from bdgan_lib.generators.vqgan_network import VQGANConfig
-from bdgan_lib.recipes import common, pocket_biggan, pocket_classifier, pocket_vqgan
+from bdgan_lib.recipes import common, pocket_biggan, pocket_classifier, vqgan
 from bdgan_lib.training.supervised import FitConfig, seeded
 from bdgan_lib.worlds.networks import Classifier
+from bdgan_lib.worlds.pocket import render_set
 
 
 @pytest.fixture
@@ -24,19 +25,27 @@ def biggan(monkeypatch):
 
 
 @pytest.fixture
-def vqgan(monkeypatch):
+def plain_vqgan(monkeypatch):
     small = VQGANConfig(codes=40, ch_mult=(1, 1, 1, 1), layers=1, width=16)
-    values = {"VQGANConfig": lambda: small, "SCENES": 60, "HELD_OUT": 48, "SAVE_EVERY": 2}
-    for name, value in values.items():
-        monkeypatch.setattr(pocket_vqgan, name, value)
-    recipe = pocket_vqgan.Recipe(
+    monkeypatch.setattr(vqgan, "SAVE_EVERY", 2)
+    scenes, features = render_set(60, 0), seeded(Classifier, 1).eval().requires_grad_(False)
+    recipe = vqgan.Recipe(
         image_steps=5, image_batch=4, plain_steps=1, revive_every=2, code_steps=4, code_batch=4
     )
-    return partial(pocket_vqgan.Trainer, recipe), "features.pt", ("network",)
+    data = scenes.images, scenes.class_ids, 48, features, small
+    return partial(vqgan.VQGANTrainer, *data, recipe), "features.pt", ("network",)
+
+
+@pytest.fixture
+def adversarial_vqgan(plain_vqgan):
+    trainer, features, _ = plain_vqgan
+    *data, recipe = trainer.args
+    recipe = replace(recipe, adversarial=0.3, adversarial_from=0.4)
+    return partial(vqgan.VQGANTrainer, *data, recipe), features, ("network", "discriminator")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["biggan", "vqgan"])
+@pytest.mark.parametrize("name", ["biggan", "plain_vqgan", "adversarial_vqgan"])
 def test_a_run_cut_off_in_every_stage_ends_with_the_same_weights(name, request, tmp_path, monkeypatch):
     (trainer, features, parts), add, taken = request.getfixturevalue(name), common.StepLog.add, []
     monkeypatch.setattr(common, "LOG_EVERY", 2)
@@ -50,7 +59,7 @@ def test_a_run_cut_off_in_every_stage_ends_with_the_same_weights(name, request, 
 
     monkeypatch.setattr(common.StepLog, "add", counted)
     ends = []
-    for stops in ([], {"biggan": [(3,), (6,)], "vqgan": [("images", 4), ("codes", 3)]}[name]):
+    for stops in ([], [(3,), (6,)] if name == "biggan" else [("images", 4), ("codes", 3)]):
         run = tmp_path / str(len(ends))
         run.mkdir()
         torch.save(seeded(Classifier, 1).state_dict(), run / features)

@@ -1,0 +1,80 @@
+"""A profile from a folder of `bdgan train-generator`: one's own pictures, their classes, one's labels."""
+
+from functools import cache, partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+
+from bdgan_lib.checkpoints.state_dict import load_strict
+from bdgan_lib.core.image_tensors import from_uint8
+from bdgan_lib.core.model_files import read_json
+from bdgan_lib.core.sampling import Sampling
+from bdgan_lib.core.types import BdganError
+from bdgan_lib.datasets.annotation_store import AnnotationStore
+from bdgan_lib.downstream.tasks import FOREGROUND, task_of_classes, task_of_groups
+from bdgan_lib.generators.class_scorer import NetworkScorer
+from bdgan_lib.generators.vqgan import VQGAN, load_vqgan
+from bdgan_lib.profiles.profile import Profile
+from bdgan_lib.worlds.networks import Classifier
+
+MODEL, SCORER = "model.json", "scorer.safetensors"  # in a model folder
+
+
+def own_profile(folder: str | Path) -> Profile:
+    """The profile of a model folder; people's annotations of its samples lie in its folder `annotations`.
+
+    Raises:
+        BdganError: it is no such folder, or a part of it is damaged.
+    """
+    folder = Path(folder)
+    hint = "give a folder that `bdgan train-generator` wrote"
+    model = read_json(folder / MODEL, hint)
+    classes, side = model.get("classes"), model.get("side")
+    names = tuple(name for name in classes if isinstance(name, str)) if isinstance(classes, list) else ()
+    if len(names) < 2 or [*names] != classes or not isinstance(side, int) or model.get("kind") != "vqgan":
+        raise BdganError(f"{folder / MODEL} names no classes, side and kind of a generator; {hint}")
+    generator = partial(_generator, folder, names)
+    every, world = range(len(names)), f"model-{folder.name}"
+    tasks = [
+        task_of_groups(world, "FG/BG", {FOREGROUND: every}, len(names)),
+        task_of_classes(world, "MC-all", every, names),
+    ]
+    return Profile(
+        name=str(folder),
+        image_size=side,
+        classes=names,
+        sampling=Sampling(),
+        folder=folder,
+        tasks={task.name: task for task in tasks},
+        generator=generator,
+        encoder=generator,
+        annotations=lambda: AnnotationStore(folder / "annotations"),
+        load_scorer=lambda: NetworkScorer(_classifier(folder, names), from_uint8, takes_tensors=True),
+        load_classifier=partial(_classifier, folder, names),
+        quality_features=partial(_features, folder, names),
+        licence="as the pictures it was trained on",
+    )
+
+
+def _generator(folder: Path, classes: tuple[str, ...], device: str = "cpu", bf16: bool = False) -> VQGAN:
+    return load_vqgan(folder, classes, device, bf16)
+
+
+@cache
+def _classifier(folder: Path, classes: tuple[str, ...]) -> Classifier:
+    path = folder / SCORER
+    if not path.is_file():
+        raise BdganError(f"{path} is missing; restore it, or train the generator again")
+    classifier = Classifier(len(classes))
+    load_strict(classifier, load_file(path), str(path))
+    return classifier.eval().requires_grad_(False)
+
+
+@torch.inference_mode()
+def _features(folder: Path, classes: tuple[str, ...], images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    classifier = _classifier(folder, classes)
+    parts = [classifier.features(from_uint8(images[i : i + 200])) for i in range(0, len(images), 200)]
+    return torch.cat(parts).numpy()

@@ -1,0 +1,119 @@
+"""From a folder of pictures to a model folder that is a profile: whole or not at all, resumed, measured."""
+
+from dataclasses import replace
+from shutil import copytree
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from bdgan_lib.cli import main
+from bdgan_lib.core.types import BdganError
+from bdgan_lib.generators.vqgan_network import VQGANConfig
+from bdgan_lib.profiles import load_profile
+from bdgan_lib.recipes import own_generator, vqgan
+from bdgan_lib.recipes.own_generator import OwnRecipe, train_vqgan
+
+
+@pytest.fixture
+def small(monkeypatch, tmp_path):
+    """Networks and budgets of seconds, and two classes of twelve pictures."""
+    for name, value in {"CLASSIFIER_STEPS": 2, "SAMPLES": 24, "VIEWS_EACH": 2}.items():
+        monkeypatch.setattr(own_generator, name, value)
+    monkeypatch.setattr(vqgan, "SAVE_EVERY", 2)
+    tiny = VQGANConfig(num_classes=2, codes=40, ch_mult=(1, 1, 1, 1), layers=1, width=16)
+    monkeypatch.setattr(own_generator, "_config", lambda side, classes: tiny)
+    for k, name in enumerate(("cup", "rüdiger's box")):
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+        for n in range(12):
+            noise = np.random.default_rng([k, n]).integers(0, 256, (8, 8, 3), np.uint8)
+            Image.fromarray(noise).resize((90, 90)).save(tmp_path / "pictures" / name / f"{n:02d}.png")
+    steps = vqgan.Recipe(
+        image_steps=4, image_batch=4, plain_steps=1, code_steps=4, code_batch=4, adversarial=0.3
+    )
+    return tmp_path / "pictures", OwnRecipe(vqgan=steps)
+
+
+def test_a_model_folder_is_a_profile_with_its_pictures_classes(small, tmp_path, monkeypatch):
+    pictures, recipe = small
+    (pictures / "cup/broken.png").write_bytes(b"no")
+    said = []
+    report = train_vqgan(pictures, tmp_path / "model", recipe, say=said.append)
+    assert {"class_accuracy", "real_accuracy", "reconstruction_psnr", "nearest_ratio"} == set(report)
+    assert any(line.startswith("left out cup/broken.png: not a readable picture") for line in said)
+    assert any("22 pictures of 2 classes to train on, 2 to measure on, 1 left out" in line for line in said)
+    assert any(line.startswith("about ") for line in said)
+    profile = load_profile(str(tmp_path / "model"))
+    assert profile.classes == ("cup", "rüdiger's box") and set(profile.tasks) == {"FG/BG", "MC-all"}
+    assert profile.oracle is None and profile.renderer is None
+    sample = profile.generator().sample(torch.tensor([0, 1]), torch.tensor([3, 4]), profile.sampling)
+    assert sample.images.shape == (2, 3, 64, 64)
+    image = np.zeros((1, 64, 64, 3), np.uint8)
+    assert (
+        profile.scorer(image, np.array([1])).shape == (1,) and profile.quality_features(image).shape[1] == 128
+    )
+    monkeypatch.setattr(
+        "sys.argv",
+        ["bdgan", "sample", "--profile", str(tmp_path / "model"), "--out", str(tmp_path / "s.png")],
+    )
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 0 and (tmp_path / "s.png").exists()
+    with pytest.raises(BdganError, match="model exists and is not written over"):
+        train_vqgan(pictures, tmp_path / "model", recipe)
+
+
+def test_a_training_cut_off_goes_on_and_ends_with_the_same_weights(small, tmp_path, monkeypatch):
+    pictures, recipe = small
+    train_vqgan(pictures, tmp_path / "whole", recipe, say=lambda line: None)
+    add, stops = vqgan.StepLog.add, [("images", 3), ("codes", 3)]
+
+    def counted(log, step, figures):
+        if (*log.stage, step) in stops:
+            stops.remove((*log.stage, step))
+            raise KeyboardInterrupt
+        add(log, step, figures)
+
+    monkeypatch.setattr(vqgan.StepLog, "add", counted)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            train_vqgan(pictures, tmp_path / "cut", recipe, say=lambda line: None)
+        assert not (tmp_path / "cut").exists()
+    said = []
+    train_vqgan(pictures, tmp_path / "cut", recipe, say=said.append)
+    assert any(line.startswith("going on from the checkpoints") for line in said)
+    for name in ("model.safetensors", "scorer.safetensors", "model.json", "config.json"):
+        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+
+
+def test_other_pictures_or_settings_do_not_go_on_from_a_run(small, tmp_path):
+    pictures, recipe = small
+    train_vqgan(pictures, tmp_path / "one", recipe, say=lambda line: None)
+    (tmp_path / "one-run").rename(tmp_path / "two-run")
+    with pytest.raises(BdganError, match="is of another training"):
+        train_vqgan(pictures, tmp_path / "two", replace(recipe, seed=1), say=lambda line: None)
+    with pytest.raises(BdganError, match="expected a side of 64 or 128 pixels, got 100"):
+        train_vqgan(pictures, tmp_path / "three", replace(recipe, side=100))
+    copytree(pictures, tmp_path / "pictures2")
+    (pictures / "third").mkdir()
+    for n in range(8):
+        Image.new("RGB", (90, 90), (n * 20, 0, 0)).save(pictures / f"third/{n}.png")
+    with pytest.raises(BdganError, match="differ in class 'third'"):
+        train_vqgan(pictures, tmp_path / "three", recipe, held_out=tmp_path / "pictures2", say=print)
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["{}", '{"kind": "vqgan", "side": 64}', "[", '{"kind": "other", "side": 64, "classes": ["a", "b"]}'],
+)
+def test_a_folder_that_is_no_model_is_refused(tmp_path, change):
+    with pytest.raises(
+        BdganError, match=r"model\.json is missing; give a folder that `bdgan train-generator` wrote"
+    ):
+        load_profile(str(tmp_path))
+    (tmp_path / "model.json").write_text(change)
+    with pytest.raises(BdganError, match=r"model\.json.*give a folder that `bdgan train-generator` wrote"):
+        load_profile(str(tmp_path))
+    with pytest.raises(BdganError, match="no profile or model folder 'none'; there is pocket"):
+        load_profile("none")
