@@ -121,13 +121,14 @@ def train_head_command(
 ) -> None:
     """Train a label head on the profile's annotations. The same command goes on where it was cut off.
 
-    With --images and --masks it learns from pictures of yours, which the profile's VQGAN encodes.
+    With --images and --masks it learns from pictures of yours. A VQGAN encodes them; of a BigGAN the samples
+    nearest to them are searched, about ten seconds each.
     """
     from bdgan_lib.heads.base import Architecture
     from bdgan_lib.heads.files import RECORD, check_head_folder, save_head
     from bdgan_lib.heads.training import CHECKPOINT, launch_fabric, train_head
     from bdgan_lib.profiles.annotated import training_annotations
-    from bdgan_lib.profiles.labelled_pictures import labelled_pictures
+    from bdgan_lib.profiles.labelled_pictures import labelled_pictures, read_labelled_pictures
 
     check_head_folder(out)
     if (out / RECORD).exists() and not (out / CHECKPOINT).exists():
@@ -141,8 +142,8 @@ def train_head_command(
             raise BdganError("--images and --masks go together; --with-samples and --foreground go with both")
         learnt = training_annotations(world, str(fabric.device))
     else:
-        value = foreground if foreground >= 0 else None
-        learnt = labelled_pictures(images, masks, world, str(fabric.device), with_samples, value)
+        pictures = read_labelled_pictures(images, masks, world, foreground if foreground >= 0 else None)
+        learnt = labelled_pictures(pictures, world, str(fabric.device), with_samples)
     head, losses = train_head(*learnt, config, architecture, fabric, out)
     if fabric.is_global_zero:
         save_head(head, out)

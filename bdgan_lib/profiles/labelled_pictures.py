@@ -1,10 +1,12 @@
 """Pictures with masks that one already has, as the labels that a head is trained on."""
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from bdgan_lib.core.ids import class_sample_id
 from bdgan_lib.core.image_codecs import read_image, read_labels
@@ -13,85 +15,135 @@ from bdgan_lib.core.sampling import Sampling
 from bdgan_lib.core.types import UNLABELLED, BdganError
 from bdgan_lib.datasets.annotation_store import Annotation, resize_annotations
 from bdgan_lib.generators.base import Generator
+from bdgan_lib.generators.feature_generator import FeatureGenerator
+from bdgan_lib.generators.inversion import invert
 from bdgan_lib.generators.picture_source import FIRST_PICTURE, PictureSource
 from bdgan_lib.generators.reencoded import ReencodedGenerator
 from bdgan_lib.profiles.profile import Profile
 from bdgan_lib.synthesis.label_real import center_square
 
+LEAST_PSNR = 18.0  # dB; a mask does not fit a sample that is further from its picture
 
-def labelled_pictures(
-    images: str | Path,
-    masks: str | Path,
-    profile: Profile,
-    device: str = "cpu",
-    with_samples: bool = False,
-    foreground: int | None = None,
-) -> tuple[Generator, list[Annotation]]:
-    """What a head is trained on: pictures, seen by the profile's encoder, with their masks.
 
-    `images/CLASS/NAME.jpg` belongs to `masks/CLASS/NAME.png`. Centre squares are taken, at the generator's
-    side. A mask is grey or a palette: 0 is background, 255 unlabelled, everything else foreground.
+@dataclass(frozen=True, eq=False)
+class LabelledPictures:
+    """N pictures of a profile's classes with their masks."""
+
+    images: NDArray[np.uint8]  # [N, S, S, 3]
+    masks: NDArray[np.uint8]  # [N, S, S]: 0 background, 1 foreground, 255 unlabelled
+    class_ids: NDArray[np.int64]  # [N]
+    names: tuple[str, ...]  # CLASS/NAME, without the ending
+
+    def annotations(self, profile: Profile, sha256: str) -> list[Annotation]:
+        """The masks as annotations of a generator whose samples, from seed FIRST_PICTURE on, they are of."""
+        classes = profile.classes
+        return [
+            Annotation(
+                class_sample_id(classes, k, FIRST_PICTURE + i), classes[k], k, FIRST_PICTURE + i, Sampling(),
+                sha256, self.masks[i], "its mask", extra={"picture": self.names[i]},
+            )
+            for i, k in enumerate(self.class_ids.tolist())
+        ]  # fmt: skip
+
+
+def read_labelled_pictures(
+    images: str | Path, masks: str | Path, profile: Profile, foreground: int | None = None
+) -> LabelledPictures:
+    """Pictures and masks of two folders, their centre squares at the profile's side.
+
+    `images/CLASS/NAME.jpg` belongs to `masks/CLASS/NAME.png`. A mask is grey or a palette: 0 is background,
+    255 unlabelled, everything else foreground.
 
     Args:
         images: folder with a folder for each class, named as the profile's classes.
         masks: folder of the masks.
-        profile: one with an image encoder.
-        device: of the generators.
-        with_samples: add the profile's own annotations.
+        profile: whose classes and side.
         foreground: the value of foreground, where masks are written as 0 and 255; others are background.
 
-    Returns:
-        The generator whose samples are the pictures, and their annotations.
-
     Raises:
-        BdganError: the profile has no encoder; a picture or a mask lacks its partner or has another size; a
-            folder is no class of the profile; there is no picture; all masks hold 0 and 255 alone.
+        BdganError: a picture or a mask lacks its partner or has another size; a folder is no class of the
+            profile; there is no picture; all masks hold 0 and 255 alone.
     """
-    encoder, images, masks = profile.require("encoder")(device), Path(images), Path(masks)
+    images, masks = Path(images), Path(masks)
     pictures, labels = _by_name(images), _by_name(masks)
     if not pictures:
         raise BdganError(
             f"{images} holds no pictures; give a folder with one for each class, say robin/1.jpg"
         )
-    for mine, theirs, what in (
-        (pictures, labels, f"mask in {masks}"),
-        (labels, pictures, f"picture in {images}"),
-    ):
+    pairs = ((pictures, labels, f"mask in {masks}"), (labels, pictures, f"picture in {images}"))
+    for mine, theirs, what in pairs:
         if alone := sorted(mine.keys() - theirs.keys()):
             raise BdganError(f"{mine[alone[0]]} has no {what}: expected one named {alone[0]}")
-    side, squares, drawn, values = profile.image_size, [], [], set[int]()
-    for number, name in enumerate(sorted(pictures)):
+    squares, drawn, values, names = [], [], set[int](), sorted(pictures)
+    for name in names:
         image, mask = read_image(pictures[name]), read_labels(labels[name])
         if mask.shape != image.shape[:2]:
             sizes = " and ".join(f"{a.shape[1]} x {a.shape[0]}" for a in (image, mask))
             raise BdganError(f"{pictures[name]} and {labels[name]} have different sizes, {sizes}")
         values |= {*np.unique(mask).tolist()}
+        squares.append(center_square(image, profile.image_size))
         if foreground is not None:
             mask = (mask == foreground).astype(np.uint8)
-        class_id = profile.class_id(name.split("/")[0])
-        squares.append(center_square(image, side))
-        drawn.append((class_id, FIRST_PICTURE + number, _square(mask, side), name))
+        drawn.append(_square(mask, profile.image_size))
     if foreground is None and values <= {0, UNLABELLED}:
         raise BdganError(
             f"the masks in {masks} hold 0 and 255 alone, and 255 means unlabelled; "
             "say --foreground 255 if it is the object"
         )
-    sampled = None
-    annotations: list[Annotation] = []
-    if with_samples:
-        origin = profile.source or profile
-        sampled = origin.generator(device)
-        annotations = resize_annotations(list(profile.annotations()), sampled.image_size, side)
-    source = PictureSource(np.stack(squares), profile.classes, sampled)
-    annotations = [replace(a, generator_sha256=source.sha256) for a in annotations]
-    for class_id, seed, mask, name in drawn:
-        annotations.append(
-            Annotation(
-                class_sample_id(profile.classes, class_id, seed), profile.classes[class_id], class_id, seed,
-                Sampling(), source.sha256, mask, "its mask", extra={"picture": name},
-            )
-        )  # fmt: skip
-    return ReencodedGenerator(source, encoder), annotations
+    class_ids = np.array([profile.class_id(name.split("/")[0]) for name in names], np.int64)
+    return LabelledPictures(np.stack(squares), np.stack(drawn), class_ids, tuple(names))
+
+
+def labelled_pictures(
+    pictures: LabelledPictures,
+    profile: Profile,
+    device: str = "cpu",
+    with_samples: bool = False,
+    least_psnr: float = LEAST_PSNR,
+    say: Callable[[str], object] = print,
+) -> tuple[Generator, list[Annotation]]:
+    """What a head is trained on: the pictures as a generator's samples, and their masks as annotations.
+
+    A profile with an image encoder (a VQGAN) reads the pictures. For a BigGAN the latents are searched whose
+    samples look like the pictures; those that stay too different are left out.
+
+    Args:
+        pictures: see `read_labelled_pictures`.
+        profile: of the head.
+        device: of the generators.
+        with_samples: add the profile's own annotations.
+        least_psnr: dB, of a BigGAN's sample against its picture.
+        say: receives the error of every inversion.
+
+    Raises:
+        BdganError: the generator has neither encoder nor latents, or all inversions failed.
+    """
+    if profile.encoder:
+        origin = (profile.source or profile).generator(device) if with_samples else None
+        source = PictureSource(pictures.images, profile.classes, origin)
+        annotations = pictures.annotations(profile, source.sha256)
+        if origin:
+            samples = resize_annotations(profile.annotations(), origin.image_size, profile.image_size)
+            annotations += [replace(a, generator_sha256=source.sha256) for a in samples]
+        return ReencodedGenerator(source, profile.encoder(device)), annotations
+    generator = profile.generator(device)
+    if not isinstance(generator, FeatureGenerator):
+        profile.require("encoder")
+        raise AssertionError("unreachable")
+    maps = profile.classifier.to(generator.device).maps if profile.classifier else None
+    inverted = invert(generator, pictures.images, pictures.class_ids, maps, progress="inversion")
+    annotations = []
+    for a, z, psnr in zip(
+        pictures.annotations(profile, generator.sha256), inverted.latents, inverted.psnr, strict=True
+    ):
+        kept = psnr >= least_psnr
+        say(f"{a.extra['picture']}: {psnr:.1f} dB" + ("" if kept else f", below {least_psnr}: left out"))
+        if kept:
+            extra = {**a.extra, "psnr": round(float(psnr), 2)}
+            annotations.append(replace(a, latent=tuple(z.tolist()), extra=extra))
+    if not annotations:
+        raise BdganError(f"no sample of {profile.name} comes within {least_psnr} dB of its picture")
+    return generator, annotations + (list(profile.annotations()) if with_samples else [])
 
 
 def _by_name(folder: Path) -> dict[str, Path]:
@@ -109,7 +161,7 @@ def _by_name(folder: Path) -> dict[str, Path]:
     return files
 
 
-def _square(mask: np.ndarray, side: int) -> np.ndarray:
+def _square(mask: NDArray[np.unsignedinteger], side: int) -> NDArray[np.uint8]:
     """The centre square of a mask [H, W], as `center_square` takes it of an image: 0, 1 or 255."""
     height, width = mask.shape
     short = min(height, width)

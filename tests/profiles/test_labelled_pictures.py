@@ -6,8 +6,10 @@ import torch
 from PIL import Image
 
 from bdgan_lib.cli import main
+from bdgan_lib.core.image_tensors import to_uint8
 from bdgan_lib.core.seeds import POCKET
 from bdgan_lib.core.types import BdganError
+from bdgan_lib.generators.inversion import InversionConfig, invert
 from bdgan_lib.generators.picture_source import FIRST_PICTURE
 from bdgan_lib.heads.files import RECORD
 from bdgan_lib.heads.settings import HeadTraining
@@ -15,7 +17,7 @@ from bdgan_lib.heads.training import train_head
 from bdgan_lib.heads.training_data import samples_of
 from bdgan_lib.metrics.segmentation import mean_iou
 from bdgan_lib.profiles import load_profile
-from bdgan_lib.profiles.labelled_pictures import labelled_pictures
+from bdgan_lib.profiles.labelled_pictures import LabelledPictures, labelled_pictures, read_labelled_pictures
 from bdgan_lib.synthesis.label_real import label_images
 from bdgan_lib.worlds.pocket import CLASSES, render_set
 
@@ -45,7 +47,7 @@ def folders(tmp_path):
 
 def test_pictures_are_the_samples_of_their_seeds_with_their_masks(folders, world):
     scenes = render_set(36, FIRST, 64)
-    generator, annotations = labelled_pictures(*folders, world)
+    generator, annotations = labelled_pictures(read_labelled_pictures(*folders, world), world)
     assert len(annotations) == 36 and generator.sha256 == annotations[0].generator_sha256
     assert [a.seed for a in annotations] == list(range(FIRST_PICTURE, FIRST_PICTURE + 36))
     (batch,) = samples_of(generator, annotations[:4])
@@ -59,7 +61,7 @@ def test_pictures_are_the_samples_of_their_seeds_with_their_masks(folders, world
 
 
 def test_a_head_of_pictures_labels_other_pictures(folders, world):
-    generator, annotations = labelled_pictures(*folders, world)
+    generator, annotations = labelled_pictures(read_labelled_pictures(*folders, world), world)
     head, _ = train_head(generator, annotations, HeadTraining(steps=120), progress=None)
     others = render_set(48, FIRST + 1_000, 64)
     masks, _ = label_images(world.generator(), head, others.images, others.class_ids)
@@ -68,7 +70,9 @@ def test_a_head_of_pictures_labels_other_pictures(folders, world):
 
 
 def test_labelled_samples_join_and_keep_their_images(folders, world):
-    generator, annotations = labelled_pictures(*folders, world, with_samples=True)
+    generator, annotations = labelled_pictures(
+        read_labelled_pictures(*folders, world), world, with_samples=True
+    )
     shipped = list(world.annotations())
     assert len(annotations) == 36 + len(shipped) and len({a.id for a in annotations}) == len(annotations)
     sample = generator.sample(
@@ -78,7 +82,7 @@ def test_labelled_samples_join_and_keep_their_images(folders, world):
     assert torch.allclose(sample.images, origin.images.clamp(-1, 1), atol=1e-5)
     mixed = generator.sample(torch.tensor([0, 0]), torch.tensor([shipped[0].seed, FIRST_PICTURE]))
     assert len(mixed.images) == 2
-    alone, _ = labelled_pictures(*folders, world)
+    alone, _ = labelled_pictures(read_labelled_pictures(*folders, world), world)
     with pytest.raises(BdganError, match="expected seeds"):
         alone.sample(torch.tensor([0]), torch.tensor([3]))
     with pytest.raises(BdganError, match="expected seeds"):
@@ -87,44 +91,74 @@ def test_labelled_samples_join_and_keep_their_images(folders, world):
 
 def test_what_does_not_pair_or_fit_is_named(folders, world, tmp_path):
     images, masks = folders
-    with pytest.raises(BdganError, match="no image encoder"):
-        labelled_pictures(images, masks, load_profile("pocket"))
     one = next(iter(sorted(masks.rglob("*.png"))))
     name = one.relative_to(masks).with_suffix("").as_posix()
     data = one.read_bytes()
     one.unlink()
     with pytest.raises(BdganError, match=f"has no mask in .*expected one named {name}"):
-        labelled_pictures(images, masks, world)
+        read_labelled_pictures(images, masks, world)
     one.write_bytes(data)
     (images / name).with_suffix(".png").rename(tmp_path / "away.png")
     with pytest.raises(BdganError, match=f"has no picture in .*expected one named {name}"):
-        labelled_pictures(images, masks, world)
+        read_labelled_pictures(images, masks, world)
     (tmp_path / "away.png").rename((images / name).with_suffix(".png"))
     Image.open(one).resize((64, 64)).save(one)
     with pytest.raises(BdganError, match="different sizes, 192 x 128 and 64 x 64"):
-        labelled_pictures(images, masks, world)
+        read_labelled_pictures(images, masks, world)
     one.write_bytes(data)
     Image.open(one).convert("RGB").save(images / f"{name}.jpg")
     with pytest.raises(BdganError, match="have one name"):
-        labelled_pictures(images, masks, world)
+        read_labelled_pictures(images, masks, world)
     (images / f"{name}.jpg").unlink()
     for folder in (images, masks):
         (folder / CLASSES[0]).rename(folder / "dragon")
     with pytest.raises(BdganError, match="no class 'dragon'"):
-        labelled_pictures(images, masks, world)
+        read_labelled_pictures(images, masks, world)
     with pytest.raises(BdganError, match="holds no pictures"):
-        labelled_pictures(tmp_path / "none", masks, world)
+        read_labelled_pictures(tmp_path / "none", masks, world)
 
 
 def test_masks_of_0_and_255_are_not_read_as_unlabelled_silently(folders, world):
     images, masks = folders
-    wanted = [a.mask for a in labelled_pictures(images, masks, world)[1]]
+    expected = read_labelled_pictures(images, masks, world).masks
     for path in masks.rglob("*.png"):
         Image.fromarray(np.asarray(Image.open(path)) * 255).save(path)  # as most tools write a binary mask
     with pytest.raises(BdganError, match="say --foreground 255"):
-        labelled_pictures(images, masks, world)
-    read = [a.mask for a in labelled_pictures(images, masks, world, foreground=255)[1]]
-    assert all(np.array_equal(a, b) for a, b in zip(read, wanted, strict=True))
+        read_labelled_pictures(images, masks, world)
+    assert np.array_equal(read_labelled_pictures(images, masks, world, foreground=255).masks, expected)
+
+
+@pytest.mark.slow
+def test_a_biggan_learns_from_the_samples_nearest_to_the_pictures(folders):
+    world, said = load_profile("pocket"), []
+    pictures = read_labelled_pictures(*folders, world)
+    few = LabelledPictures(
+        pictures.images[:3].copy(), pictures.masks[:3], pictures.class_ids[:3], pictures.names[:3]
+    )
+    few.images[2] = np.random.default_rng(0).integers(0, 256, few.images[2].shape)  # no sample looks so
+    generator, annotations = labelled_pictures(few, world, say=said.append)
+    assert [a.extra["picture"] for a in annotations] == [*few.names[:2]] and min(
+        a.extra["psnr"] for a in annotations
+    ) > 18
+    assert said[2].startswith(f"{few.names[2]}: ") and said[2].endswith("below 18.0: left out")
+    (batch,) = samples_of(generator, annotations)
+    for image, a, picture in zip(batch.images, annotations, few.images, strict=False):
+        error = np.square((image.permute(1, 2, 0).numpy() + 1) * 127.5 - picture).mean()
+        assert 10 * np.log10(255**2 / error) == pytest.approx(a.extra["psnr"], abs=0.2), (
+            "the latent is what counts"
+        )
+    train_head(generator, annotations, HeadTraining(steps=2), progress=None)
+
+
+def test_an_inversion_finds_a_sample_again(world):
+    generator = load_profile("pocket").generator()
+    sample = generator.sample(torch.tensor([5]), torch.tensor([77_000]))
+    result = invert(
+        generator, to_uint8(sample.images), np.array([5]), config=InversionConfig(steps=60, starts=1)
+    )
+    unlike = generator.sample(torch.tensor([5]), torch.tensor([77_001]))
+    error = np.square(to_uint8(unlike.images).astype(float) - to_uint8(sample.images)).mean()
+    assert result.psnr[0] > 10 * np.log10(255**2 / error) + 6 and np.abs(result.latents).max() <= 2
 
 
 def test_the_command_trains_on_pictures(folders, tmp_path, monkeypatch, capsys):
