@@ -2,7 +2,8 @@
 
     %run /content/bdgan_lib/ci/colab.py          in a notebook: the first cell of each does this
     python ci/colab.py [--repository ADDRESS]    writes the repository's address into all files that name it,
-                                                 and for one on GitHub a badge and links that open Colab
+                                                 and for one on GitHub a badge and links that open
+                                                 the notebooks in Colab, Kaggle and Binder
 
 The address stands in pyproject.toml (`project.urls`); with --repository it is changed there first.
 Colab's own torch, torchvision and numpy keep their versions: they match its GPU drivers.
@@ -27,7 +28,17 @@ import sys
 if "google.colab" in sys.modules:
     !test -d /content/bdgan_lib || git clone -q --depth 1 {repository} /content/bdgan_lib
     %run /content/bdgan_lib/ci/colab.py"""
-LINK = "[▶ Open in Colab](https://colab.research.google.com/github/{owner}/blob/main/notebooks/{name})"
+HOSTS = {  # of notebooks on GitHub
+    "Colab": "https://colab.research.google.com/github/{owner}/blob/main/notebooks/{name}",
+    "Kaggle": "https://www.kaggle.com/kernels/welcome?src=https://github.com/{owner}/blob/main/notebooks/{name}",
+    "Binder": "https://mybinder.org/v2/gh/{owner}/main?labpath=notebooks%2F{name}",
+}
+LINK = f"[▶ Open in Colab]({HOSTS['Colab']})"
+UNHOSTED = (
+    "Links that open these notebooks in Colab appear once the repository has its address on GitHub "
+    "([how](CONTRIBUTING.md#releasing))."
+)
+HOSTED = "The page about Colab says [what each of the three needs](docs/imagenet.md#colab-kaggle-and-binder)."
 BADGE = "[![tests]({repository}/actions/workflows/tests.yml/badge.svg)]({repository}/actions)"
 
 
@@ -81,22 +92,25 @@ def prepare(root: Path) -> None:
 def write_address(root: Path, repository: str) -> None:
     """Write the address into pyproject.toml, CITATION.cff, the Markdown pages and the notebooks' Colab cells.
 
-    The README gets a badge, and each notebook a link to Colab, if the address is on GitHub.
+    If the address is on GitHub, the README gets a badge and links that open the notebooks, and each notebook
+    a link to Colab; otherwise these are removed.
     """
     old = repository_address(root)
     pages = [*root.glob("*.md"), *root.glob("docs/**/*.md")]
     for path in (root / "pyproject.toml", root / "CITATION.cff", *pages):
         path.write_text(path.read_text("utf-8").replace(old, repository), "utf-8")
     on_github = re.fullmatch(r"https://github\.com/([\w.-]+/[\w.-]+?)(\.git)?/?", repository)
+    owner = on_github[1] if on_github else ""
     readme = root / "README.md"
-    badge = BADGE.format(repository=f"https://github.com/{on_github[1]}") if on_github else ""
-    readme.write_text(_below_title(readme.read_text("utf-8"), "[![tests](", badge), "utf-8")
+    badge = BADGE.format(repository=f"https://github.com/{owner}") if owner else ""
+    page = _below_title(readme.read_text("utf-8"), "[![tests](", badge)
+    readme.write_text(_with_links(page, owner), "utf-8")
     for path in sorted((root / "notebooks").glob("*.ipynb")):
         notebook = json.loads(path.read_text("utf-8"))
         for cell in notebook["cells"]:
             if "colab" in cell["metadata"].get("tags", []):
                 cell["source"] = CELL.format(repository=repository).splitlines(keepends=True)
-        link = LINK.format(owner=on_github[1], name=path.name) if on_github else ""
+        link = LINK.format(owner=owner, name=path.name) if owner else ""
         head = _below_title("".join(notebook["cells"][0]["source"]), "[▶ Open in Colab](", link)
         notebook["cells"][0]["source"] = head.splitlines(keepends=True)
         path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", "utf-8")
@@ -106,6 +120,21 @@ def _below_title(text: str, start: str, line: str) -> str:
     """The text with `line` below its title in place of the line that begins with `start`; "": without."""
     text = re.sub(rf"\n\n{re.escape(start)}\S+", "", text, count=1)
     return re.sub(r"^# .*$", rf"\g<0>\n\n{line}", text, count=1, flags=re.MULTILINE) if line else text
+
+
+def _with_links(readme: str, owner: str) -> str:
+    """The README with a third column in its table of notebooks: links that open each; owner "": without."""
+
+    def row(match: re.Match[str]) -> str:
+        links = " ".join(
+            f"[{host}]({link.format(owner=owner, name=match[2])})" for host, link in HOSTS.items()
+        )
+        return f"{match[1]} {links} |" if owner else match[1]
+
+    head = r"\g<1> open in |\n\g<2>---|" if owner else r"\g<1>\n\g<2>"
+    readme = re.sub(r"(?m)^(\| notebook \| question \|).*\n(\|---\|---\|).*$", head, readme)
+    readme = re.sub(r"(?m)^(\| \[[^\]]*\]\(notebooks/([\w.-]+\.ipynb)\) \| [^|]* \|).*$", row, readme)
+    return readme.replace(UNHOSTED, HOSTED) if owner else readme.replace(HOSTED, UNHOSTED)
 
 
 if __name__ == "__main__":

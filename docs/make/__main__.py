@@ -58,8 +58,7 @@ def gather(source: Path, figures: Path) -> None:
     docs = source / "docs"
     shutil.copytree(ROOT / "docs", docs, ignore=shutil.ignore_patterns("make", "__pycache__"))
     shutil.copytree(ROOT / "assets/figures", source / "assets/figures")
-    for name in ("README.md", "pyproject.toml"):
-        shutil.copy(ROOT / name, source)
+    shutil.copy(ROOT / "pyproject.toml", source)
     write_chapters(ROOT / "notebooks", docs / "chapters")
     write_api(ROOT / "bdgan_lib", docs / "api")
     write_commands(docs / "commands.md")

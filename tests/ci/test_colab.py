@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import sys
 import types
 from importlib.metadata import version
@@ -41,8 +42,24 @@ def test_the_address_is_written_into_every_file_and_changes_nothing_else(tmp_pat
         assert head[2] == colab.LINK.format(owner="some.one/bdgan", name=path.name) and not head[3]
     badge = colab.BADGE.format(repository="https://github.com/some.one/bdgan")
     assert read("README.md").splitlines()[2] == badge and read("README.md").count("[![tests](") == 1
+    for path in NOTEBOOKS:
+        (cell,) = re.findall(rf"(?m)^\| \[.*\]\(notebooks/{path.name}\) \| .* \| (.*) \|$", read("README.md"))
+        links = re.findall(r"\[(\w+)\]\((\S+)\)", cell)
+        for (host, link), (name, form) in zip(links, colab.HOSTS.items(), strict=True):
+            assert host == name and link == form.format(owner="some.one/bdgan", name=path.name)
+    assert "| notebook | question | open in |\n|---|---|---|\n" in read("README.md")
+    assert colab.HOSTED in read("README.md") and colab.UNHOSTED not in read("README.md")
     colab.write_address(tmp_path, colab.repository_address())
     assert {name: (tmp_path / name).read_bytes() for name in before} == before
+
+
+def test_without_an_address_on_github_no_link_pretends_to_open_a_notebook():
+    readme = (ROOT / "README.md").read_text("utf-8")
+    hosted = colab.repository_address().startswith("https://github.com/")
+    hosts = [host for host in ("colab.research.google.com", "kaggle.com", "mybinder.org") if host in readme]
+    assert len(hosts) == (3 if hosted else 0) and (colab.UNHOSTED in readme) is not hosted
+    assert ("[![" in readme) is hosted
+    assert set(re.findall(r"\(notebooks/([\w.-]+\.ipynb)\) \|", readme)) == {path.name for path in NOTEBOOKS}
 
 
 @pytest.fixture
