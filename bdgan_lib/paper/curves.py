@@ -22,11 +22,10 @@ def set_size(result: Result) -> Figure:
     """Plots mIoU against the number of synthetic images, and where it reaches the annotated level."""
     sizes, by_set = size_curve(result)
     runs = np.array([by_set[str(n),] for n in sizes]).T
-    levels = {
-        "60 annotated samples": by_set["Synthetic-annotated",].mean(),
-        f"{sizes[0]} rendered, exact": by_set[f"rendered {sizes[0]}",].mean(),
-        f"{sizes[-1]:,} rendered, exact": by_set[f"rendered {sizes[-1]}",].mean(),
-    }
+    levels = {"60 annotated samples": by_set["Synthetic-annotated",].mean()}
+    for (name,), exact in by_set.items():
+        if name.startswith("rendered "):
+            levels[f"{int(name.split()[1]):,} rendered, exact"] = exact.mean()
     figure = lines({"BigGAN-sim": runs}, sizes, "synthetic images", METRIC, levels, log=True)
     met = crossing(sizes, runs.mean(0), levels["60 annotated samples"])
     if met:
