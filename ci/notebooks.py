@@ -158,7 +158,7 @@ def _one(
     run.save()
     settings = {"PROFILE": run.profile, "DEVICE": run.device, "RUN_DIR": str(run.data)}
     executed, failure = run_notebook(source, settings, kernel, label, near_end)
-    write_html(executed, run.notebook(entry.name))
+    write_html(executed, run.notebook(entry.name), {each.name for each in run.entries})
     entry.seconds = round(time.monotonic() - began, 2)
     entry.status = "failed" if failure else "done"
     if failure:

@@ -2,7 +2,9 @@
 
 import html
 import re
+from collections.abc import Collection
 from pathlib import Path
+from urllib.parse import unquote
 
 import nbformat
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -20,12 +22,19 @@ BARS = {
     "worth.gain_miou": ("≥", 0.10, "all-class mIoU: BigGAN-sim minus its 60 annotated samples (shipped)"),
     "worth.sim_minus_real60": ("≥", 0.10, "all-class mIoU: BigGAN-sim minus 60 exact ones (shipped)"),
 }
+STYLE = (  # progress bars and warnings come on stderr, which JupyterLab shows on red
+    '<style>.jp-RenderedText[data-mime-type="application/vnd.jupyter.stderr"]'
+    "{background:transparent;opacity:.75}</style>"
+)
 VERDICTS = {True: ("met", "✓ met"), False: ("missed", "✗ missed"), None: ("free", "–")}
 STATUS = {"done": "done", "failed": "failed", "pending": "not run yet"}
 
 
-def write_html(executed: NotebookNode, path: Path) -> None:
-    """Write an executed notebook to `path` (.ipynb) and, self-contained, beside it as .html."""
+def write_html(executed: NotebookNode, path: Path, names: Collection[str]) -> None:
+    """Write an executed notebook to `path` (.ipynb) and, self-contained, beside it as .html.
+
+    names: of the notebooks that have pages beside it; links to others become text.
+    """
     from nbconvert import HTMLExporter
 
     for cell in executed.cells:  # a widget that has died is shown by its picture
@@ -33,11 +42,19 @@ def write_html(executed: NotebookNode, path: Path) -> None:
             if any(kind.startswith("image/") for kind in data):
                 data.pop("application/vnd.jupyter.widget-view+json", None)
     write(path, nbformat.writes(executed))
-    exporter = HTMLExporter(template_name="lab", embed_images=True)
+    exporter = HTMLExporter(template_name="lab")  # embedding images would close <details> before its content
     page, _ = exporter.from_notebook_node(executed, {"metadata": {"name": title_of(executed) or path.stem}})
-    back = '<p style="margin:1rem;font-family:system-ui"><a href="../index.html">← all notebooks</a></p>'
+    back = (
+        STYLE + '<p style="margin:1rem;font-family:system-ui"><a href="../index.html">← all notebooks</a></p>'
+    )
     page = re.sub(r"(<body[^>]*>)", lambda body: body[0] + back, page, count=1)
-    page = re.sub(r'href="([\w.%-]+)\.ipynb([#"])', r'href="\1.html\2', page)  # from page to page
+    page = re.sub(
+        r'<a href="([\w.%-]+)\.ipynb((?:#[^"]*)?)"[^>]*>(.*?)</a>',
+        lambda link: (
+            f'<a href="{link[1]}.html{link[2]}">{link[3]}</a>' if unquote(link[1]) in names else link[3]
+        ),
+        page,
+    )
     write(path.with_suffix(".html"), _without_remote_scripts(page))
 
 

@@ -145,6 +145,23 @@ def test_a_notebook_of_any_name_is_linked_and_shown_as_it_is(tutorial, name):
     assert html.unescape(link[1]) == name and "<" not in link[1]
 
 
+def test_a_page_keeps_solutions_folded_and_links_to_pages_that_exist_alone(tmp_path):
+    from page import write_html
+
+    text = (
+        "# A\n\n<details><summary>Solution</summary>\n\nThe *answer*.\n\n"
+        "```python\nanswer = 1\n```\n\n</details>\n\n"
+        "Next: [one](01_b.ipynb#part), aside [other](extra_c.ipynb), [paper](https://example.org/x.ipynb)."
+    )
+    executed = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(text)])
+    write_html(executed, tmp_path / "00_a.ipynb", {"00_a", "01_b"})
+    page = (tmp_path / "00_a.html").read_text("utf-8")
+    (folded,) = re.findall(r"<details>(.*?)</details>", page, re.DOTALL)
+    assert "<em>answer</em>" in folded and "answer" in folded.split("<pre>")[1]
+    assert '<a href="01_b.html#part">one</a>' in page
+    assert "aside other," in page and 'href="https://example.org/x.ipynb"' in page
+
+
 def test_metrics_are_merged_and_a_notebook_replaces_its_own(tutorial, monkeypatch):
     from page import write_index
     from run_folder import create
