@@ -44,7 +44,6 @@ def table2(profile: Profile, folder: Path, seeds: int = 3, **place: Any) -> Row:
 def set_size(profile: Profile, folder: Path, seeds: int = 3, **place: Any) -> Row:
     """Mean IoU against the number of synthetic images, beside their source labels (Figure: set size)."""
     sets = {"Synthetic-annotated": [ANNOTATED]} | {f"{n}": [sim(n, drawn=LARGE_POOL)] for n in SIZES}
-    sets |= {"rendered 60": [rendered(60)]}
     return _run(profile, folder, "set-size", sets, seeds, place)
 
 
