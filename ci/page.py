@@ -20,7 +20,6 @@ BARS = {
     "pocket.sample_class_accuracy": ("≥", 0.99, "samples a classifier takes for the class asked for"),
     "head.fgbg_miou": ("≥", 0.94, "label head against the oracle, 5 labels per class, 1,000 fresh samples"),
     "worth.gain_miou": ("≥", 0.10, "all-class mIoU: BigGAN-sim minus its 60 annotated samples (shipped)"),
-    "worth.sim_minus_real60": ("≥", 0.10, "all-class mIoU: BigGAN-sim minus 60 exact ones (shipped)"),
 }
 STYLE = (  # progress bars and warnings come on stderr, which JupyterLab shows on red
     '<style>.jp-RenderedText[data-mime-type="application/vnd.jupyter.stderr"]'

@@ -65,6 +65,7 @@ GENERATOR: Mapping[str, SeedRange] = MappingProxyType(
         "notebook 04": SeedRange(300_000, 100_000),
         "notebook 04, settings": SeedRange(400_000, 100_000),
         "own generator, quality": SeedRange(500_000, 1_000),
+        "model folder, quality": SeedRange(510_000, 2_000),
         "data sets": SeedRange(1_000_000, 4_000_000),
         "notebook 00, quality": SeedRange(5_000_000, 100_000),
         "label-head test": SeedRange(8_000_000, 100_000),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import psutil
 import torch
 from numpy.typing import NDArray
 
@@ -164,6 +165,10 @@ def _pictures(
 ) -> tuple[PictureSet, PictureSet]:
     full = round(VIEW_MARGIN * recipe.side)
     pictures = read_picture_set(source, full, progress=True)
+    if len(pictures.classes) > VQGANConfig.codes:  # the transformer begins with a class as its first code
+        raise BdganError(
+            f"{source} has {len(pictures.classes)} classes; expected {VQGANConfig.codes} or fewer"
+        )
     for name, why in pictures.dropped:
         say(f"left out {name}: {why}")
     if held_out is None:
@@ -191,7 +196,9 @@ def _classifier(
     run: Path, images: NDArray[np.uint8], class_ids: NDArray[np.int64], classes: int, device: str
 ) -> Classifier:
     """A classifier of the training pictures, trained once."""
-    path = run / f"classifier-{sha256(images.tobytes() + class_ids.tobytes()).hexdigest()[:12]}.pt"
+    data = sha256(images.data)
+    data.update(class_ids.data)
+    path = run / f"classifier-{data.hexdigest()[:12]}.pt"
     classifier = seeded(lambda: Classifier(classes), 1)
     if path.exists():
         load_strict(classifier, torch.load(path, weights_only=True), str(path))
@@ -223,14 +230,16 @@ def _estimate(trainer: VQGANTrainer, run: Path) -> str:
     network.load_state_dict(before)
     trainer.used.zero_()
     minutes = (recipe.image_steps * seconds[0] + recipe.code_steps * seconds[1]) / 60
+    gigabytes = psutil.Process().memory_info().rss / 2**30
     return (
-        f"about {minutes:.0f} minutes; samples and checkpoints are written to {run} every few hundred steps"
+        f"about {minutes:.0f} minutes and {gigabytes:.1f} GB of memory; samples and checkpoints go to {run} "
+        "every few hundred steps"
     )
 
 
 def _samples(generator: VQGAN) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    numbers = torch.arange(SAMPLES)
-    ids, seeds = numbers % len(generator.classes), numbers + GENERATOR["own generator, quality"].first
+    numbers = torch.arange(min(SAMPLES, GENERATOR["model folder, quality"].count))
+    ids, seeds = numbers % len(generator.classes), numbers + GENERATOR["model folder, quality"].first
     parts = [
         to_uint8(generator.sample(k, s, Sampling(), features=False).images)
         for k, s in zip(ids.split(50), seeds.split(50), strict=True)

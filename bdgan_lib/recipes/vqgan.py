@@ -166,8 +166,10 @@ class VQGANTrainer:
 
     def _fingerprint(self) -> str:
         """What the checkpoints depend on: the settings and the images."""
-        data = sha256(self.images.tobytes() + self.class_ids.numpy().tobytes()).hexdigest()
-        return json.dumps({**self.recipe.settings(), **asdict(self.network.config), "images": data})
+        data = sha256(np.ascontiguousarray(self.images).data)
+        data.update(self.class_ids.numpy().data)
+        settings = {**self.recipe.settings(), **asdict(self.network.config)}
+        return json.dumps({**settings, "images": data.hexdigest()})
 
     def _precision(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.bf16)

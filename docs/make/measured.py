@@ -45,12 +45,9 @@ TUTORIAL = {  # metric of a notebook -> what it is
     "synthesis.foreground_share": "mean share of foreground in its masks",
     "synthesis.kept_share": "samples that the paper's two filters keep",
     "worth.annotated_miou": "MC-all mIoU of a network taught on the 60 annotated samples",
-    "worth.real60_miou": "the same on 60 rendered images with exact masks",
     "worth.sim_miou": "the same on BigGAN-sim",
     "worth.vqgan_sim_miou": "the same on VQGAN-sim",
-    "worth.upper_miou": "the same on as many rendered images with exact masks",
     "worth.gain_miou": "BigGAN-sim less its 60 annotated samples",
-    "worth.sim_minus_real60": "BigGAN-sim less 60 exact ones",
     "figures.label_chamfer_diversity": "Chamfer diversity of the head's masks / of exact ones",
     "figures.label_shape_diversity": "shape diversity of the head's masks / of exact ones",
 }
