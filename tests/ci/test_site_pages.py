@@ -180,11 +180,28 @@ def test_the_errors_that_are_explained_are_those_that_are_raised():
 
 def test_the_page_on_generators_runs_as_it_stands(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    page = (DOCS / "own_generator.md").read_text("utf-8")
+    page, _recipes = (DOCS / "own_generator.md").read_text("utf-8").split("\n## Recipes\n")
     code = "\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL))
     names = {"__name__": "page"}
     exec(compile(code, "own_generator.md", "exec"), names)
     assert names["images"].shape == (100, 32, 32, 3) and names["masks"].shape == (100, 32, 32)
+
+
+def test_the_clicks_beside_sam_are_those_that_were_measured():
+    page = (DOCS / "why_not_sam.md").read_text("utf-8")
+    result = json.loads((ROOT / "assets/pocket/experiments/annotation-clicks.json").read_text("utf-8"))
+    groups: dict[str, list] = {}
+    for cell in result["cells"].values():
+        groups.setdefault(cell["tool"], []).append(cell)
+    for tool, cells in groups.items():
+        mean, median, reached = (
+            np.mean([c[key] for c in cells]) for key in ("mean_clicks", "median_clicks", "reached")
+        )
+        assert f" | {mean:.1f} | {median:g} | {reached:.0%} |" in page, tool
+    head = json.loads((ROOT / "assets/pocket/experiments/label-head.json").read_text("utf-8"))[
+        "cells"
+    ].values()
+    assert f"{np.mean([c['fgbg_miou'] for c in head if c['trial'] == 'fast']):.3f}" in page
 
 
 PAGES = {*ROOT.glob("*.md"), *DOCS.rglob("*.md"), ROOT / "assets/README.md"} - {ROOT / "CHANGELOG.md"}
