@@ -74,7 +74,7 @@ def load_published(path: str | Path, method: str, backbone: str = "resnet50") ->
         BdganError: the method has no layout, the file is missing or unreadable, or its architecture or keys
             do not fit; every key that is missing, surplus or of another shape is named.
     """
-    hint = f"download the {method} checkpoint and run: bdgan weights convert CHECKPOINT OUT"
+    hint = f"download the {method} checkpoint and run: bdgan weights convert CHECKPOINT --out FILE"
     state = read_tensors(Path(path), hint)
     network = build_backbone(backbone)
     layout = _layout(state, method, str(path))
