@@ -28,7 +28,7 @@ def set_size(result: Result) -> Figure:
             levels[f"{int(name.split()[1]):,} rendered, exact"] = exact.mean()
     figure = lines({"BigGAN-sim": runs}, sizes, "synthetic images", METRIC, levels, log=True)
     met = crossing(sizes, runs.mean(0), levels["60 annotated samples"])
-    if met:
+    if met and met > sizes[0]:
         axes = figure.axes[0]
         axes.axvline(met, color=ORANGE, linewidth=0.8)
         axes.annotate(f" crosses at {met:,.0f}", (met, runs.min()), color=ORANGE, fontsize=9)

@@ -9,6 +9,7 @@ import torch
 
 from bdgan_lib.core.labelled_arrays import LabelledSet, class_masks
 from bdgan_lib.core.seeds import POCKET, REAL_ANNOTATED
+from bdgan_lib.core.types import BdganError
 from bdgan_lib.downstream.transfer import chest, detect, segment
 from bdgan_lib.experiments import context, downstream, transfer
 from bdgan_lib.experiments.catalogue import EXPERIMENTS
@@ -18,6 +19,7 @@ from bdgan_lib.experiments.context import (
     Initialisation,
     cell,
     measure,
+    relabelled,
     rendered,
     sim,
     training_set,
@@ -81,12 +83,45 @@ def test_a_mix_is_one_set_after_the_other(drawn, tmp_path, monkeypatch):
 
 def test_a_cell_repeats_itself(tmp_path, monkeypatch):
     scenes = render_set(24, 0, 64)
-    few = lambda profile, task, device: LabelledSet(scenes.images, task.masks(scenes.class_masks))
+    few = lambda profile, task, device, split: LabelledSet(scenes.images, task.masks(scenes.class_masks))
     monkeypatch.setattr(context, "test_set", few)
     bench, settings = ExperimentContext("pocket", tmp_path), cell("Bird", [ANNOTATED], 0, steps=2)
     found = measure(bench, settings)
     assert found == measure(bench, settings) != measure(bench, {**settings, "seed": 1})
     assert found["images"] == 15 and len(found["iou"]) == 4 and 0 <= found["miou"] <= 1
+
+
+def test_a_network_is_fine_tuned_and_scored_where_its_cell_says(tmp_path, monkeypatch):
+    splits, fits = [], []
+    scenes = render_set(24, 0, 64)
+
+    def few(profile, task, device, split):
+        splits.append(split)
+        return LabelledSet(scenes.images, task.masks(scenes.class_masks))
+
+    monkeypatch.setattr(context, "test_set", few)
+    monkeypatch.setattr(
+        context, "fit", lambda network, images, masks, config, device: fits.append((len(images), config))
+    )
+    settings = cell("Bird", [ANNOTATED], 0, steps=8, split="validation", then=[rendered(48)])
+    found = measure(ExperimentContext("pocket", tmp_path), settings)
+    assert splits == ["validation"] and found["images"] == 15 + 12
+    (first, one), (second, other) = fits
+    assert (first, second) == (15, 12) and other.steps == one.steps // 4
+    assert other.learning_rate == one.learning_rate / 4
+
+
+def test_other_labels_stand_on_the_same_images(tmp_path):
+    bench, task, exact = (
+        ExperimentContext("pocket", tmp_path),
+        load_profile("pocket").task("MC-all"),
+        rendered(24),
+    )
+    mine, theirs = (training_set(bench, [source], task) for source in (exact, relabelled(exact, "oracle")))
+    assert np.array_equal(mine.images, theirs.images)
+    assert 0.9 < np.mean(mine.masks == theirs.masks) < 1, "the oracle errs at borders alone"
+    with pytest.raises(BdganError, match="labels by the oracle or the VQGAN head, got 'nobody'"):
+        training_set(bench, [relabelled(exact, "nobody")], task)
 
 
 def test_rendered_scenes_train_too_and_none_of_them_is_tested(tmp_path):
@@ -175,5 +210,5 @@ def test_every_experiment_of_the_paper_is_there():
         "label-head",
     }
     assert wanted <= EXPERIMENTS.keys()
-    assert len(downstream.METHODS) >= 9 and len(downstream.SIZES) >= 5
+    assert len(downstream.METHODS) >= 9 and max(downstream.SIZES) == 30_000
     assert {start.branch for start in transfer.STARTS} == {False, True}
