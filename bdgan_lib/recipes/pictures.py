@@ -98,7 +98,7 @@ def read_picture_set(source: str | Path, side: int, progress: bool = False) -> P
         label = few[0]
         reasons = "; ".join(f"{name}: {why}" for name, why in dropped[:3])
         raise BdganError(
-            f"class {label!r} has {count[label]} usable of {in_folder[label]}; a class needs {LEAST} "
+            f"class {label!r} has {count[label]} usable pictures of {in_folder[label]}; it needs {LEAST} "
             "or more: add some, or take its folder away" + (f" (left out: {reasons})" if reasons else "")
         )
     ids = np.array([classes.index(label) for label, *_ in kept], np.int64)
