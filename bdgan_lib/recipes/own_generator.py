@@ -130,10 +130,11 @@ def measured(
 
     Returns:
         Figures by name. `frechet_over_real`: the Fréchet distance of samples to held-out pictures over that
-        of training pictures to them (left out where there are fewer pictures than features). `class_accuracy`:
-        the share of samples that the classifier takes for their class; `real_accuracy`: the same of held-out
-        pictures. `reconstruction_psnr`: of held-out pictures, in dB. `nearest_ratio`: the median distance of
-        samples to the nearest training picture over that of held-out pictures.
+        of training pictures to them; left out where there are fewer pictures than features.
+        `class_accuracy`: the share of samples that the classifier takes for their class, and
+        `real_accuracy` that of held-out pictures. `reconstruction_psnr`: of held-out pictures, in dB.
+        `nearest_ratio`: the median distance of samples to the nearest training picture over that of
+        held-out pictures.
     """
     samples, ids = _samples(generator)
     features = lambda images: _features(classifier, images)
