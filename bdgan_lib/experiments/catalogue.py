@@ -15,6 +15,7 @@ ANYWHERE: dict[str, Run] = {  # they train networks on images, and take `device`
     "labels-per-class": downstream.labels_per_class,
     "filter": downstream.filtering,
     "online": downstream.online,
+    "gap": downstream.gap,
     "pretraining": transfer.pretraining,
     "transfer": transfer.run,
 }

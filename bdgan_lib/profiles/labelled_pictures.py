@@ -128,8 +128,7 @@ def labelled_pictures(
         return ReencodedGenerator(source, profile.encoder(device)), annotations
     generator = profile.generator(device)
     if not isinstance(generator, FeatureGenerator):
-        profile.require("encoder")
-        raise AssertionError("unreachable")
+        raise BdganError(f"the generator of {profile.name} has neither an encoder nor latents to search")
     maps = profile.classifier.to(generator.device).maps if profile.classifier else None
     inverted = invert(generator, pictures.images, pictures.class_ids, maps, progress="inversion")
     annotations = []

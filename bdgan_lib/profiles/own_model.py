@@ -3,9 +3,6 @@
 from functools import cache, partial
 from pathlib import Path
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
 from safetensors.torch import load_file
 
 from bdgan_lib.checkpoints.state_dict import load_strict
@@ -54,7 +51,7 @@ def own_profile(folder: str | Path) -> Profile:
         annotations=lambda: AnnotationStore(folder / "annotations"),
         load_scorer=lambda: NetworkScorer(_classifier(folder, names), from_uint8, takes_tensors=True),
         load_classifier=partial(_classifier, folder, names),
-        quality_features=partial(_features, folder, names),
+        quality_features=lambda images: _classifier(folder, names).features_of(images),
         licence="as the pictures it was trained on",
     )
 
@@ -71,10 +68,3 @@ def _classifier(folder: Path, classes: tuple[str, ...]) -> Classifier:
     classifier = Classifier(len(classes))
     load_strict(classifier, load_file(path), str(path))
     return classifier.eval().requires_grad_(False)
-
-
-@torch.inference_mode()
-def _features(folder: Path, classes: tuple[str, ...], images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    classifier = _classifier(folder, classes)
-    parts = [classifier.features(from_uint8(images[i : i + 200])) for i in range(0, len(images), 200)]
-    return torch.cat(parts).numpy()

@@ -114,12 +114,9 @@ class PocketAssets(ShippedFiles):
         self._load("oracle", oracle.network)
         return oracle
 
-    @torch.inference_mode()
     def quality_features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """The classifier's pooled features, [N, 128]."""
-        device = self.classifier.head.weight.device
-        batches = (from_uint8(images[i : i + 200]).to(device) for i in range(0, len(images), 200))
-        return torch.cat([self.classifier.features(x) for x in batches]).cpu().numpy()
+        return self.classifier.features_of(images)
 
     def _load(self, name: str, network: Network) -> Network:
         path = self.path(f"{name}/model.safetensors")

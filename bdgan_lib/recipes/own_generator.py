@@ -137,8 +137,7 @@ def measured(
         held-out pictures.
     """
     samples, ids = _samples(generator)
-    features = lambda images: _features(classifier, images)
-    mine, theirs, real = features(samples), features(seen), features(unseen)
+    mine, theirs, real = map(classifier.features_of, (samples, seen, unseen))
     remade = np.concatenate([
         to_uint8(generator.decode(generator.encode(from_uint8(part).to(generator.device))))
         for part in np.array_split(unseen, -(-len(unseen) // 50))
@@ -253,13 +252,6 @@ def _sheet(generator: VQGAN) -> NDArray[np.uint8]:
     parts = zip(ids.split(48), seeds.split(48), strict=True)
     images = [to_uint8(generator.sample(k, s, features=False).images) for k, s in parts]
     return grid([*np.concatenate(images)], columns=8)
-
-
-@torch.inference_mode()
-def _features(classifier: Classifier, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    device = classifier.head.weight.device
-    batches = (from_uint8(images[i : i + 200]).to(device) for i in range(0, len(images), 200))
-    return torch.cat([classifier.features(x).cpu() for x in batches]).numpy()
 
 
 def _accuracy(classifier: Classifier, images: NDArray[np.uint8], ids: NDArray[np.int64]) -> float:

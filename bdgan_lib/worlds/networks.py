@@ -1,8 +1,12 @@
 """The small convolutional networks of the pocket profile: a classifier and a U-Net."""
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from bdgan_lib.core.image_tensors import from_uint8
 
 
 def _convolution(inputs: int, outputs: int) -> nn.Sequential:
@@ -36,6 +40,13 @@ class Classifier(nn.Module):
     def features(self, images: Tensor) -> Tensor:
         """Pooled features of the last stage, [B, 128]."""
         return self.maps(images)[-1].float().mean((2, 3))
+
+    @torch.inference_mode()
+    def features_of(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Pooled features [N, 128] of images [N, H, W, 3], 200 at a time: the space of Fréchet distances."""
+        device = self.head.weight.device
+        batches = (from_uint8(images[i : i + 200]).to(device) for i in range(0, len(images), 200))
+        return torch.cat([self.features(x) for x in batches]).cpu().numpy()
 
     def forward(self, images: Tensor) -> Tensor:
         """Images [B, 3, 64, 64] in [-1, 1] -> logits [B, classes]."""

@@ -88,7 +88,7 @@ def test_rows_are_selected_by_their_fields_and_a_factor_enters_no_file_name(tmp_
     assert len(list((tmp_path / "test").iterdir())) == 2, "a cell is its settings"
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name != "gap"])  # which ships no result yet
 def test_a_result_written_before_rows_held_all_factors_reads_like_one_written_now(
     name, tmp_path, monkeypatch
 ):
