@@ -14,6 +14,7 @@ ANYWHERE: dict[str, Run] = {  # they train networks on images, and take `device`
     "backbone": downstream.backbone,
     "labels-per-class": downstream.labels_per_class,
     "filter": downstream.filtering,
+    "filter-share": downstream.filter_share,
     "online": downstream.online,
     "gap": downstream.gap,
     "pretraining": transfer.pretraining,

@@ -31,7 +31,7 @@ OLD_FACTORS = {  # of results that do not list them, in the order of their cells
     "label-queue": ("target", "arm", "seed"),
     "table2": ("init", *_SEGMENTATION),
     "backbone": ("backbone", *_SEGMENTATION),
-    **dict.fromkeys(("set-size", "labels-per-class", "filter", "online"), _SEGMENTATION),
+    **dict.fromkeys(("set-size", "labels-per-class", "filter", "filter-share", "online"), _SEGMENTATION),
     "pretraining": ("file",),
     "transfer": ("init", "world", "seed"),
 }

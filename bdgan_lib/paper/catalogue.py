@@ -125,7 +125,7 @@ FIGURES: tuple[tuple[Any, ...], ...] = (
         "Sets of equal size, after dropping the images with the highest ensemble disagreement or the lowest "
         f"classifier confidence. {BAND}",
         curves.filters,
-        "filter",
+        "filter-share",
     ),
     ("labels-per-class", "How many labels the head needs", BAND, curves.labels_per_class, "labels-per-class"),
 )
