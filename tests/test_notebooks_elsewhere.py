@@ -1,5 +1,6 @@
 """Every notebook runs to its last cell with a profile that has neither exact masks nor an oracle."""
 
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -76,6 +77,17 @@ class Scorer:
         return np.linspace(0, 1, len(images), dtype=np.float32)
 
 
+@contextmanager
+def in_a_notebook():
+    """A new shell, and afterwards the backend and the figures of before."""
+    Shell.clear_instance()
+    with matplotlib.rc_context():
+        yield
+    Shell.clear_instance()
+    plt.close("all")
+    plt.switch_backend("agg")  # from the notebooks' inline
+
+
 @pytest.fixture
 def world(tmp_path, monkeypatch, biggan, vqgan):
     """The stand-in, with three classes labelled, under the name "stand-in"."""
@@ -94,12 +106,8 @@ def world(tmp_path, monkeypatch, biggan, vqgan):
     monkeypatch.setattr("bdgan_lib.paper.figure_data.STEPS", 3)
     monkeypatch.setattr(Workspace.head, "__defaults__", (HeadTraining(steps=SETTINGS["STEPS"]),))
     monkeypatch.chdir(tmp_path)
-    Shell.clear_instance()
-    with matplotlib.rc_context():
+    with in_a_notebook():
         yield profile
-    Shell.clear_instance()
-    plt.close("all")
-    plt.switch_backend("agg")  # from the notebooks' inline
 
 
 def run(name: str, **settings) -> dict:

@@ -17,25 +17,44 @@ def train_generator(
         Path | None,
         typer.Option(help="Pictures of the same classes to measure on; else a tenth of the others, by name."),
     ] = None,
+    kind: Annotated[str, typer.Option(help="vqgan, or biggan for a BigGAN-deep.")] = "vqgan",
     image_steps: Annotated[
-        int, typer.Option(min=1, max=MOST, help="Batches for encoder, codes and decoder.")
-    ] = 3_000,
-    code_steps: Annotated[int, typer.Option(min=1, max=MOST, help="Batches for the transformer.")] = 4_000,
+        int | None, typer.Option(min=1, max=MOST, help="VQGAN: batches for encoder, codes and decoder.")
+    ] = None,
+    code_steps: Annotated[
+        int | None, typer.Option(min=1, max=MOST, help="VQGAN: batches for the transformer.")
+    ] = None,
+    warm_steps: Annotated[
+        int | None, typer.Option(min=1, max=MOST, help="BigGAN: batches of regression at the start.")
+    ] = None,
+    adversarial_steps: Annotated[
+        int | None, typer.Option(min=1, max=MOST, help="BigGAN: batches against the discriminator.")
+    ] = None,
     seed: Seed = 0,
     device: Device = "cpu",
 ) -> None:
-    """Train a VQGAN on your pictures. The same command goes on where it was cut off.
+    """Train a generator on your pictures. The same command goes on where it was cut off.
 
     Says what is left out and why, how long it will take, and how good the samples are beside pictures that
     did not train. Checkpoints and samples on the way lie in the folder OUT-run; remove it at the end.
     """
     from dataclasses import replace
 
-    from bdgan_lib.recipes.own_generator import OwnRecipe, train_vqgan
+    from bdgan_lib.core.types import BdganError
+    from bdgan_lib.recipes.own_generator import OwnRecipe, train_generator
 
-    recipe = OwnRecipe(side, seed=seed)
-    steps = replace(recipe.vqgan, image_steps=image_steps, code_steps=code_steps, seed=seed)
-    report = train_vqgan(pictures, out, replace(recipe, vqgan=steps), held_out, device)
+    recipe = OwnRecipe(kind, side, seed=seed)
+    steps = {
+        "vqgan": {"image_steps": image_steps, "code_steps": code_steps},
+        "biggan": {"warm_steps": warm_steps, "adversarial_steps": adversarial_steps},
+    }
+    for of, options in steps.items():
+        given = {name: value for name, value in options.items() if value is not None}
+        if given and of != kind:
+            option = next(iter(given)).replace("_", "-")
+            raise BdganError(f"--{option} is of --kind {of}; leave it out, or give that kind")
+        recipe = replace(recipe, **{of: replace(getattr(recipe, of), **given)})
+    report = train_generator(pictures, out, recipe, held_out, device)
     for name, value in report.items():
         print(f"{name} = {value}")
     print(f"{out}: a profile; try `bdgan sample --profile {out} --out sheet.png`")

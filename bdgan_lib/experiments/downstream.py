@@ -76,7 +76,7 @@ def labels_per_class(profile: Profile, folder: Path, seeds: int = 3, **place: An
 
 
 def filtering(profile: Profile, folder: Path, seeds: int = 3, **place: Any) -> Row:
-    """As many images each, without a filter and after either of the paper's, which drop a tenth (Sec. 3.4)."""
+    """As many images each, without a filter and after either of the paper's, which drops a tenth."""
     sets = {"divergence 0.0": [sim(3_000, confident=1.0, agreed=1.0)], **_filtered(0.1)}
     return _run(profile, folder, "filter", sets, seeds, place)
 

@@ -7,6 +7,7 @@ from .segmentation import mean_iou as mean_iou
 from .shape_diversity import chamfer_diversity as chamfer_diversity
 from .shape_diversity import mask_diversity as mask_diversity
 from .statistics import difference as difference
+from .statistics import spread as spread
 from .uncertainty import drop_gain as drop_gain
 from .uncertainty import error_rates as error_rates
 from .uncertainty import image_counts as image_counts

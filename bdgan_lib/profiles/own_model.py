@@ -1,5 +1,6 @@
 """A profile from a folder of `bdgan train-generator`: one's own pictures, their classes, one's labels."""
 
+from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
 
@@ -12,12 +13,19 @@ from bdgan_lib.core.sampling import Sampling
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.datasets.annotation_store import AnnotationStore
 from bdgan_lib.downstream.tasks import FOREGROUND, task_of_classes, task_of_groups
+from bdgan_lib.generators.biggan_deep import load_biggan_deep
 from bdgan_lib.generators.class_scorer import NetworkScorer
+from bdgan_lib.generators.feature_generator import FeatureGenerator
 from bdgan_lib.generators.vqgan import VQGAN, load_vqgan
 from bdgan_lib.profiles.profile import Profile
 from bdgan_lib.worlds.networks import Classifier
 
 MODEL, SCORER = "model.json", "scorer.safetensors"  # in a model folder
+Load = Callable[..., FeatureGenerator | VQGAN]
+LOADERS: dict[str, Load] = {
+    "vqgan": load_vqgan,
+    "biggan": load_biggan_deep,
+}
 
 
 def own_profile(folder: str | Path) -> Profile:
@@ -30,10 +38,11 @@ def own_profile(folder: str | Path) -> Profile:
     hint = "give a folder that `bdgan train-generator` wrote"
     model = read_json(folder / MODEL, hint)
     classes, side = model.get("classes"), model.get("side")
+    kind = str(model.get("kind"))
     names = tuple(name for name in classes if isinstance(name, str)) if isinstance(classes, list) else ()
-    if len(names) < 2 or [*names] != classes or not isinstance(side, int) or model.get("kind") != "vqgan":
+    if len(names) < 2 or [*names] != classes or not isinstance(side, int) or kind not in LOADERS:
         raise BdganError(f"{folder / MODEL} names no classes, side and kind of a generator; {hint}")
-    generator = partial(_generator, folder, names)
+    generator = partial(LOADERS[kind], folder, names)
     every, world = range(len(names)), f"model-{folder.name}"
     tasks = [
         task_of_groups(world, "FG/BG", {FOREGROUND: every}, len(names)),
@@ -47,17 +56,13 @@ def own_profile(folder: str | Path) -> Profile:
         folder=folder,
         tasks={task.name: task for task in tasks},
         generator=generator,
-        encoder=generator,
+        encoder=partial(load_vqgan, folder, names) if kind == "vqgan" else None,
         annotations=lambda: AnnotationStore(folder / "annotations"),
         load_scorer=lambda: NetworkScorer(_classifier(folder, names), from_uint8, takes_tensors=True),
         load_classifier=partial(_classifier, folder, names),
         quality_features=lambda images: _classifier(folder, names).features_of(images),
         licence="as the pictures it was trained on",
     )
-
-
-def _generator(folder: Path, classes: tuple[str, ...], device: str = "cpu", bf16: bool = False) -> VQGAN:
-    return load_vqgan(folder, classes, device, bf16)
 
 
 @cache

@@ -107,27 +107,37 @@ def read_picture_set(source: str | Path, side: int, progress: bool = False) -> P
 
 
 def views(
-    pictures: PictureSet, count: int, side: int, seed: int = 0
-) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Augmented crops of pictures in turn, [count, side, side, 3], and their class ids [count].
+    images: NDArray[np.uint8], count: int, side: int, seed: int = 0
+) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.float64]]:
+    """Augmented crops of images in turn.
 
-    Each crop has 0.8 to 1 of the picture's side, lies anywhere in it, is mirrored every other time, and has
+    Each crop has 0.8 to 1 of the image's side, lies anywhere in it, is mirrored every other time, and has
     its contrast and brightness changed by up to a tenth. Crop i depends on the seed and i alone.
+
+    Args:
+        images: [N, F, F, 3].
+        count: of the crops, M.
+        side: of the crops in pixels, S.
+        seed: of the draws.
+
+    Returns:
+        Crops [M, S, S, 3]; which image each is of [M]; the uniform numbers in [0, 1) that say how it was
+        cropped [M, 6]: size, row, column, mirrored below a half, contrast, brightness.
     """
-    order = np.arange(count) % len(pictures.images)
+    place = np.arange(count) % len(images)
     crops = np.empty((count, side, side, 3), np.uint8)
-    full = pictures.images.shape[1]
-    for i, place in enumerate(order):
-        noise = np.random.default_rng([seed, i])
-        size = round(full * noise.uniform(0.8, 1))
-        top, left = noise.integers(full - size + 1, size=2)
-        crop = pictures.images[place, top : top + size, left : left + size]
-        if noise.random() < 0.5:
+    how = np.stack([np.random.default_rng([seed, i]).random(6) for i in range(count)])
+    full = images.shape[1]
+    for i, (scale, row, column, mirrored, contrast, brightness) in enumerate(how):
+        size = round(full * (0.8 + 0.2 * scale))
+        top, left = (int(share * (full - size + 1)) for share in (row, column))
+        crop = images[place[i], top : top + size, left : left + size]
+        if mirrored < 0.5:
             crop = crop[:, ::-1]
         crop = cv2.resize(np.ascontiguousarray(crop), (side, side), interpolation=cv2.INTER_AREA)
-        gain, offset = noise.uniform(0.9, 1.1), noise.uniform(-12, 12)
+        gain, offset = 0.9 + 0.2 * contrast, 24 * brightness - 12
         crops[i] = np.clip((crop.astype(np.float32) - 128) * gain + 128 + offset, 0, 255).round()
-    return crops, pictures.class_ids[order]
+    return crops, place, how
 
 
 def _square(data: bytes, side: int) -> NDArray[np.uint8]:

@@ -22,6 +22,8 @@ from bdgan_lib.core.image_codecs import encode_png
 from bdgan_lib.core.image_tensors import from_uint8, to_uint8
 from bdgan_lib.core.io import write_atomic
 from bdgan_lib.core.model_files import write_json
+from bdgan_lib.core.sampling import Sampling
+from bdgan_lib.generators.code_sampling import CodeSampler
 from bdgan_lib.generators.vqgan_network import VQGANConfig, VQGANNetwork
 from bdgan_lib.recipes.common import StepLog, write_half
 from bdgan_lib.recipes.discriminator import PatchDiscriminator
@@ -107,6 +109,11 @@ class VQGANTrainer:
                 self.discriminator.parameters(), recipe.discriminator_rate, betas=(0.5, 0.9)
             )
 
+    @property
+    def checkpoint_path(self) -> Path:
+        """Of the first stage."""
+        return self.run / "images.pt"
+
     def state_dict(self) -> dict[str, object]:
         """The network and how often each code was used, for the checkpoint."""
         return {"network": self.network.state_dict(), "used": self.used}
@@ -129,6 +136,16 @@ class VQGANTrainer:
         self.codes = self._all_codes()
         code_parts = list(self.network.transformer.parameters())
         self._stage("codes", code_parts, recipe.code_steps, recipe.code_rate, self._code_loss, {})
+
+    def stages(self) -> list[tuple[int, Callable[[], Tensor]]]:
+        """The steps of each stage and a loss as of its last ones, to see how long a step takes."""
+        self.codes = torch.zeros(len(self.images), self.network.config.side**2, dtype=torch.int64)
+        recipe = self.recipe
+        last = max(recipe.plain_steps + 1, recipe.image_steps)
+        return [
+            (recipe.image_steps, lambda: self._image_loss(last)),
+            (recipe.code_steps, lambda: self._code_loss(0)),
+        ]
 
     def _stage(
         self,
@@ -156,7 +173,8 @@ class VQGANTrainer:
         def after_step(step: int) -> None:
             log.add(step, self.figures)
             if step % SAVE_EVERY == 0 or step == steps:
-                write_atomic(self.run / f"{name}_{step:06d}.png", encode_png(self.sheet()))
+                sheet = self.samples() if name == "codes" else self.reconstructions()
+                write_atomic(self.run / f"{name}_{step:06d}.png", encode_png(sheet))
 
         train(
             seeded_loss, optimizer, steps, max_norm=1.0,
@@ -268,14 +286,27 @@ class VQGANTrainer:
         return torch.cat([self.network.nearest(embed(part)).flatten(1).cpu() for part in parts])
 
     @torch.inference_mode()
-    def sheet(self) -> NDArray[np.uint8]:
-        """Held-out images and what codes keep of them."""
+    def reconstructions(self) -> NDArray[np.uint8]:
+        """Held-out images (any, if none are), evenly spaced, and what codes keep of them."""
+        others = np.arange(len(self.images))[-self.held_out :]
+        images = self.images[others[np.linspace(0, len(others) - 1, 24).astype(int)]]
         self.network.eval()
-        images = self.images[-48:]
         codes = self.network.nearest(self.network.embed(from_uint8(images).to(self.device)))
         remade = self.network.decode(self.network.look_up(codes)).cpu()
         self.network.train()
-        return grid([*images[:24], *to_uint8(remade.clamp(-1, 1))[:24]], columns=12)
+        return grid([*images, *to_uint8(remade.clamp(-1, 1))], columns=12)
+
+    @torch.inference_mode()
+    def samples(self) -> NDArray[np.uint8]:
+        """Six seeds of each class, of the first eight."""
+        network = self.network.eval()
+        classes = min(network.config.num_classes, 8)
+        ids, seeds = torch.arange(classes).repeat_interleave(6), torch.arange(6).repeat(classes)
+        codes, _ = CodeSampler(network.transformer).sample(ids.to(self.device), seeds, Sampling())
+        side = network.config.side
+        images = network.decode(network.look_up(codes.view(-1, side, side))).cpu()
+        network.train()
+        return grid([*to_uint8(images.clamp(-1, 1))], columns=12)
 
     def export(self, out: Path, **about: object) -> None:
         """Write the weights in float16, the configuration, the log, and the settings with `about`."""

@@ -7,21 +7,32 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from pytorch_pretrained_biggan import BigGANConfig
 
 from bdgan_lib.cli import main
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.generators.vqgan_network import VQGANConfig
 from bdgan_lib.profiles import load_profile
-from bdgan_lib.recipes import own_generator, vqgan
-from bdgan_lib.recipes.own_generator import OwnRecipe, train_vqgan
+from bdgan_lib.recipes import biggan, own_generator, quality, vqgan
+from bdgan_lib.recipes.own_generator import OwnRecipe, train_generator
 
 
 @pytest.fixture
 def small(monkeypatch, tmp_path):
     """Networks and budgets of seconds, and two classes of twelve pictures."""
-    for name, value in {"CLASSIFIER_STEPS": 2, "SAMPLES": 24, "VIEWS_EACH": 2}.items():
+    for name, value in {"CLASSIFIER_STEPS": 2, "VIEWS_EACH": 2}.items():
         monkeypatch.setattr(own_generator, name, value)
-    monkeypatch.setattr(vqgan, "SAVE_EVERY", 2)
+    for module, name, value in (
+        (vqgan, "SAVE_EVERY", 2),
+        (biggan, "SAVE_EVERY", 2),
+        (quality, "SAMPLES", 24),
+    ):
+        monkeypatch.setattr(module, name, value)
+    monkeypatch.setattr(quality, "INVERTED", 1)
+    narrow = BigGANConfig.from_dict(
+        {**biggan.small_config(64, 2, 32).to_dict(), "channel_width": 4, "n_stats": 2}
+    )
+    monkeypatch.setattr(biggan, "small_config", lambda side, classes, z_dim: narrow)
     tiny = VQGANConfig(num_classes=2, codes=40, ch_mult=(1, 1, 1, 1), layers=1, width=16)
     monkeypatch.setattr(own_generator, "_config", lambda side, classes: tiny)
     for k, name in enumerate(("cup", "rüdiger's box")):
@@ -32,18 +43,21 @@ def small(monkeypatch, tmp_path):
     steps = vqgan.Recipe(
         image_steps=4, image_batch=4, plain_steps=1, code_steps=4, code_batch=4, adversarial=0.3
     )
-    return tmp_path / "pictures", OwnRecipe(vqgan=steps)
+    few = biggan.Recipe(warm_steps=3, adversarial_steps=3, batch_size=8, random_latents=True, augment=True)
+    return tmp_path / "pictures", OwnRecipe(vqgan=steps, biggan=few)
 
 
 def test_a_model_folder_is_a_profile_with_its_pictures_classes(small, tmp_path, monkeypatch):
     pictures, recipe = small
     (pictures / "cup/broken.png").write_bytes(b"no")
     said = []
-    report = train_vqgan(pictures, tmp_path / "model", recipe, say=said.append)
+    report = train_generator(pictures, tmp_path / "model", recipe, say=said.append)
     assert {"class_accuracy", "real_accuracy", "reconstruction_psnr", "nearest_ratio"} == set(report)
     assert any(line.startswith("left out cup/broken.png: not a readable picture") for line in said)
     assert any("22 pictures of 2 classes to train on, 2 to measure on, 1 left out" in line for line in said)
     assert any(line.startswith("about ") for line in said)
+    remade, samples = (tmp_path / f"model-run/{name}_000004.png" for name in ("images", "codes"))
+    assert remade.read_bytes() != samples.read_bytes()
     profile = load_profile(str(tmp_path / "model"))
     assert profile.classes == ("cup", "rüdiger's box") and set(profile.tasks) == {"FG/BG", "MC-all"}
     assert profile.oracle is None and profile.renderer is None
@@ -61,12 +75,53 @@ def test_a_model_folder_is_a_profile_with_its_pictures_classes(small, tmp_path, 
         main()
     assert end.value.code == 0 and (tmp_path / "s.png").exists()
     with pytest.raises(BdganError, match="model exists and is not written over"):
-        train_vqgan(pictures, tmp_path / "model", recipe)
+        train_generator(pictures, tmp_path / "model", recipe)
+
+
+@pytest.mark.slow
+def test_a_biggan_is_a_profile_too_and_goes_on_where_it_was_cut_off(small, tmp_path, monkeypatch):
+    pictures, recipe = small
+    recipe = replace(recipe, kind="biggan")
+    report = train_generator(pictures, tmp_path / "whole", recipe, say=lambda line: None)
+    assert {"class_accuracy", "real_accuracy", "inversion_psnr", "nearest_ratio"} == set(report)
+    profile = load_profile(str(tmp_path / "whole"))
+    generator = profile.generator()
+    sample = generator.sample(torch.tensor([0, 1]), torch.tensor([3, 4]), profile.sampling)
+    assert sample.images.shape == (2, 3, 64, 64) and generator.z_dim == 32 and profile.encoder is None
+    add, stops = biggan.StepLog.add, [2, 5]
+
+    def counted(log, step, figures):
+        if step in stops:
+            stops.remove(step)
+            raise KeyboardInterrupt
+        add(log, step, figures)
+
+    monkeypatch.setattr(biggan.StepLog, "add", counted)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            train_generator(pictures, tmp_path / "cut", recipe, say=lambda line: None)
+    said = []
+    train_generator(pictures, tmp_path / "cut", recipe, say=said.append)
+    assert any(line.startswith("going on from the checkpoints") for line in said)
+    for name in ("model.safetensors", "scorer.safetensors", "model.json", "config.json", "report.json"):
+        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+
+
+def test_a_kind_and_its_options_go_together(small, tmp_path, monkeypatch, capsys):
+    pictures, recipe = small
+    with pytest.raises(BdganError, match="expected a generator of kind vqgan or biggan, got 'gan'"):
+        train_generator(pictures, tmp_path / "model", replace(recipe, kind="gan"))
+    line = ["bdgan", "train-generator", str(pictures), "--out", str(tmp_path / "model"), "--kind", "biggan"]
+    monkeypatch.setattr("sys.argv", [*line, "--code-steps", "5"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 1 and "--code-steps is of --kind vqgan" in capsys.readouterr().err
+    assert not (tmp_path / "model-run").exists()
 
 
 def test_a_training_cut_off_goes_on_and_ends_with_the_same_weights(small, tmp_path, monkeypatch):
     pictures, recipe = small
-    train_vqgan(pictures, tmp_path / "whole", recipe, say=lambda line: None)
+    train_generator(pictures, tmp_path / "whole", recipe, say=lambda line: None)
     add, stops = vqgan.StepLog.add, [("images", 3), ("codes", 3)]
 
     def counted(log, step, figures):
@@ -78,10 +133,10 @@ def test_a_training_cut_off_goes_on_and_ends_with_the_same_weights(small, tmp_pa
     monkeypatch.setattr(vqgan.StepLog, "add", counted)
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
-            train_vqgan(pictures, tmp_path / "cut", recipe, say=lambda line: None)
+            train_generator(pictures, tmp_path / "cut", recipe, say=lambda line: None)
         assert not (tmp_path / "cut").exists()
     said = []
-    train_vqgan(pictures, tmp_path / "cut", recipe, say=said.append)
+    train_generator(pictures, tmp_path / "cut", recipe, say=said.append)
     assert any(line.startswith("going on from the checkpoints") for line in said)
     for name in ("model.safetensors", "scorer.safetensors", "model.json", "config.json"):
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
@@ -89,18 +144,18 @@ def test_a_training_cut_off_goes_on_and_ends_with_the_same_weights(small, tmp_pa
 
 def test_other_pictures_or_settings_do_not_go_on_from_a_run(small, tmp_path):
     pictures, recipe = small
-    train_vqgan(pictures, tmp_path / "one", recipe, say=lambda line: None)
+    train_generator(pictures, tmp_path / "one", recipe, say=lambda line: None)
     (tmp_path / "one-run").rename(tmp_path / "two-run")
     with pytest.raises(BdganError, match="is of another training"):
-        train_vqgan(pictures, tmp_path / "two", replace(recipe, seed=1), say=lambda line: None)
+        train_generator(pictures, tmp_path / "two", replace(recipe, seed=1), say=lambda line: None)
     with pytest.raises(BdganError, match="expected a side of 64 or 128 pixels, got 100"):
-        train_vqgan(pictures, tmp_path / "three", replace(recipe, side=100))
+        train_generator(pictures, tmp_path / "three", replace(recipe, side=100))
     copytree(pictures, tmp_path / "pictures2")
     (pictures / "third").mkdir()
     for n in range(8):
         Image.new("RGB", (90, 90), (n * 20, 0, 0)).save(pictures / f"third/{n}.png")
     with pytest.raises(BdganError, match="differ in class 'third'"):
-        train_vqgan(pictures, tmp_path / "three", recipe, held_out=tmp_path / "pictures2", say=print)
+        train_generator(pictures, tmp_path / "three", recipe, held_out=tmp_path / "pictures2", say=print)
 
 
 @pytest.mark.parametrize(

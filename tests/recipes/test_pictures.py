@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from bdgan_lib.core.types import BdganError
-from bdgan_lib.recipes.pictures import PictureSet, read_picture_set, views
+from bdgan_lib.recipes.pictures import read_picture_set, views
 
 SHARED = Path(__file__).parents[3] / "shared/data/eth80_128.zip"
 
@@ -128,17 +128,25 @@ def test_views_are_crops_in_turn_and_depend_on_seed_and_place_alone():
     images = np.stack(
         [np.broadcast_to(ramp[:, None, None], (80, 80, 3)), np.full((80, 80, 3), 200, np.uint8)]
     )
-    pictures = PictureSet(np.ascontiguousarray(images), np.array([0, 1]), ("a", "b"), ("a/0", "b/0"))
-    crops, ids = views(pictures, 40, 64)
-    assert crops.shape == (40, 64, 64, 3) and ids.tolist() == [0, 1] * 20
-    again, _ = views(pictures, 12, 64)
-    assert np.array_equal(again, crops[:12]) and not np.array_equal(views(pictures, 12, 64, seed=1)[0], again)
+    crops, place, how = views(images, 40, 64)
+    assert crops.shape == (40, 64, 64, 3) and place.tolist() == [0, 1] * 20
+    again, _, _ = views(images, 12, 64)
+    assert np.array_equal(again, crops[:12]) and not np.array_equal(views(images, 12, 64, seed=1)[0], again)
     flat = crops[1::2].reshape(20, -1)
     assert np.all(flat.min(1) == flat.max(1)) and flat.min() > 150 and np.ptp(flat[:, 0]) > 10, (
         "light changes"
     )
     heights = crops[::2, -1, 0, 0].astype(int) - crops[::2, 0, 0, 0]
     assert heights.min() > 50 and heights.max() < 90, "0.8 to 1 of the side, with contrast"
+    scale, _, _, _, contrast, _ = how[::2].T
+    np.testing.assert_allclose(heights, 79 * (0.8 + 0.2 * scale) * (0.9 + 0.2 * contrast), atol=3)
+    np.testing.assert_allclose(
+        flat[:, 0], 72 * (0.9 + 0.2 * how[1::2, 4]) + 128 + 24 * how[1::2, 5] - 12, atol=0.51
+    )
+    sideways = np.ascontiguousarray(np.broadcast_to(ramp[None, :, None], (80, 80, 3)))[None]
+    crops, _, how = views(sideways, 30, 64)
+    falls = crops[:, 0, 0, 0] > crops[:, 0, -1, 0]
+    assert np.array_equal(falls, how[:, 3] < 0.5) and 0 < falls.sum() < 30
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason="needs the photographs beside the repository")

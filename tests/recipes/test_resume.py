@@ -8,6 +8,7 @@ import torch
 from pytorch_pretrained_biggan import BigGANConfig
 
 from bdgan_lib.generators.vqgan_network import VQGANConfig
+from bdgan_lib.recipes import biggan as biggan_recipe
 from bdgan_lib.recipes import common, pocket_biggan, pocket_classifier, vqgan
 from bdgan_lib.training.supervised import FitConfig, seeded
 from bdgan_lib.worlds.networks import Classifier
@@ -17,11 +18,19 @@ from bdgan_lib.worlds.pocket import render_set
 @pytest.fixture
 def biggan(monkeypatch):
     narrow = BigGANConfig.from_dict({**pocket_biggan.CONFIG.to_dict(), "channel_width": 4, "n_stats": 2})
-    for name, value in {"CONFIG": narrow, "PAIRS": 48, "HELD_OUT": 24, "SAVE_EVERY": 2}.items():
+    for name, value in {"CONFIG": narrow, "PAIRS": 48, "HELD_OUT": 24}.items():
         monkeypatch.setattr(pocket_biggan, name, value)
-    recipe = pocket_biggan.Recipe(warm_steps=3, adversarial_steps=4, batch_size=4)
+    monkeypatch.setattr(biggan_recipe, "SAVE_EVERY", 2)
+    recipe = biggan_recipe.Recipe(warm_steps=3, adversarial_steps=4, batch_size=4)
     parts = ("generator", "average", "discriminator", "optimizer", "discriminator_optimizer")
-    return partial(pocket_biggan.Trainer, recipe, device="cpu"), "perceptual.pt", parts
+    return partial(pocket_biggan.trainer_of, recipe, device="cpu"), "perceptual.pt", parts
+
+
+@pytest.fixture
+def augmented_biggan(biggan):
+    trainer, features, parts = biggan
+    recipe = replace(*trainer.args, random_latents=True, augment=True, batch_size=8)
+    return partial(trainer.func, recipe, **trainer.keywords), features, parts
 
 
 @pytest.fixture
@@ -45,7 +54,7 @@ def adversarial_vqgan(plain_vqgan):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["biggan", "plain_vqgan", "adversarial_vqgan"])
+@pytest.mark.parametrize("name", ["biggan", "augmented_biggan", "plain_vqgan", "adversarial_vqgan"])
 def test_a_run_cut_off_in_every_stage_ends_with_the_same_weights(name, request, tmp_path, monkeypatch):
     (trainer, features, parts), add, taken = request.getfixturevalue(name), common.StepLog.add, []
     monkeypatch.setattr(common, "LOG_EVERY", 2)
@@ -59,7 +68,7 @@ def test_a_run_cut_off_in_every_stage_ends_with_the_same_weights(name, request, 
 
     monkeypatch.setattr(common.StepLog, "add", counted)
     ends = []
-    for stops in ([], [(3,), (6,)] if name == "biggan" else [("images", 4), ("codes", 3)]):
+    for stops in ([], [(3,), (6,)] if "biggan" in name else [("images", 4), ("codes", 3)]):
         run = tmp_path / str(len(ends))
         run.mkdir()
         torch.save(seeded(Classifier, 1).state_dict(), run / features)
@@ -70,7 +79,7 @@ def test_a_run_cut_off_in_every_stage_ends_with_the_same_weights(name, request, 
         whole = trainer(run=run)
         whole.train()
         ends.append({part: getattr(whole, part).state_dict() for part in parts})
-    assert taken[-1][-1] == (7 if name == "biggan" else 4)
+    assert taken[-1][-1] == (7 if "biggan" in name else 4)
     torch.testing.assert_close(ends[1], ends[0], rtol=0, atol=0, equal_nan=True)
 
 
