@@ -35,8 +35,8 @@ def synthesize_command(
     images: Annotated[int, typer.Option(min=1, help="Images drawn per class; filters drop some.")] = 100,
     classes: Annotated[str, typer.Option(help="Class names, by comma; all if empty.")] = "",
     head: Head = None,
-    keep_confident: Annotated[float, typer.Option(help="Share the classifier is surest of; 1: all.")] = 0.9,
-    keep_agreed: Annotated[float, typer.Option(help="Share an ensemble disputes least; 1: all.")] = 0.9,
+    keep_confident: Annotated[float, typer.Option(help="Share kept by classifier confidence; 1: all.")] = 0.9,
+    keep_agreed: Annotated[float, typer.Option(help="Share kept by ensemble agreement; 1: all.")] = 0.9,
     calibration_samples: Annotated[
         int,
         typer.Option(

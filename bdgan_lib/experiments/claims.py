@@ -234,10 +234,14 @@ def _filters(filtering: Result) -> list[Claim]:
     by_filter = averaged(scores(filtering))
     without = by_filter["divergence 0.0",]
     claims = []
-    for kind, who in (("divergence", "the ensemble disputes"), ("confidence", "the classifier doubts")):
+    values = {
+        "divergence": "with the highest ensemble disagreement",
+        "confidence": "with the lowest classifier confidence",
+    }
+    for kind, which in values.items():
         for of, name in (("of all classes", kind), ("of each class", f"{kind} by class")):
             gain = {name: difference(by_filter[f"{name} 0.1",], without)}
-            claims.append(Claim(f"dropping the 10% {of} that {who} helps", "filter", gain))
+            claims.append(Claim(f"dropping the 10% {of} {which} helps", "filter", gain))
     return claims
 
 
