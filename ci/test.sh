@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything a change must pass: lint, format, types, tests, the committed notebooks run again, and the wheel.
+# Everything a change must pass: lint, format, types, prose, tests, the committed notebooks run again, and the wheel.
 #   bash ci/test.sh                          all of it
 #   bash ci/test.sh tests/ci -k name         arguments go to pytest; the notebooks and the wheel are left out
 #   BDGAN_TIMES=FILE.json bash ci/test.sh    writes the seconds of every stage to a file
@@ -46,6 +46,7 @@ perform() {
         lint) "$PY" -m ruff check . ;;
         format) "$PY" -m ruff format --check --quiet . ;;
         types) "$PY" -m mypy ;;
+        prose) "$PY" ci/prose.py ;;
         notebooks) rerun "${chain[@]}" ;;
         wheel) bash ci/check_wheel.sh ;;
         tests) "$PY" -m pytest -q "${@:2}" ;;
@@ -112,12 +113,12 @@ stages() {
 }
 
 if [ $# -gt 0 ]; then
-    for name in lint format types; do stage "$name"; done
+    for name in lint format types prose; do stage "$name"; done
     report+="notebooks                left out (arguments were given)"$'\n'
     stage tests "$@"
 else
     export OMP_NUM_THREADS=1 # of two processes
-    stages lint format ${chain[0]:+notebooks} wheel $(for path in ${others[@]+"${others[@]}"}; do basename "$path" .ipynb; done) types
+    stages lint format prose ${chain[0]:+notebooks} wheel $(for path in ${others[@]+"${others[@]}"}; do basename "$path" .ipynb; done) types
     stage tests -n 2 --dist loadfile --no-loadscope-reorder
 fi
 

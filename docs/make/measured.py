@@ -15,7 +15,7 @@ from bdgan_lib.visualization.tables import markdown
 
 ROOT = Path(__file__).resolve().parents[2]
 PHOTOGRAPHS = {
-    "frechet_over_real": "Fréchet distance to held-out photographs, of the VQGAN's samples over training photographs",
+    "frechet_over_real": "Fréchet distance to held-out photographs: samples over training photographs",
     "class_accuracy": "samples that a classifier of the training photographs takes for their class",
     "real_accuracy": "the same of held-out photographs",
     "reconstruction_psnr": "held-out photographs from their codes, dB",
