@@ -1,6 +1,7 @@
 """From a folder of pictures to a model folder that is a profile: whole or not at all, resumed, measured."""
 
 from dataclasses import replace
+from functools import partial
 from shutil import copytree
 
 import numpy as np
@@ -11,6 +12,7 @@ from pytorch_pretrained_biggan import BigGANConfig
 
 from bdgan_lib.cli import main
 from bdgan_lib.core.types import BdganError
+from bdgan_lib.generators.inversion import InversionConfig, invert
 from bdgan_lib.generators.vqgan_network import VQGANConfig
 from bdgan_lib.profiles import load_profile
 from bdgan_lib.recipes import biggan, own_generator, quality, vqgan
@@ -22,17 +24,13 @@ def small(monkeypatch, tmp_path):
     """Networks and budgets of seconds, and two classes of twelve pictures."""
     for name, value in {"CLASSIFIER_STEPS": 2, "VIEWS_EACH": 2}.items():
         monkeypatch.setattr(own_generator, name, value)
-    for module, name, value in (
-        (vqgan, "SAVE_EVERY", 2),
-        (biggan, "SAVE_EVERY", 2),
-        (quality, "SAMPLES", 24),
-    ):
-        monkeypatch.setattr(module, name, value)
-    monkeypatch.setattr(quality, "INVERTED", 1)
-    narrow = BigGANConfig.from_dict(
-        {**biggan.small_config(64, 2, 32).to_dict(), "channel_width": 4, "n_stats": 2}
-    )
-    monkeypatch.setattr(biggan, "small_config", lambda side, classes, z_dim: narrow)
+    for module in (vqgan, biggan):
+        monkeypatch.setattr(module, "SAVE_EVERY", 2)
+    quick = partial(invert, config=InversionConfig(candidates=4, steps=2))
+    for name, value in {"SAMPLES": 24, "INVERTED": 2, "invert": quick}.items():
+        monkeypatch.setattr(quality, name, value)
+    sizes = {**biggan.small_config(64, 2, 32).to_dict(), "channel_width": 4, "n_stats": 2}
+    monkeypatch.setattr(own_generator, "small_config", lambda *_: BigGANConfig.from_dict(sizes))
     tiny = VQGANConfig(num_classes=2, codes=40, ch_mult=(1, 1, 1, 1), layers=1, width=16)
     monkeypatch.setattr(own_generator, "_config", lambda side, classes: tiny)
     for k, name in enumerate(("cup", "rüdiger's box")):
@@ -115,7 +113,7 @@ def test_a_kind_and_its_options_go_together(small, tmp_path, monkeypatch, capsys
     monkeypatch.setattr("sys.argv", [*line, "--code-steps", "5"])
     with pytest.raises(SystemExit) as end:
         main()
-    assert end.value.code == 1 and "--code-steps is of --kind vqgan" in capsys.readouterr().err
+    assert end.value.code == 2 and "--code-steps is of --kind vqgan" in capsys.readouterr().err
     assert not (tmp_path / "model-run").exists()
 
 

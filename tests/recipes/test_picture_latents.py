@@ -31,7 +31,7 @@ def test_crops_and_pictures_have_entries_of_their_own():
         assert linked.max() < 0.5 and linked.mean() < 0.15
     # The first component follows what the pictures of a class differ in, here the place of the square.
     best = max(abs(spearmanr(z[:60, entry], np.arange(60)).statistic) for entry in (6, 7))
-    assert best > 0.9
+    assert best > 0.8
 
 
 def test_a_few_pictures_or_equal_ones_have_latents_too():

@@ -124,7 +124,7 @@ def test_held_out_pictures_are_the_last_of_each_class_and_none_is_lost(folder):
 
 
 def test_views_are_crops_in_turn_and_depend_on_seed_and_place_alone():
-    ramp = np.arange(80, dtype=np.uint8)
+    ramp = np.arange(60, 140, dtype=np.uint8)
     images = np.stack(
         [np.broadcast_to(ramp[:, None, None], (80, 80, 3)), np.full((80, 80, 3), 200, np.uint8)]
     )
