@@ -71,7 +71,8 @@ def test_the_chapter_runs_to_its_end(pictures, tmp_path, monkeypatch, capsys):
 
 def test_the_shipped_figures_are_those_that_the_chapter_shows():
     shipped = json.loads((ROOT / "benchmarks/results/photographs.json").read_text("utf-8"))
-    assert shipped == figures(nbformat.read(ROOT / "notebooks" / NAME, 4))
+    shown = figures(nbformat.read(ROOT / "notebooks" / NAME, 4))
+    assert shown == {name: value for name, value in shipped.items() if name in shown}
     assert {"frechet_over_real", "head_fgbg_miou", "real_fgbg_miou", "worth_gain", "worth_gain_low"} <= {
         *shipped
     }

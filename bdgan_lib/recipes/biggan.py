@@ -176,7 +176,7 @@ class BigGANTrainer:
         fake = self.generator(z, y)
         loss_d = loss_g = torch.zeros((), device=self.device)
         if adversarial:
-            loss_d, loss_g = self._adversary(real, fake, y)
+            loss_d, loss_g = self._adversarial_losses(real, fake, y)
         real, made = real[:paired], fake[:paired]
         l1 = (made - real).abs().mean()
         coarse = (F.avg_pool2d(made, 4) - F.avg_pool2d(real, 4)).abs().mean()
@@ -190,7 +190,7 @@ class BigGANTrainer:
         self.figures = dict(zip(FIGURES, losses, strict=True))
         return l1 + coarse + self.recipe.feature_weight * perceptual + self.recipe.adversarial_weight * loss_g
 
-    def _adversary(self, real: Tensor, fake: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    def _adversarial_losses(self, real: Tensor, fake: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """The hinge losses of discriminator and generator; the discriminator takes a step between them."""
         seen = diff_augment if self.recipe.augment else lambda images: images
         self.discriminator.requires_grad_(True)
