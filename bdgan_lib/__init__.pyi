@@ -5,6 +5,7 @@ from . import downstream as downstream
 from . import experiments as experiments
 from . import generators as generators
 from . import heads as heads
+from . import hub as hub
 from . import metrics as metrics
 from . import notebook as notebook
 from . import paper as paper
@@ -26,6 +27,7 @@ from .generators.custom import CustomGenerator as CustomGenerator
 from .heads.files import load_head as load_head
 from .heads.files import save_head as save_head
 from .heads.training import train_head as train_head
+from .hub.load import from_hub as from_hub
 from .profiles import load_profile as load_profile
 from .synthesis.filters import Models as Models
 from .synthesis.job import synthesize as synthesize

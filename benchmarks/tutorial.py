@@ -1,6 +1,6 @@
 """The tutorial's figures: runs every notebook afresh and keeps the summary.
 
-python -m benchmarks.tutorial          about eight minutes on two cores
+python -m benchmarks.tutorial          about nine minutes on two cores
 """
 
 import json

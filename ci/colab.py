@@ -35,7 +35,7 @@ HOSTS = {  # of notebooks on GitHub
 }
 LINK = f"[▶ Open in Colab]({HOSTS['Colab']})"
 UNHOSTED = (
-    "Links that open these notebooks in Colab appear once the repository has its address on GitHub "
+    "example.org is a placeholder: Colab links appear with the address on GitHub "
     "([how](CONTRIBUTING.md#releasing))."
 )
 HOSTED = "The page about Colab says [what each of the three needs](docs/imagenet.md#colab-kaggle-and-binder)."

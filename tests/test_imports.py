@@ -26,7 +26,7 @@ ALLOWED: dict[str, set[str]] = {  # room -> rooms that it may import, or single 
     "downstream": {"core", "metrics", "training", "datasets", "checkpoints", "visualization/colors"},
 }
 # May import anything below them, and a later one an earlier one; nothing below imports them.
-CALLERS = ("profiles", "workspace", "notebook", "doctor", "recipes", "experiments", "paper", "cli")
+CALLERS = ("profiles", "hub", "workspace", "notebook", "doctor", "recipes", "experiments", "paper", "cli")
 FILES = sorted(path.relative_to(ROOT).with_suffix("").as_posix() for path in ROOT.rglob("*.py"))
 
 

@@ -14,7 +14,7 @@ PAGES = [
     for page in sorted(ROOT.glob(pattern))
 ]
 LINK = re.compile(r"(?<!\!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
-MADE = {"chapters", "api", "gallery.md", "commands.md"}  # by docs/make, when the site is built
+MADE = {"chapters", "api", "gallery.md", "commands.md", "play.md"}  # by docs/make, when the site is built
 
 
 def markdown(page: Path) -> str:

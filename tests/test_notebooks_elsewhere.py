@@ -1,7 +1,8 @@
 """Every notebook runs to its last cell with a profile that has neither exact masks nor an oracle."""
 
+from collections.abc import Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import matplotlib
@@ -12,10 +13,12 @@ import pytest
 matplotlib.use("agg")
 import matplotlib.pyplot as plt
 from IPython.core.interactiveshell import InteractiveShell
+from pytorch_pretrained_biggan import BigGANConfig
 
 from bdgan_lib import profiles
 from bdgan_lib.core.ids import sample_id
 from bdgan_lib.core.image_codecs import encode_png
+from bdgan_lib.core.model_files import write_json
 from bdgan_lib.core.sampling import Sampling
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.datasets.annotation_store import Annotation, AnnotationStore
@@ -28,7 +31,10 @@ from bdgan_lib.paper.catalogue import CATALOGUE
 from bdgan_lib.paper.figure_data import FigureData
 from bdgan_lib.paper.write import write_figures
 from bdgan_lib.profiles import Profile, load_profile
+from bdgan_lib.profiles.own_model import MODEL, SCORER
+from bdgan_lib.recipes.common import write_half
 from bdgan_lib.workspace import Workspace
+from bdgan_lib.worlds.networks import Classifier
 from bdgan_lib.worlds.pocket import CLASSES
 from tests.conftest import TINY
 
@@ -77,6 +83,19 @@ class Scorer:
         return np.linspace(0, 1, len(images), dtype=np.float32)
 
 
+def label_discs(profile: Profile, sizes: Sequence[tuple[int, str]]) -> None:
+    """Four annotated samples of each class: discs of such a radius."""
+    y, x = np.mgrid[:32, :32]
+    generator = profile.generator()
+    for radius, name in sizes:
+        for seed in range(4):
+            disc = ((y - 16) ** 2 + (x - 12 - seed) ** 2 < radius**2).astype(np.uint8)
+            profile.annotations().add(
+                Annotation(sample_id(name, seed), name, profile.class_id(name), seed, profile.sampling,
+                           generator.sha256, disc, "somebody")
+            )  # fmt: skip
+
+
 @contextmanager
 def in_a_notebook():
     """A new shell, and afterwards the backend and the figures of before."""
@@ -94,14 +113,7 @@ def world(tmp_path, monkeypatch, biggan, vqgan):
     generator = BigGANDeep(biggan, "tiny BigGAN", CLASSES, "2" * 64)
     second = VQGAN(VQGANNetwork(replace(TINY, num_classes=12)), "tiny VQGAN", CLASSES, "3" * 64)
     profile = stand_in(tmp_path, generator, second)
-    y, x = np.mgrid[:32, :32]
-    for radius, name in ((4, "robin"), (8, "mug"), (12, "car")):
-        for seed in range(4):
-            disc = ((y - 16) ** 2 + (x - 12 - seed) ** 2 < radius**2).astype(np.uint8)
-            profile.annotations().add(
-                Annotation(sample_id(name, seed), name, CLASSES.index(name), seed, profile.sampling,
-                           generator.sha256, disc, "somebody")
-            )  # fmt: skip
+    label_discs(profile, ((4, "robin"), (8, "mug"), (12, "car")))
     monkeypatch.setitem(profiles.PROFILES, "stand-in", lambda: profile)
     monkeypatch.setattr("bdgan_lib.paper.figure_data.STEPS", 3)
     monkeypatch.setattr(Workspace.head, "__defaults__", (HeadTraining(steps=SETTINGS["STEPS"]),))
@@ -151,3 +163,54 @@ def test_figures_are_drawn_from_its_samples_and_each_says_whose_it_shows(world, 
     assert "held-out annotated samples" in said["best-and-worst"] and "Profile pocket" in said["set-size"]
     with pytest.raises(BdganError, match="run notebook 04"):
         material.vqgan_sim  # noqa: B018
+
+
+def write_model(folder: Path, kind: str, weights: dict, settings: dict) -> None:
+    folder.mkdir()
+    write_half(folder / "model.safetensors", weights)
+    write_half(folder / SCORER, Classifier(3).state_dict())
+    write_json(folder / "config.json", settings)
+    write_json(folder / MODEL, {"kind": kind, "classes": ["cup", "pear", "toy car"], "side": 32})
+
+
+@pytest.fixture(params=["vqgan", "biggan"])
+def model(request, tmp_path, monkeypatch, biggan):
+    """A model folder as `bdgan train-generator` writes it, tiny networks, its three classes labelled."""
+    folder, config = tmp_path / "model", BigGANConfig.from_dict(biggan.config.to_dict() | {"num_classes": 3})
+    weights = {k: v[:, :3] if k == "embeddings.weight" else v for k, v in biggan.state_dict().items()}
+    vqgan = VQGANNetwork(TINY)
+    if request.param == "biggan":
+        write_model(folder, "biggan", weights, config.to_dict())
+        write_model(folder / "vqgan", "vqgan", vqgan.state_dict(), asdict(TINY))
+    else:
+        write_model(folder, "vqgan", vqgan.state_dict(), asdict(TINY))
+    profile = load_profile(str(folder))
+    label_discs(profile, ((4, "cup"), (8, "pear"), (12, "toy car")))
+    monkeypatch.setattr("bdgan_lib.paper.figure_data.STEPS", 3)
+    monkeypatch.setattr(Workspace.head, "__defaults__", (HeadTraining(steps=SETTINGS["STEPS"]),))
+    monkeypatch.chdir(tmp_path)
+    with in_a_notebook():
+        yield profile
+
+
+@pytest.mark.parametrize(
+    "name", ["00", "01", "02", "03", "04", "05", pytest.param("06", marks=pytest.mark.slow), "07"]
+)
+def test_it_runs_to_its_end_with_a_model_folder(model, name, tmp_path):
+    settings = {**SETTINGS, "PROFILE": model.name, "CLASS_NAMES": ["cup", "toy car"], "CLASS_NAME": "cup"}
+    names = run(name, **settings, RUN_DIR=str(tmp_path / "run"))
+    assert model.name in {value.name for value in names.values() if isinstance(value, Profile)}
+
+
+def test_a_biggan_without_a_vqgan_of_its_classes_says_how_to_get_one(model, tmp_path):
+    if model.encoder:
+        assert model.second.source is model and model.second.name == model.name
+        return
+    assert model.second.classes == model.classes and model.second.encoder
+    record = model.folder / "vqgan" / MODEL
+    record.write_text(record.read_text("utf-8").replace("pear", "plum"), encoding="utf-8")
+    with pytest.raises(BdganError, match="expected a VQGAN of the classes cup, pear, toy car"):
+        load_profile(model.name).second  # noqa: B018
+    record.unlink()
+    with pytest.raises(BdganError, match="bdgan train-generator PICTURES --out MODEL/vqgan"):
+        load_profile(model.name).require("second")

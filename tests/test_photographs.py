@@ -14,6 +14,7 @@ from bdgan_lib import worlds
 from bdgan_lib.core.image_codecs import encode_png
 from bdgan_lib.generators.vqgan_network import VQGANConfig
 from bdgan_lib.recipes import own_generator, quality
+from bdgan_lib.training.supervised import FitConfig
 from benchmarks.photographs import NAME, ROOT, figures
 from tests.test_notebooks_elsewhere import in_a_notebook, run
 
@@ -51,7 +52,7 @@ def pictures(tmp_path):
 
 
 def test_the_chapter_runs_to_its_end(pictures, tmp_path, monkeypatch, capsys):
-    for name, value in {"CLASSIFIER_STEPS": 2, "VIEWS_EACH": 2}.items():
+    for name, value in {"CLASSIFIER": FitConfig(2, 48, seed=1), "VIEWS_EACH": 2}.items():
         monkeypatch.setattr(own_generator, name, value)
     monkeypatch.setattr(quality, "SAMPLES", 24)
     tiny = VQGANConfig(num_classes=2, codes=40, ch_mult=(1, 1, 1, 1), layers=1, width=16)

@@ -28,7 +28,9 @@ def choose_candidates(
     seeds: Sequence[int] = range(10),
     keep: int = 5,
 ) -> Iterator[tuple[list[Annotation], Images]]:
-    """Yield, class by class, the `keep` most recognisable samples: unlabelled annotations, and their images.
+    """Yield, class by class, the `keep` most recognisable samples: annotations and images.
+
+    The annotations' masks are background everywhere, until somebody labels them.
 
     Args:
         generator: draws the samples.

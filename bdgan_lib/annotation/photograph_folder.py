@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bdgan_lib.annotation.saved_items import CHANGED, JOURNAL, has_changed, journal_hashes
-from bdgan_lib.core.image_codecs import PICTURES, decode_image, upright_size
+from bdgan_lib.core.image_codecs import ENDINGS, PICTURES, decode_image, upright_size
 from bdgan_lib.core.io import list_folder, local_path, sha256_of, write_atomic
 from bdgan_lib.core.model_files import read_json
 from bdgan_lib.core.sampling import Sampling
@@ -30,7 +30,6 @@ from bdgan_lib.datasets.formats.shapes import BACKGROUND, MEANINGS, VOID
 
 SETTINGS = "photographs.jsonl"  # in a store: the folder and the labels of its photographs
 _STORES = {SETTINGS, JOURNAL}  # files that tell a store, whose masks are no pictures to label
-_SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp"}
 
 
 class PhotographFolder:
@@ -56,8 +55,8 @@ class PhotographFolder:
             and stores.isdisjoint(path.parents)
             and (self.folder / path).is_file()
         ]
-        self.pictures = {photograph_id(p): p for p in files if p.suffix.lower() in _SUFFIXES}  # id -> path
-        self.others = [path for path in files if path.suffix.lower() not in _SUFFIXES]
+        self.pictures = {photograph_id(p): p for p in files if p.suffix.lower() in ENDINGS}  # id -> path
+        self.others = [path for path in files if path.suffix.lower() not in ENDINGS]
         self._cached = lru_cache(4)(self._read)
 
     def __call__(self, annotation: Annotation) -> NDArray[np.uint8]:
@@ -122,7 +121,8 @@ def photographs(
         items, picture = photographs("my pictures", ["head", "body"], store=store)
         Annotator(Session(store, items, picture, annotator="you"))
 
-    Nothing but the ends of the files is read, and whole the pictures that the store has labels of.
+    Of a JPEG or PNG only the headers are read. Files of other formats, cut-off ones and pictures that the
+    store has labels of are read whole.
 
     Args:
         folder: the pictures; a folder in it is a class. None: as the store has recorded.
@@ -133,7 +133,8 @@ def photographs(
         losses: receives a line for everything that is left out; None: they are warnings.
 
     Raises:
-        BdganError: there is no picture, or the labels do not fit.
+        BdganError: there is no picture or no folder, the labels do not fit, the store lies in the folder of
+            pictures, or it has labels of a generator's samples.
     """
     settings = {} if store is None else _settings(store)  # an empty store is false
     if folder is None and not settings:

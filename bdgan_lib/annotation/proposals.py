@@ -24,7 +24,8 @@ from bdgan_lib.heads.training_data import TrainingData, collect_training_data, i
 class Proposer:
     """An ensemble of label heads on the features of samples that are being labelled.
 
-    The features of all candidates are sampled once and kept, in memory or in a folder. The first `fit` starts
+    The features of all candidates are sampled once and kept in memory or, if they do not fit, in a folder; if
+    neither has room they are sampled again each time. The first `fit` starts
     from random weights, each later one from the last weights with fewer steps. The same fits in the same
     order give the same proposals.
     """
@@ -49,7 +50,7 @@ class Proposer:
             members: of the ensemble.
             steps: training steps of the first fit.
             warm_steps: training steps of each later fit.
-            folder: where features are kept; None: in memory (see `collect_training_data`).
+            folder: where features go that do not fit into memory (see `collect_training_data`).
             seed: of the weights and the order of training samples.
         """
         self._generator, self._parts, self._seed = generator, parts, seed

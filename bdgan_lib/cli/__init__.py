@@ -9,7 +9,8 @@ from bdgan_lib.core.malloc import keep_freed_memory
 from bdgan_lib.core.types import BdganError
 
 try:  # each registers its commands, in the order of the help
-    from bdgan_lib.cli import networks, train_generator, datasets, labels, benchmark, weights, tutorial  # noqa: F401  # isort: skip
+    from bdgan_lib.cli import networks, train_generator, datasets, labels, hub  # noqa: F401  # isort: skip
+    from bdgan_lib.cli import export_onnx, benchmark, weights, tutorial  # noqa: F401  # isort: skip
     from bdgan_lib.cli.options import app
 except KeyboardInterrupt:  # before `main` can say so
     sys.exit(130)
@@ -22,13 +23,15 @@ def main() -> None:
     Ctrl-C.
     """
     os.environ.setdefault("COLUMNS", "100")
+    if not sys.stderr.isatty():  # a log keeps every state of a progress bar
+        os.environ.setdefault("TQDM_MININTERVAL", "10")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # what the terminal cannot show is escaped
             stream.reconfigure(errors="backslashreplace")
     keep_freed_memory()
     arguments = sorted(sys.argv[1:], key=lambda argument: argument != "--debug")  # it may stand anywhere
     try:
-        app(args=arguments, standalone_mode=True)
+        app(args=arguments, prog_name="bdgan", standalone_mode=True)
     except SystemExit as end:
         if end.code == 130:
             print("bdgan: stopped", file=sys.stderr)
@@ -37,11 +40,28 @@ def main() -> None:
         if os.environ.get("BDGAN_DEBUG", "0") not in ("", "0"):
             traceback.print_exc()
         said, code = str(error), 2
-        if not isinstance(error, BdganError | OSError):
+        if _is_interrupt(error):
+            said, code = "stopped", 130
+        elif not isinstance(error, BdganError | OSError):
             from importlib.metadata import metadata
 
             address = (metadata("bdgan-lib").get_all("Project-URL") or [""])[0].rpartition(", ")[2]
             said, code = f"unexpected {type(error).__name__}: {said[:500]}; please report it at {address}", 1
             said += " with what BDGAN_DEBUG=1 shows"
-        print("bdgan:", *said.split(), file=sys.stderr)  # some errors wrap others of many lines
+        line = " ".join(said.split())  # some errors wrap others of many lines
+        shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+        print("bdgan:", shown, file=sys.stderr)  # no name in it may steer the terminal
         sys.exit(code)
+
+
+def _is_interrupt(error: BaseException | None) -> bool:
+    """Whether Ctrl-C led to an error: a library that it reaches in mid-import or a trace raises another."""
+    seen, left = set[int](), [error]
+    while left:
+        error = left.pop()
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        if error is not None and id(error) not in seen:  # `raise ... from` names one error twice
+            seen.add(id(error))
+            left += [error.__cause__, error.__context__]
+    return False

@@ -1,12 +1,13 @@
 """The benchmark: tasks, images, scores, a page of results."""
 
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bdgan_lib.cli.options import CommandGroup, Out, ProfileName, app
+from bdgan_lib.cli.options import MOST, CommandGroup, Device, LoggerName, Out, ProfileName, Seed, app
+from bdgan_lib.core.io import require_new_path
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.profiles import load_profile
 
@@ -57,6 +58,80 @@ def benchmark_images(
     print(f"{out}: {write_truth(truth, its_task, out)} images with labels")
 
 
+@benchmark_app.command("train")
+def benchmark_train(
+    data: Annotated[
+        list[Path], typer.Argument(help="Sets of `bdgan synthesize`, folders of `bdgan benchmark images`.")
+    ],
+    task: TaskName,
+    out: Out,
+    init: Annotated[
+        str,
+        typer.Option(
+            help="What the network starts from: timm:NAME, timm:NAME@FILE, timm:NAME@random, METHOD:FILE, a "
+            "file, a folder, or a backbone such as pocket-10."
+        ),
+    ] = "pocket-10",
+    decoder: Annotated[str, typer.Option(help="unet, fcn, deeplabv3, or smp:NAME such as smp:FPN.")] = "unet",
+    steps: Annotated[int, typer.Option(min=1, max=MOST, help="Batches.")] = 1_200,
+    batch_size: Annotated[int, typer.Option(min=1, max=MOST)] = 16,
+    learning_rate: Annotated[
+        float, typer.Option(min=0, help="Peak; a pre-trained transformer takes about 1e-4.")
+    ] = 3e-3,
+    frozen: Annotated[bool, typer.Option(help="Train the decoder alone.")] = False,
+    seed: Seed = 0,
+    device: Device = "cpu",
+    logger: LoggerName = "none",
+    profile: ProfileName = "pocket",
+) -> None:
+    """Train a segmentation network on a task, from any start; `benchmark predict` uses it."""
+    import torch
+
+    from bdgan_lib.downstream.benchmark.pictures import training_set
+    from bdgan_lib.downstream.network_files import save_network
+    from bdgan_lib.downstream.segmentation import segmenter
+    from bdgan_lib.downstream.starts.load import load_start
+    from bdgan_lib.downstream.transfer.segment import Frozen
+    from bdgan_lib.training.file_logs import open_log
+    from bdgan_lib.training.supervised import FitConfig, fit
+
+    require_new_path(out)
+    log = open_log(logger, out.with_name(f"{out.name}-run") / "logs")
+    world = load_profile(profile)
+    its_task = world.task(task)
+    labelled = training_set(data, its_task, world.classes)
+    torch.manual_seed(seed)
+    start = load_start(init)
+    if start.note:
+        print(start.note)
+    network = segmenter(start.trunk, len(its_task.labels), decoder)
+    count = len(labelled.images)
+    config = FitConfig(steps, min(batch_size, count), learning_rate, seed=seed)
+    trained = Frozen(network) if frozen else network
+    with log or nullcontext():
+        loss = fit(trained, labelled.images, labelled.masks, config, device, "training", logger=log)
+    about = {"world": its_task.world, "task": task, "init": init, "images": count, "loss": loss}
+    save_network(network, decoder, its_task.labels, out, **about, steps=steps, frozen=frozen, seed=seed)
+    print(f"{out}: loss {loss:.4f} nats after {steps} steps on {count} images")
+
+
+@benchmark_app.command("predict")
+def benchmark_predict(
+    network: Annotated[Path, typer.Argument(help="A folder of `bdgan benchmark train`.")],
+    images: Annotated[Path, typer.Argument(help="A folder of pictures, of any sizes.")],
+    out: Out,
+    device: Device = "cpu",
+) -> None:
+    """Predict the pictures of a folder: <name>.png of the task's label ids, to be scored."""
+    from bdgan_lib.downstream.benchmark.pictures import write_predictions
+    from bdgan_lib.downstream.network_files import load_network
+
+    require_new_path(out)
+    trained, record = load_network(network)
+    count = write_predictions(trained, images, out, device)
+    print(f"{out}: {count} masks of {len(record['labels'])} labels")
+
+
 def _is_same_score(out: Path, task: str, name: str, **_: object) -> bool:
     from bdgan_lib.downstream.benchmark.result import load_result
 
@@ -72,7 +147,7 @@ def benchmark_score(
     predictions: Annotated[
         Path, typer.Option(help="A folder of <image id>.png: grey, the task's label ids.")
     ],
-    name: Annotated[str, typer.Option(help="Of what predicted; the page shows it.")],
+    name: Annotated[str, typer.Option(help="Of the model that predicted, as the page shows it.")],
     out: Annotated[Path, typer.Option(help="The JSON file to write.")],
     labels: Labels = "pocket",
     date: Annotated[str | None, typer.Option(help="YYYY-MM-DD; today (UTC) if none.")] = None,

@@ -24,7 +24,7 @@ from bdgan_lib.cli.options import (
 from bdgan_lib.core.io import as_path, list_pictures
 from bdgan_lib.core.seeds import GENERATOR
 from bdgan_lib.core.types import BdganError
-from bdgan_lib.datasets.formats.names import SET_FORMATS
+from bdgan_lib.datasets.formats.names import RECIPES, SET_FORMATS
 from bdgan_lib.profiles import load_profile
 from bdgan_lib.synthesis.spec import MOST_WRITERS, SynthesisSpec
 
@@ -36,14 +36,16 @@ def synthesize_command(
     classes: Annotated[str, typer.Option(help="Class names, by comma; all if empty.")] = "",
     head: Head = None,
     keep_confident: Annotated[float, typer.Option(help="Share kept by classifier confidence; 1: all.")] = 0.9,
-    keep_agreed: Annotated[float, typer.Option(help="Share kept by ensemble agreement; 1: all.")] = 0.9,
+    keep_agreed: Annotated[
+        float, typer.Option(help="Share kept by agreement, of a head with several members; 1: all.")
+    ] = 0.9,
     calibration_samples: Annotated[
         int,
         typer.Option(
             "--calibration",
             min=50,
             max=GENERATOR["filter thresholds"].count,
-            help="Samples that find the filters' thresholds; with 40 of a class it has its own.",
+            help="Samples that set the filters' thresholds; from 40 per class on, each class has its own.",
         ),
     ] = 1_000,
     truncation: Truncation = None,
@@ -56,24 +58,26 @@ def synthesize_command(
         int, typer.Option(min=1, max=MOST, help="Images drawn per shard.")
     ] = SynthesisSpec.shard_size,
     workers: Annotated[
-        int, typer.Option(min=0, max=10_000, help="Processes; 0: one per core (cuda: one).")
+        int,
+        typer.Option(min=0, max=10_000, help="Processes, or shards on Ray; 0: one per core or GPU."),
     ] = 0,
     writers: Annotated[
         int,
         typer.Option(
-            min=0, max=MOST_WRITERS, help="Threads that encode and write; 0: one per core, or one a process."
+            min=0, max=MOST_WRITERS, help="Threads per process that encode and write; 0: one per core in all."
         ),
     ] = 0,
     engine: Annotated[str, typer.Option(help="local, or ray for a cluster.")] = "local",
     gpus: Annotated[float, typer.Option(min=0, help="ray: share of a GPU each task takes.")] = 0.0,
-    bf16: Annotated[bool, typer.Option(help="Label and judge in bfloat16, where that is fast.")] = False,
+    bf16: Annotated[bool, typer.Option(help="Compute in bfloat16; refused where that is slow.")] = False,
     jpeg: Annotated[int, typer.Option(min=0, max=100, help="Images as JPEG of this quality; 0: PNG.")] = 0,
     device: Device = "cpu",
     profile: ProfileName = "pocket",
 ) -> None:
-    """Write a labelled data set: shards of PNG images and masks with a manifest. The same command goes on."""
+    """Write a labelled data set: shards of images and PNG masks, and a manifest. The same command goes on."""
     import torch
 
+    from bdgan_lib.core.precision import require_fast_bf16
     from bdgan_lib.heads.files import load_head
     from bdgan_lib.heads.training import train_head
     from bdgan_lib.profiles.annotated import training_annotations
@@ -85,6 +89,8 @@ def synthesize_command(
         raise BdganError(f"no engine {engine!r}; there is local, ray")
     if not 0 <= gpus < math.inf:
         raise BdganError(f"gpus is {gpus}; give a finite number from 0")
+    if bf16 and engine == "local":
+        require_fast_bf16(device)
     check_shares(keep_confident, keep_agreed)
     folder, alone = as_path(out), 1 if device != "cpu" else os.cpu_count() or 1
     if engine == "ray" or (workers or alone) > 1:
@@ -124,23 +130,38 @@ DataSet = Annotated[str, typer.Argument(help="What `bdgan synthesize` was given 
 @app.command("export")
 def export_command(
     folder: DataSet,
-    to: Annotated[str, typer.Option(help=f"Whose files to write: {', '.join(SET_FORMATS)}.")],
     out: Out,
+    to: Annotated[
+        str | None, typer.Option(help=f"Whose files to write: {', '.join(SET_FORMATS)}.", show_default=False)
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Write what a tool needs to train as well: {', '.join(RECIPES)}.", show_default=False
+        ),
+    ] = None,
 ) -> None:
-    """Write a finished data set for another tool; what its format cannot hold is named."""
+    """Write a finished data set for another tool; what its format cannot hold is named.
+
+    A recipe chooses the format itself, and writes a configuration or a training script beside the data.
+    """
     from bdgan_lib.datasets.formats.export import export_set
     from bdgan_lib.datasets.shards import ShardedSet
 
-    report = export_set(ShardedSet(folder), out, to)
+    if to is None and recipe is None:
+        raise BdganError(
+            f"expected --to {'|'.join(SET_FORMATS)} or --recipe {'|'.join(RECIPES)}, got neither; give one"
+        )
+    report = export_set(ShardedSet(folder), out, to, recipe=recipe)
     overlap = f", mean IoU with the masks {report.mean_iou:.4f}" if report.mean_iou < 1 else ""
-    print(f"{out}: {report.images} images for {to}{overlap}", *report.losses, sep="\n  ")
+    print(f"{out}: {report.images} images for {recipe or to}{overlap}", *report.losses, sep="\n  ")
 
 
 @app.command("validate")
 def validate_command(folder: DataSet) -> None:
     """Check every file of a data set; exit code 2 if one is damaged, strange or missing.
 
-    A data card that was edited is told of and no damage, unless it states another set's sha256.
+    An edited data card is reported, but it is no damage unless it contradicts the data set.
     """
     from bdgan_lib.datasets.validate import validate
 
@@ -170,7 +191,7 @@ def statistics_command(
         Path | None, typer.Option(help="A folder of real pictures: FID and KID to them as well.")
     ] = None,
     images: Annotated[
-        int, typer.Option(min=2, max=MOST, help="So many of the set, from its first.")
+        int, typer.Option(min=2, max=MOST, help="Images of the set to use, from the first on.")
     ] = 10_000,
     profile: ProfileName = "pocket",
 ) -> None:

@@ -10,6 +10,7 @@ import typer
 
 from bdgan_lib.cli.annotation_notebook import check_viewer, open_notebook, write_notebook
 from bdgan_lib.cli.options import Out, ProfileName, app, names_of
+from bdgan_lib.core.parallel import exit_at_sigterm
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.datasets.formats.names import ANNOTATION_FORMATS
 from bdgan_lib.profiles import load_profile
@@ -29,12 +30,14 @@ def annotate(
     ] = None,
     labels: Annotated[str, typer.Option(help="What to label in your pictures, by comma: head,body.")] = "",
     class_name: Annotated[
-        str, typer.Option("--class", help="Class of pictures that lie in no folder of one; else photograph.")
+        str, typer.Option("--class", help="Class of pictures in no class folder; default: photograph.")
     ] = "",
     open_with: Annotated[
         str, typer.Option("--open", help="Open the notebook with lab (the default) or voila, or no.")
     ] = "",
-    keep: Annotated[int, typer.Option(min=1, max=10, help="Labelled samples per class.")] = 5,
+    keep: Annotated[
+        int, typer.Option(min=1, max=10, help="Without pictures: samples per class that the oracle labels.")
+    ] = 5,
     profile: ProfileName = "pocket",
 ) -> None:
     """Label your pictures in a notebook, or have the oracle annotator label samples of every class.
@@ -160,13 +163,44 @@ def _removed_if_new(folder: Path, unused: Callable[[], bool]) -> Iterator[None]:
 
 @app.command("import-labels")
 def import_labels_command(
-    folder: Annotated[Path, typer.Argument(help="What `bdgan export-labels` wrote, its labels edited.")],
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            help="What `bdgan export-labels` wrote, its labels edited; with --pictures any labels."
+        ),
+    ],
     format: Annotated[
         str, typer.Option("--from", help=f"Whose files they are: {', '.join(ANNOTATION_FORMATS)}.")
     ],
-    out: Annotated[Path, typer.Option(help="The folder of annotations to add to.")],
+    out: Annotated[
+        Path, typer.Option(help="The folder of annotations to add to; with --pictures a new one.")
+    ],
+    pictures: Annotated[
+        Path | None, typer.Option(help="Pictures of yours that the labels are of, a folder for each class.")
+    ] = None,
+    foreground: Annotated[
+        str, typer.Option(help="With --pictures: which labels are foreground, by comma; all if empty.")
+    ] = "",
 ) -> None:
-    """Bring labels back from another tool, in place of the samples' old ones; what is lost is named."""
+    """Bring labels back from another tool, in place of the samples' old ones; what is lost is named.
+
+    With --pictures they are labels of pictures of yours: the pictures and their masks are written as
+    `bdgan train-head --images --masks` takes them.
+    """
+    if pictures is not None:
+        from bdgan_lib.datasets.formats.own_pictures import import_pictures
+
+        if foreground and not names_of(foreground):
+            raise BdganError(f"expected names of labels as --foreground, got {foreground!r:.100}")
+        with exit_at_sigterm():
+            written, left_out = import_pictures(folder, format, pictures, out, names_of(foreground))
+        print(*[f"{out}: {written} pictures with masks", *left_out], sep="\n  ")
+        print(
+            f"next: bdgan train-head --images {out / 'images'} --masks {out / 'masks'}, with --profile MODEL"
+        )
+        return
+    if foreground:
+        raise BdganError("--foreground goes with --pictures")
     from bdgan_lib.core.validation import collect_errors
     from bdgan_lib.datasets.annotation_store import AnnotationStore
     from bdgan_lib.datasets.formats.exchange import import_annotations

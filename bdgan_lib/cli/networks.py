@@ -1,5 +1,6 @@
 """Generators and label heads: what a profile holds, samples, training, pictures labelled, experiments."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -9,6 +10,7 @@ from bdgan_lib.cli.options import (
     MOST,
     Device,
     Head,
+    LoggerName,
     Out,
     ProfileName,
     Seed,
@@ -59,7 +61,9 @@ def sample(
     temperature: Temperature = None,
     head: Head = None,
     device: Device = "cpu",
-    bf16: Annotated[bool, typer.Option(help="Convolve in bfloat16: faster, almost the same images.")] = False,
+    bf16: Annotated[
+        bool, typer.Option(help="Compute in bfloat16: faster. A VQGAN then draws other codes.")
+    ] = False,
     profile: ProfileName = "pocket",
 ) -> None:
     """Draw samples into one PNG, a row per class; with --head their labels are laid over."""
@@ -67,10 +71,13 @@ def sample(
 
     from bdgan_lib.core.image_codecs import encode_overview
     from bdgan_lib.core.image_tensors import to_uint8
+    from bdgan_lib.core.precision import require_fast_bf16
     from bdgan_lib.heads.files import load_head
     from bdgan_lib.visualization.colors import overlay
     from bdgan_lib.visualization.grids import evenly_spaced, grid
 
+    if bf16:
+        require_fast_bf16(device)
     world = load_profile(profile)
     names = names_of(classes) or evenly_spaced(world.classes)
     ids = torch.tensor([world.class_id(name) for name in names]).repeat_interleave(count)
@@ -112,11 +119,15 @@ def train_head_command(
         Path | None, typer.Option(help="Their masks, PNG of the same names: 0 background, 255 unlabelled.")
     ] = None,
     foreground: Annotated[
-        int, typer.Option(min=-1, max=255, help="The masks' value of foreground; -1: all but 0 and 255.")
+        int,
+        typer.Option(
+            min=-1, max=255, help="Masks' value of foreground, others background; -1: all but 0 and 255."
+        ),
     ] = -1,
     with_samples: Annotated[
         bool, typer.Option(help="Learn from the profile's annotations beside the pictures.")
     ] = False,
+    logger: LoggerName = "none",
     profile: ProfileName = "pocket",
 ) -> None:
     """Train a label head on the profile's annotations. The same command goes on where it was cut off.
@@ -129,8 +140,10 @@ def train_head_command(
     from bdgan_lib.heads.training import CHECKPOINT, launch_fabric, train_head
     from bdgan_lib.profiles.annotated import training_annotations
     from bdgan_lib.profiles.labelled_pictures import labelled_pictures, read_labelled_pictures
+    from bdgan_lib.training.file_logs import open_log
 
     check_head_folder(out)
+    log = open_log(logger, out / "logs")
     if (out / RECORD).exists() and not (out / CHECKPOINT).exists():
         raise BdganError(f"{out} holds a finished head; give another folder, or remove {out / RECORD}")
     world = load_profile(profile)
@@ -144,7 +157,8 @@ def train_head_command(
     else:
         pictures = read_labelled_pictures(images, masks, world, foreground if foreground >= 0 else None)
         learnt = labelled_pictures(pictures, world, str(fabric.device), with_samples)
-    head, losses = train_head(*learnt, config, architecture, fabric, out)
+    with log or nullcontext():
+        head, losses = train_head(*learnt, config, architecture, fabric, out, logger=log)
     if fabric.is_global_zero:
         save_head(head, out)
         print(f"{out}: loss {losses[-1]:.4f} nats after {steps} steps")
@@ -216,15 +230,24 @@ def experiment(
     workers: Annotated[
         int, typer.Option(min=0, max=1_000, help="Cells side by side; 0: one per core, at most 8 on a GPU.")
     ] = 0,
+    logger: LoggerName = "none",
 ) -> None:
     """Run an experiment: many small trainings, one JSON. The same command goes on where it was cut off.
 
     `claims` gives a verdict on each of the paper's claims, from the results in `--out` or the shipped ones.
     """
-    from bdgan_lib.experiments.catalogue import ANYWHERE, EXPERIMENTS, FRESH_SEEDS
+    from bdgan_lib.experiments.catalogue import ANYWHERE, EXPERIMENTS, FRESH_SEEDS, TRAINING
     from bdgan_lib.experiments.claims import summarise
     from bdgan_lib.experiments.runner import earlier_result
+    from bdgan_lib.training.file_logs import LogFolder
 
+    if name in ("list", "claims"):
+        given = {
+            "--seeds": seeds, "--seeds-from": seeds_from >= 0, "--photographs": photographs is not None,
+            "--device": device != "cpu", "--workers": workers, "--logger": logger != "none",
+        }  # fmt: skip
+        if alien := [option for option, value in given.items() if value]:
+            raise BdganError(f"{name} runs no experiment; leave {' and '.join(alien)} out")
     if name == "list":
         print("\n".join((*EXPERIMENTS, "claims")))
         return
@@ -238,6 +261,10 @@ def experiment(
     if name not in EXPERIMENTS:
         raise BdganError(f"no experiment {name!r}; there is {', '.join(EXPERIMENTS)}, claims")
     options: dict[str, Any] = {"seeds": seeds} if seeds else {}
+    if name in TRAINING:
+        options["logs"] = None if logger == "none" else LogFolder(logger, out / "logs")
+    elif logger != "none":
+        raise BdganError(f"{name} trains no network; leave --logger out")
     if name in ANYWHERE:
         options |= {"device": device, "workers": workers}
     elif device != "cpu" or workers:
@@ -274,7 +301,7 @@ def figures(
         Path | None, typer.Option(help="A folder of `bdgan experiment`, in place of the shipped results.")
     ] = None,
     images_per_class: Annotated[
-        int, typer.Option("--images", min=10, max=MOST, help="Of the sets, per class.")
+        int, typer.Option("--images", min=10, max=MOST, help="Images per class in the synthetic sets.")
     ] = 100,
     device: Device = "cpu",
     profile: ProfileName = "pocket",

@@ -1,5 +1,6 @@
 """What several commands share: the command line itself, options, and how they are read."""
 
+import inspect
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bdgan_lib.cli.config_file import CONFIG, DUMP, dump_config, read_config
 from bdgan_lib.core.io import check_output, local_path, require_unused, same_place
 from bdgan_lib.core.sampling import Sampling
 from bdgan_lib.core.types import BdganError
@@ -18,13 +20,34 @@ if TYPE_CHECKING:
     from bdgan_lib.profiles import Profile
 
 Command = Callable[..., None]
+_CONTEXT = inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
+_OF_EVERY_COMMAND: tuple[tuple[str, Any, object], ...] = (
+    (
+        CONFIG,
+        Annotated[
+            Path | None,
+            typer.Option(
+                metavar="FILE",
+                is_eager=True,
+                callback=read_config,
+                help="Take options from this YAML or JSON file; the command line wins.",
+            ),
+        ],
+        None,
+    ),
+    (
+        DUMP,
+        Annotated[bool, typer.Option("--dump-config", help="Print all options as such a file, and end.")],
+        False,
+    ),
+)
 
 
 class CommandGroup(typer.Typer):
     """A Typer app whose commands check each parameter that is a `Path` before any work.
 
     An address is refused, and so is an output that is an input, one where nothing can be written, and a file
-    that is there already.
+    that is there already. Each command takes its options from a file, too (see `config_file`).
     """
 
     def command(  # type: ignore[override]
@@ -46,7 +69,10 @@ class CommandGroup(typer.Typer):
 
         def register(function: Command) -> Command:
             @wraps(function)
-            def checked(**arguments: Any) -> None:
+            def checked(ctx: typer.Context, **arguments: Any) -> None:
+                if arguments.pop(DUMP, False):
+                    print(dump_config(ctx, arguments), end="")
+                    return
                 for value in arguments.values():
                     for path in value if isinstance(value, list) else [value]:
                         if isinstance(path, Path):
@@ -54,17 +80,31 @@ class CommandGroup(typer.Typer):
                 for key in ("out", "cache"):
                     if isinstance(path := arguments.get(key), Path):
                         check_output(path, out_is_file)
+                arguments.pop(CONFIG, None)
                 if isinstance(out := arguments.get("out"), Path):
                     _check_inputs(out, arguments)
                     if out_is_file and not (out.is_file() and is_earlier(**arguments)):
                         require_unused(out)
                 function(**arguments)
 
+            _add_shared_options(checked, function)
             summary = " ".join((function.__doc__ or "").partition("\n\n")[0].split())  # whole, in lists too
             super(CommandGroup, self).command(name, short_help=summary, **settings)(checked)
             return function
 
         return register
+
+
+def _add_shared_options(checked: Callable[..., None], function: Command) -> None:
+    """Give a command's signature the context and the options that every command has."""
+    parameters = inspect.signature(function).parameters.values()
+    shared = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
+        for name, hint, default in _OF_EVERY_COMMAND
+    ]
+    signature = inspect.Signature([_CONTEXT, *parameters, *shared])
+    checked.__signature__ = signature  # type: ignore[attr-defined]
+    checked.__annotations__ = {name: part.annotation for name, part in signature.parameters.items()}
 
 
 def _check_inputs(out: Path, arguments: Mapping[str, Any]) -> None:
@@ -77,7 +117,6 @@ def _check_inputs(out: Path, arguments: Mapping[str, Any]) -> None:
 
 app = CommandGroup(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # rich takes as long to import as all the rest
     context_settings={"max_content_width": 100},
@@ -112,14 +151,19 @@ ProfileName = Annotated[
     str, typer.Option("--profile", help=f"Which world: {', '.join(PROFILES)}, or a model folder.")
 ]
 Truncation = Annotated[
-    float | None, typer.Option(help="Clip latents at 2, then scale; default: as the profile samples.")
+    float | None, typer.Option(help="BigGAN: latents within 2, times this; default: the profile's.")
 ]
-TopK = Annotated[int | None, typer.Option(max=MOST, help="VQGAN: how many codes may come, the likeliest.")]
-TopP = Annotated[float | None, typer.Option(help="VQGAN: the likeliest codes that together are so probable.")]
+TopK = Annotated[int | None, typer.Option(max=MOST, help="VQGAN: draw from so many likeliest codes.")]
+TopP = Annotated[
+    float | None, typer.Option(help="VQGAN: draw from the likeliest codes of this total probability.")
+]
 Temperature = Annotated[float | None, typer.Option(help="VQGAN: below 1 for safer codes.")]
-Device = Annotated[str, typer.Option(help="cpu, cuda or mps.", callback=_here)]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1 ... or mps.", callback=_here)]
 Seed = Annotated[int, typer.Option(min=0, max=2**62)]
 Out = Annotated[Path, typer.Option(help="Where to write.")]
+LoggerName = Annotated[
+    str, typer.Option("--logger", help="Log steps to OUT/logs or OUT-run/logs: tensorboard, csv or none.")
+]
 Head = Annotated[Path | None, typer.Option(help="A folder of `bdgan train-head`.")]
 
 
@@ -136,6 +180,8 @@ def sampling_of(
     temperature: float | None,
 ) -> Sampling:
     """The profile's sampling settings, with those that were given in their place."""
-    sampling = world.sampling if truncation is None else Sampling(truncation)
+    sampling = world.sampling
+    if truncation is not None:
+        sampling = replace(sampling, truncation=truncation, z_std=None)
     codes: dict[str, Any] = {"top_k": top_k, "top_p": top_p, "temperature": temperature}
     return replace(sampling, **{key: value for key, value in codes.items() if value is not None})

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from bdgan_lib.cli.options import MOST, Device, Seed, app
+from bdgan_lib.cli.options import MOST, Device, LoggerName, Seed, app
 
 
 @app.command("train-generator")
@@ -31,6 +31,7 @@ def train_generator(
         int | None, typer.Option(min=1, max=MOST, help="BigGAN: batches against the discriminator.")
     ] = None,
     seed: Seed = 0,
+    logger: LoggerName = "none",
     device: Device = "cpu",
 ) -> None:
     """Train a generator on your pictures. The same command goes on where it was cut off.
@@ -38,10 +39,12 @@ def train_generator(
     Says what is left out and why, how long it will take, and how good the samples are beside pictures that
     did not train. Checkpoints and samples on the way lie in the folder OUT-run; remove it at the end.
     """
+    from contextlib import nullcontext
     from dataclasses import replace
 
     from bdgan_lib.core.types import BdganError
     from bdgan_lib.recipes.own_generator import OwnRecipe, train_generator
+    from bdgan_lib.training.file_logs import open_log
 
     recipe = OwnRecipe(kind, side, seed=seed)
     steps = {
@@ -54,7 +57,9 @@ def train_generator(
             option = next(iter(given)).replace("_", "-")
             raise BdganError(f"--{option} is of --kind {of}; leave it out, or give that kind")
         recipe = replace(recipe, **{of: replace(getattr(recipe, of), **given)})
-    report = train_generator(pictures, out, recipe, held_out, device)
+    log = open_log(logger, out.with_name(f"{out.name}-run") / "logs")
+    with log or nullcontext():
+        report = train_generator(pictures, out, recipe, held_out, device, logger=log)
     for name, value in report.items():
         print(f"{name} = {value}")
     print(f"{out}: a profile; try `bdgan sample --profile {out} --out sheet.png`")

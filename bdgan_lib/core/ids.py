@@ -19,13 +19,18 @@ def checked_id(id: str) -> str:
     return id
 
 
+def is_device(name: str) -> bool:
+    """Whether Windows keeps a file name, whatever its ending, for a device."""
+    return bool(re.fullmatch(r"(?i)(con|prn|aux|nul|(com|lpt)[0-9])(\..*)?", name))
+
+
 def new_id(id: str) -> str:
     """As `checked_id`, for a file that is not there yet; older ones of these names can still be read.
 
     Raises:
         BdganError: it is not safe, or Windows keeps the name for a device.
     """
-    if re.fullmatch(r"(?i)con|prn|aux|nul|(com|lpt)[0-9]", checked_id(id)):
+    if is_device(checked_id(id)):
         raise BdganError(f"id {id!r} is the name of a device on Windows; choose another")
     return id
 

@@ -19,6 +19,7 @@ from bdgan_lib.core.types import BdganError
 
 MOST_PIXELS = 2**26  # 8192 x 8192; a file that claims more is refused before memory is allocated
 PICTURES = ("JPEG", "PNG", "WEBP", "TIFF", "BMP")  # read from people; other decoders may start programs
+ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp")  # of their files
 _OPENING = Lock()  # holds while Pillow's limit is put aside
 _PNG_START = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 _HEADER = 33  # bytes of a PNG before its second chunk
@@ -28,7 +29,11 @@ _JPEG_END = re.compile(rb"\xff[^\0\xd0-\xd7]")  # of the coded pixels: a marker 
 
 
 def encode_png(array: NDArray[np.uint8]) -> bytes:
-    """PNG bytes of uint8 pixels [H, W] (grey: masks) or [H, W, 3] (RGB); `decode_png` inverts it."""
+    """PNG bytes of uint8 pixels [H, W] (grey: masks) or [H, W, 3] (RGB); `decode_png` inverts it.
+
+    Raises:
+        BdganError: the array has another type or shape, or is empty.
+    """
     # RLE compresses runs of equal bytes alone: files of samples are as small, and it is three times as fast.
     # OpenCV, unlike Pillow, lets other threads run meanwhile.
     return _encoded(array, ".png", [cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE])
@@ -46,7 +51,11 @@ def is_overview(png: bytes) -> bool:
 
 
 def encode_jpeg(array: NDArray[np.uint8], quality: int = 95) -> bytes:
-    """JPEG bytes of uint8 pixels [H, W, 3]; quality is 1 to 100, and even 100 changes some pixels."""
+    """JPEG bytes of uint8 pixels [H, W, 3]; quality is 1 to 100, and even 100 changes some pixels.
+
+    Raises:
+        BdganError: as of `encode_png`.
+    """
     return _encoded(array, ".jpg", [cv2.IMWRITE_JPEG_QUALITY, quality])
 
 
@@ -167,7 +176,8 @@ def decode_image(data: bytes, formats: tuple[str, ...] = PICTURES) -> NDArray[np
     Palettes, CMYK and 16 bits per channel become 8-bit RGB; alpha is dropped.
 
     Raises:
-        BdganError: the file is damaged or in another format, or its pixels are floats.
+        BdganError: the file is damaged, in another format or too large, or its pixels are floats or have
+            more than 16 bits.
     """
     with _opened(data, formats) as image:
         image = ImageOps.exif_transpose(image)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
-from tempfile import NamedTemporaryFile, TemporaryDirectory
+from tempfile import NamedTemporaryFile, TemporaryDirectory, TemporaryFile
 from typing import BinaryIO, cast
 from urllib.parse import urlsplit
 
@@ -69,8 +69,9 @@ def check_output(path: Path, file: bool = False) -> None:
     """Check that a folder, or a file, can be written at a local path, which need not exist yet.
 
     Raises:
-        BdganError: it is of the other kind, it or a folder above it is a link that leads nowhere, or it is to
-            lie in a file.
+        BdganError: it is of the other kind, it or a folder above it is a link that leads nowhere, it is to
+            lie in a file, or the system lets nothing be written there. A folder that exists is not tried: it
+            may hold everything already.
     """
     for place in (path, *path.parents):
         if place.is_symlink() and not place.exists():
@@ -81,6 +82,15 @@ def check_output(path: Path, file: bool = False) -> None:
         if place.is_dir() if file and place == path else place.exists() and not place.is_dir():
             kinds = ("folder", "file") if place.is_dir() else ("file", "folder")
             raise BdganError(f"{place} is a {kinds[0]}; give a {kinds[1]}")
+    if file or not path.exists():
+        folder = next((place for place in path.absolute().parents if place.is_dir()), Path.cwd())
+        try:
+            with TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise BdganError(
+                f"nothing can be written in {folder} ({error.strerror}), so not {path}; give another path"
+            ) from error
 
 
 def is_junk(name: str) -> bool:

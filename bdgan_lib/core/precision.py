@@ -5,11 +5,24 @@ from contextlib import contextmanager
 
 import torch
 
+from bdgan_lib.core.types import BdganError
+
 
 def bf16_is_fast(device: torch.device | str) -> bool:
     """Whether the device computes with bfloat16."""
     kind = torch.device(device).type
     return kind == "cuda" or (kind == "cpu" and torch.cpu._is_avx512_bf16_supported())
+
+
+def fast_dtype(device: torch.device | str) -> torch.dtype:
+    """bfloat16 where the device computes with it, else float32: emulated, bfloat16 is many times slower."""
+    return torch.bfloat16 if bf16_is_fast(device) else torch.float32
+
+
+def require_fast_bf16(device: torch.device | str) -> None:
+    """Raise BdganError unless the device computes with bfloat16."""
+    if not bf16_is_fast(device):
+        raise BdganError(f"this machine's {device} does not compute in bfloat16; leave bf16 out")
 
 
 def autocast(device: torch.device | str) -> torch.autocast:

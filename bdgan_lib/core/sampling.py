@@ -18,14 +18,14 @@ class Sampling:
     """How latents are drawn.
 
     "Truncation 0.9" means two different things in the literature, so there are two settings: `truncation`
-    clips a standard normal at |z| <= 2 and then scales it (the paper of BigGAN-deep and
-    pytorch-pretrained-biggan, where it also selects the batch-norm statistics); `z_std` draws a plain
-    N(0, z_std^2) without clipping (the release of BigDatasetGAN, with 0.9).
+    draws a standard normal truncated to |z| <= 2 and scales it (pytorch-pretrained-biggan, where it also
+    selects the batch-norm statistics); `z_std` draws a plain N(0, z_std^2) without bounds (the release of
+    BigDatasetGAN, with 0.9).
     """
 
     truncation: float = 1.0  # in (0, 1]
     z_std: float | None = None  # > 0; only with truncation 1.0
-    # for generators that sample codes (VQGAN); others ignore them
+    # for generators that sample codes (VQGAN); generators of latents refuse them
     top_k: int | None = None  # draw from this many of the likeliest codes; None = all
     top_p: float = 1.0  # in (0, 1]: draw from the likeliest codes that together have this probability
     temperature: float = 1.0  # > 0
@@ -46,7 +46,7 @@ class Sampling:
         if self.truncation != 1.0:
             raise BdganError(
                 f"expected truncation or z_std, got both ({self.truncation} and {self.z_std}); give one: "
-                "truncation clips and scales, z_std only scales"
+                "truncation bounds and scales, z_std only scales"
             )
 
     @property

@@ -74,6 +74,8 @@ GENERATOR: Mapping[str, SeedRange] = MappingProxyType(
         "click features": SeedRange(10_400_000, 100_000),  # without labels: what a class looks like
         "label-queue candidates": SeedRange(10_200_000, 100_000),
         "label-queue test": SeedRange(10_300_000, 100_000),
+        "pixel features": SeedRange(10_500_000, 1_000),  # whose components a graph writes out
+        "exported graphs": SeedRange(10_501_000, 10_000),  # on which they are compared with torch
         # The benchmark's; what trains is the annotations that ship: five of each class, seeds below 10.
         "Synthetic-annotated validation": SeedRange(11_040_000, 240),
         "Synthetic-annotated test": SeedRange(11_100_000, 1_200),
@@ -84,7 +86,7 @@ GENERATOR: Mapping[str, SeedRange] = MappingProxyType(
         "BigGAN training, batch statistics": SeedRange(2_000_000_000, 768),
     }
 )
-ONLINE_SEEDS = 10_000_000  # for each run of an experiment that trains on samples drawn as it goes
+ONLINE_SEEDS = 80_000  # for each run of an experiment that trains on samples drawn as it goes
 
 # Images of the transfer worlds, each a stream of its own.
 TRANSFER: Mapping[str, Mapping[str, SeedRange]] = MappingProxyType(

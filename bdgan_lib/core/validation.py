@@ -4,7 +4,7 @@ import json
 import ntpath
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path, PureWindowsPath
 
@@ -31,39 +31,49 @@ def checked_label(label: object) -> str:
     return label
 
 
-def pairing_name(file: object, taken: set[str]) -> str:
-    """The name that pairs an image with its labels: its file's stem, which is added to `taken`.
+NameOf = Callable[[str], str]  # a file, as labels give it -> the name that pairs its image with its labels
 
-    The path may be of any system; a file of that path is never opened or written.
+
+def stem_of(file: str) -> str:
+    """A file's stem. The path may be of any system; a file of that path is never opened or written.
 
     Raises:
-        BdganError: the path leads outside, or the name is unsafe (see `checked_id`) or taken.
+        BdganError: the path leads outside, or the name is unsafe (see `checked_id`).
     """
-    if not isinstance(file, str):
-        raise BdganError(f"expected a file name, got {file!r:.100}")
     path = PureWindowsPath(ntpath.normpath(file))  # it knows both kinds of separators
     if path.anchor or ".." in path.parts or "://" in file:
         raise BdganError(f"expected a plain file name, got {file[:100]!r}, which leads outside")
-    name = checked_id(path.stem)
+    return checked_id(path.stem)
+
+
+def pairing_name(file: object, taken: set[str], name_of: NameOf = stem_of) -> str:
+    """The name that pairs an image with its labels, which is added to `taken`.
+
+    Raises:
+        BdganError: there is none, or it is taken.
+    """
+    if not isinstance(file, str):
+        raise BdganError(f"expected a file name, got {file!r:.100}")
+    name = name_of(file)
     if name in taken:
         raise BdganError(f"a second image is named {name}; give each another name")
     taken.add(name)
     return name
 
 
-def unpaired(file: object) -> bool:
+def unpaired(file: object, name_of: NameOf = stem_of) -> bool:
     """Whether a file's name is none that pairs labels with an image (see `pairing_name`)."""
     with suppress(BdganError):
-        return not pairing_name(file, set())
+        return not pairing_name(file, set(), name_of)
     return True
 
 
-def shared_names(files: Iterable[object]) -> set[str]:
+def shared_names(files: Iterable[object], name_of: NameOf = stem_of) -> set[str]:
     """The names that several of these files have: which of them is the image's is unknown."""
     names = Counter[str]()
     for file in files:
         with suppress(BdganError):
-            names[pairing_name(file, set())] += 1
+            names[pairing_name(file, set(), name_of)] += 1
     return {name for name, count in names.items() if count > 1}
 
 

@@ -235,7 +235,8 @@ class AnnotationStore:
         """Save an annotation, in place of an earlier one of the same sample.
 
         Raises:
-            BdganError: its id already names another sample, or a picture that is no mask of this store.
+            BdganError: its id already names another sample, or a picture that is no mask of this store;
+                `extra` is not JSON; or another process has the store open.
         """
         id = annotation.id
         png = encode_png(annotation.mask)

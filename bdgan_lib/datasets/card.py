@@ -134,7 +134,7 @@ def write_card(folder: Path, progress: bool = True) -> None:
         if (path := folder / name).exists() and not holds_text(path, text):
             raise BdganError(f"{path} is of another origin and would be replaced; move it elsewhere")
     data, statistics = ShardedSet(folder), ShardStatistics()
-    with tqdm(total=len(data), unit="image", disable=not progress, mininterval=1.0) as bar:
+    with tqdm(total=len(data), unit="image", disable=not progress) as bar:
         for shard in data.shards:
             statistics.merge(ShardStatistics.of_samples(data.stored(shard), data.manifest))
             bar.update(shard["count"])

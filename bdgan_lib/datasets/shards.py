@@ -39,6 +39,7 @@ from bdgan_lib.datasets.tar_format import (
 MANIFEST = "manifest.json"
 DROPPED = ".dropped.jsonl"  # suffix of the list of samples that filters dropped from a shard
 LOG, CALIBRATION = "log.jsonl", "calibration.json"  # about the synthesis; not part of the set's bytes
+ORIGIN = "hub.json"  # in a folder from the Hub: its repository and commit
 _AGAIN = "make the data set again; finished shards are kept"
 _REMAKE = "remove it and run the same command, which makes the same bytes"
 _SEAL, _END = b',\n "sha256": "', b"\n}\n"  # how the last entry of a manifest begins, and how that ends

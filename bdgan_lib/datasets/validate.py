@@ -19,7 +19,7 @@ from bdgan_lib.datasets.card import (
     trust_files,
 )
 from bdgan_lib.datasets.sample_checks import decode_sample
-from bdgan_lib.datasets.shards import CALIBRATION, DROPPED, LOG, MANIFEST, read_manifest
+from bdgan_lib.datasets.shards import CALIBRATION, DROPPED, LOG, MANIFEST, ORIGIN, read_manifest
 from bdgan_lib.datasets.tar_format import how_to_remake, stored_samples
 
 _REASON = re.compile(rb'"dropped": "([^"]*)"')  # in a list of dropped samples
@@ -49,7 +49,7 @@ def validate(folder: str | Path, progress: bool = True, notes: list[str] | None 
     of_bytes = {shard["sha256"]: shard["name"] for shard in shards}
     lists = (_dropped(folder / shard["name"]).name for shard in shards if "dropped_sha256" in shard)
     expected = {*(shard["name"] for shard in shards), *lists}
-    expected |= {MANIFEST, CARD, CROISSANT, LOG, CALIBRATION}
+    expected |= {MANIFEST, CARD, CROISSANT, LOG, CALIBRATION, ORIGIN}
     findings = [
         f"{path} is not part of the data set; move it elsewhere"
         for path in list_folder(folder)
@@ -57,7 +57,7 @@ def validate(folder: str | Path, progress: bool = True, notes: list[str] | None 
     ]
     findings += _dropped_findings(folder, manifest)
     statistics, shard_of = ShardStatistics(), dict[str, str]()
-    with tqdm(total=manifest["count"], unit="image", disable=not progress, mininterval=1.0) as bar:
+    with tqdm(total=manifest["count"], unit="image", disable=not progress) as bar:
         for shard in shards:
             path, count, sums = folder / shard["name"], 0, ShardStatistics()
             if not path.is_file():

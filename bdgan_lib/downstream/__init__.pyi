@@ -1,5 +1,7 @@
 from .backbones import build_backbone as build_backbone
 from .compare import compare_training_sets as compare_training_sets
+from .network_files import load_network as load_network
+from .network_files import save_network as save_network
 from .pretraining.branch import Branch as Branch
 from .pretraining.branch import BranchConfig as BranchConfig
 from .pretraining.branch import labelled_views as labelled_views
@@ -12,4 +14,6 @@ from .pretraining.training import pretrain as pretrain
 from .pretraining.views import ViewConfig as ViewConfig
 from .pretraining.views import draw_views as draw_views
 from .segmentation import segmenter as segmenter
+from .starts.load import Start as Start
+from .starts.load import load_start as load_start
 from .tasks import Task as Task

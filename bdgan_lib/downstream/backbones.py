@@ -4,6 +4,7 @@ All use torchvision's layer names, so a published ResNet's state dict loads afte
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,11 +21,12 @@ BACKBONES = {  # name -> blocks per stage
     "resnet152": (3, 8, 36, 3),
 }
 _POCKET_WIDTH = 24  # channels of the first stage; torchvision: 64
-_IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # mean, deviation of channels in [0, 1]
+Channels = tuple[float, ...]
+IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # mean, deviation of channels in [0, 1]
 
 
-class Backbone(nn.Module):
-    """A ResNet without its classifier: images [B, 3, H, W] in [-1, 1] -> four feature maps, fine to coarse.
+class Trunk(nn.Module):
+    """A network without its classifier: images [B, 3, H, W] in [-1, 1] -> four feature maps, fine to coarse.
 
     Map k is [B, channels[k], H / strides[k], W / strides[k]]. `mean` and `deviation` standardise the images
     as the weights expect them; they are not in the state dict.
@@ -32,6 +34,37 @@ class Backbone(nn.Module):
 
     mean: Tensor  # [1, 3, 1, 1], as `deviation`: of channels in [-1, 1]
     deviation: Tensor
+    kind: str  # of the network; a saved one says so
+    name: str
+    channels: tuple[int, ...]
+    strides: tuple[int, ...]
+    multiple = 1  # the images' sides must be multiples of it
+
+    def standardise_by(self, mean: tuple[float, ...], deviation: tuple[float, ...]) -> None:
+        """Set the mean and deviation, of channels in [0, 1], by which images are standardised."""
+        self._is_standard = set(mean + deviation) == {0.5}  # as [-1, 1] is: nothing to compute
+        self.statistics = mean, deviation
+        self.register_buffer("mean", 2 * torch.tensor(mean).view(1, 3, 1, 1) - 1, persistent=False)
+        self.register_buffer("deviation", 2 * torch.tensor(deviation).view(1, 3, 1, 1), persistent=False)
+
+    def standardised(self, images: Tensor) -> Tensor:
+        """Images [B, 3, H, W] in [-1, 1] as the weights expect them."""
+        return images if self._is_standard else (images - self.mean) / self.deviation
+
+    def dilate(self, stride: int = 8) -> None:
+        """Refine, in place, the maps that are coarser than 1/stride of the image."""
+        raise NotImplementedError
+
+    def record(self) -> dict[str, Any]:
+        """What an untrained copy is built from, as JSON."""
+        mean, deviation = self.statistics
+        return {"kind": self.kind, "name": self.name, "mean": list(mean), "deviation": list(deviation)}
+
+
+class Backbone(Trunk):
+    """A ResNet without its classifier, see `Trunk`."""
+
+    kind = "resnet"
 
     def __init__(self, name: str) -> None:
         super().__init__()
@@ -39,8 +72,8 @@ class Backbone(nn.Module):
         block = BasicBlock if small else Bottleneck
         width = _POCKET_WIDTH if small else 64
         self.name = name
-        self.channels: tuple[int, ...] = tuple(width * 2**k * block.expansion for k in range(4))
-        self.strides: tuple[int, ...] = (2, 4, 8, 16) if small else (4, 8, 16, 32)
+        self.channels = tuple(width * 2**k * block.expansion for k in range(4))
+        self.strides = (2, 4, 8, 16) if small else (4, 8, 16, 32)
         side = 3 if small else 7
         self.conv1 = nn.Conv2d(3, width, side, stride=2, padding=side // 2, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
@@ -53,18 +86,11 @@ class Backbone(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        self.standardise_by(*(((0.5,) * 3, (0.5,) * 3) if small else _IMAGENET))
-
-    def standardise_by(self, mean: tuple[float, ...], deviation: tuple[float, ...]) -> None:
-        """Set the mean and deviation, of channels in [0, 1], by which images are standardised."""
-        self._is_standard = set(mean + deviation) == {0.5}  # as [-1, 1] is: nothing to compute
-        self.register_buffer("mean", 2 * torch.tensor(mean).view(1, 3, 1, 1) - 1, persistent=False)
-        self.register_buffer("deviation", 2 * torch.tensor(deviation).view(1, 3, 1, 1), persistent=False)
+        self.standardise_by(*(((0.5,) * 3, (0.5,) * 3) if small else IMAGENET))
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """The four feature maps of images [B, 3, H, W] in [-1, 1], fine to coarse."""
-        x = images if self._is_standard else (images - self.mean) / self.deviation
-        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        x = self.maxpool(self.relu(self.bn1(self.conv1(self.standardised(images)))))
         maps = []
         for stage in self.stages:
             x = stage(x)
@@ -93,6 +119,25 @@ class Backbone(nn.Module):
                     spread = before if strided else rate
                     convolution.dilation = convolution.padding = (spread, spread)
         self.strides = tuple(min(s, stride) for s in self.strides)
+
+
+def checked_statistics(mean: object, deviation: object, source: str) -> tuple[Channels, Channels]:
+    """The mean and deviation of a record, of three channels in [0, 1].
+
+    Args:
+        mean: as JSON gave it.
+        deviation: as JSON gave it.
+        source: of the record, for messages.
+
+    Raises:
+        BdganError: they are not three numbers each, or a deviation is not positive.
+    """
+    for name, values, least in (("mean", mean, -1e6), ("deviation", deviation, 1e-6)):
+        is_list = isinstance(values, list | tuple) and len(values) == 3
+        if not is_list or not all(type(x) in (int, float) and least <= x <= 1e6 for x in values):  # type: ignore[attr-defined]
+            kind = "numbers" if name == "mean" else "positive numbers"
+            raise BdganError(f"{source}: expected a {name} of three {kind}, got {values!r:.100}; restore it")
+    return tuple(map(float, mean)), tuple(map(float, deviation))  # type: ignore[call-overload, return-value]
 
 
 def build_backbone(name: str) -> Backbone:

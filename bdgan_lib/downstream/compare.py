@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
@@ -17,6 +18,7 @@ from bdgan_lib.core.parallel import run_in_processes
 from bdgan_lib.core.types import UNLABELLED
 from bdgan_lib.metrics.segmentation import mean_iou
 from bdgan_lib.metrics.statistics import spread
+from bdgan_lib.training.file_logs import LogFolder
 from bdgan_lib.training.supervised import FitConfig, fit, predict, seeded
 
 
@@ -47,6 +49,7 @@ def compare_training_sets(
     workers: int | None = None,
     progress: bool = True,
     device: str = "cpu",
+    logs: LogFolder | None = None,
 ) -> list[TrainingSetScore]:
     """Train a new network on each set with each seed, for equally many steps, and score it on `test`.
 
@@ -61,9 +64,16 @@ def compare_training_sets(
             one on any other device.
         progress: whether to show a progress bar.
         device: where to train.
+        logs: where each training is logged, to SET/SEED; None for no log.
+
+    Returns:
+        The scores of each set, in their order.
     """
     configs = [replace(config, seed=seed) for seed in seeds]
-    jobs = [(s, test, network, num_labels, c, device) for s, c in product(sets.values(), configs)]
+    jobs = [
+        (training_set, test, network, num_labels, c, device, logs, name)
+        for (name, training_set), c in product(sets.items(), configs)
+    ]
     workers = workers or (os.cpu_count() or 1 if device == "cpu" else 1)
     scores: list[Any] = [None] * len(jobs)
     with tqdm(total=len(jobs), desc="trainings", disable=not progress) as bar:
@@ -80,12 +90,13 @@ def compare_training_sets(
 
 
 def _train_and_score(
-    job: tuple[LabelledSet, LabelledSet, Callable[[], nn.Module], int, FitConfig, str],
+    job: tuple[LabelledSet, LabelledSet, Callable[[], nn.Module], int, FitConfig, str, LogFolder | None, str],
 ) -> tuple[float, float, dict[str, NDArray[np.generic]]]:
-    training_set, test, network, num_labels, config, device = job
+    training_set, test, network, num_labels, config, device, logs, name = job
     model = seeded(network, config.seed)
     config = replace(config, batch_size=min(config.batch_size, len(training_set.images)))
-    fit(model, training_set.images, training_set.masks, config, device)
+    with logs.log_to(name, config.seed) if logs else nullcontext():
+        fit(model, training_set.images, training_set.masks, config, device)
     predictions = predict(model, test.images, device=device).argmax(1).numpy()
     foreground = np.where(test.masks == UNLABELLED, UNLABELLED, test.masks > 0)
     all_class = mean_iou(predictions, test.masks, num_labels)

@@ -1,4 +1,4 @@
-"""Segmentation networks on any backbone: torchvision's FCN and DeepLabv3 heads, and a light U-Net decoder."""
+"""Segmentation networks on any trunk: heads of torchvision, a light U-Net decoder, and those of smp."""
 
 import torch
 import torch.nn.functional as F
@@ -7,55 +7,70 @@ from torchvision.models.segmentation.deeplabv3 import ASPP, DeepLabHead
 from torchvision.models.segmentation.fcn import FCNHead
 
 from bdgan_lib.core.types import BdganError
-from bdgan_lib.downstream.backbones import Backbone, build_backbone
+from bdgan_lib.downstream.backbones import Trunk, build_backbone
+from bdgan_lib.downstream.starts.smp_decoders import SmpHead
 
 HEADS = ("fcn", "deeplabv3", "unet")
+_SMP = "smp:"  # before the name of a decoder of segmentation-models-pytorch
 _SMALL_RATES = (2, 4, 6)  # of atrous convolutions on 8 x 8 maps; torchvision: 12, 24, 36, on 64 x 64 and so
 _UNET = (32, 48, 96)  # channels of the decoder's levels, fine to coarse
 
 
 class Segmenter(nn.Module):
-    """Images [B, 3, H, W] in [-1, 1] -> logits [B, num_labels, H, W] in float32."""
+    """Images [B, 3, H, W] in [-1, 1], of any size -> logits [B, num_labels, H, W] in float32.
 
-    def __init__(self, backbone: Backbone, head: nn.Module) -> None:
+    Images are padded, by repeating their border, to a multiple of what the network needs.
+    """
+
+    def __init__(self, backbone: Trunk, head: nn.Module, multiple: int = 1) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
+        self.multiple = multiple
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits at the images' size."""
+        height, width = images.shape[-2:]
+        below, beside = -height % self.multiple, -width % self.multiple
+        if below or beside:
+            images = F.pad(images, (0, beside, 0, below), mode="replicate")
         logits = self.head(self.backbone(images)).float()
-        if logits.shape[-2:] == images.shape[-2:]:
-            return logits
-        return F.interpolate(logits, size=images.shape[-2:], mode="bilinear", align_corners=False)
+        if logits.shape[-2:] != images.shape[-2:]:
+            logits = F.interpolate(logits, size=images.shape[-2:], mode="bilinear", align_corners=False)
+        return logits[..., :height, :width]
 
 
-def segmenter(backbone: Backbone | str, num_labels: int, head: str = "unet") -> Segmenter:
+def segmenter(backbone: Trunk | str, num_labels: int, head: str = "unet") -> Segmenter:
     """A segmentation network with an untrained head.
 
     Args:
         backbone: used itself, not copied; a name builds a new one.
         num_labels: 2 or more, the background included.
         head: "fcn" or "deeplabv3" (torchvision's, on the coarsest map; the backbone is dilated in place to
-            stride 8, as in the papers), or "unet" (all maps, coarse to fine).
+            stride 8, as in the papers; on a pocket backbone "deeplabv3" is a smaller one), "unet" (all maps,
+            coarse to fine), or "smp:NAME", a decoder of segmentation-models-pytorch.
 
     Raises:
-        BdganError: the head is unknown, or there are fewer than 2 labels.
+        BdganError: the head or the name of the backbone is unknown, segmentation-models-pytorch is missing,
+            or there are fewer than 2 labels.
     """
     if num_labels < 2:
         raise BdganError(f"expected 2 or more labels, got {num_labels}")
     if isinstance(backbone, str):
         backbone = build_backbone(backbone)
+    multiple, deepest = backbone.multiple, backbone.channels[-1]
     if head == "unet":
-        return Segmenter(backbone, UNetDecoder(backbone.channels, num_labels))
+        return Segmenter(backbone, UNetDecoder(backbone.channels, num_labels), multiple)
+    if head.startswith(_SMP):
+        multiple = max(multiple, backbone.strides[-1])  # so that each map has half the side of the finer
+        return Segmenter(backbone, SmpHead(head.removeprefix(_SMP), backbone, num_labels), multiple)
     if head not in HEADS:
-        raise BdganError(f"expected a head of {', '.join(HEADS)}, got {head!r}")
-    deepest = backbone.channels[-1]
+        raise BdganError(f"expected a head of {', '.join(HEADS)}, or {_SMP}NAME, got {head!r}")
     backbone.dilate(8)
     if head == "fcn":
-        return Segmenter(backbone, _OnCoarsest(FCNHead(deepest, num_labels)))
+        return Segmenter(backbone, _OnCoarsest(FCNHead(deepest, num_labels)), multiple)
     deeplab = _small_deeplab if backbone.name.startswith("pocket") else DeepLabHead
-    return Segmenter(backbone, _OnCoarsest(deeplab(deepest, num_labels)))
+    return Segmenter(backbone, _OnCoarsest(deeplab(deepest, num_labels)), multiple)
 
 
 class UNetDecoder(nn.Module):

@@ -33,6 +33,7 @@ from bdgan_lib.experiments.runner import Cells, Row, run_cells
 from bdgan_lib.heads.training_data import samples_of
 from bdgan_lib.profiles import Profile
 from bdgan_lib.profiles.annotated import test_annotations
+from bdgan_lib.training.file_logs import LogFolder
 
 FIRST_SEED = GENERATOR["annotation-clicks"].first  # of the samples to draw; nothing was chosen on them
 FIRST_LABELLED = GENERATOR["annotation-clicks labels"].first  # proposals are learnt from these samples
@@ -214,6 +215,7 @@ def run(
     labels: int = 24,
     cap: int = 20,
     photographs: Path | None = None,
+    logs: LogFolder | None = None,
 ) -> Row:
     """All tools at 90% IoU, proposals with every seed of the ensemble; see `run_cells` for the result.
 
@@ -244,4 +246,4 @@ def run(
             measure[key] = pictures.measure
     about = {"profile": profile.name, "generator_sha256": experiment.generator.sha256}
     measured = lambda settings: measure.get(settings["tool"], experiment.measure)(settings)
-    return run_cells("annotation-clicks", ("tool", "seed"), cells, measured, folder, about)
+    return run_cells("annotation-clicks", ("tool", "seed"), cells, measured, folder, about, logs=logs)

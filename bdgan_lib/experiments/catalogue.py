@@ -3,7 +3,15 @@
 from collections.abc import Callable
 from typing import Any
 
-from bdgan_lib.experiments import analysis, annotation_clicks, downstream, label_head, label_queue, transfer
+from bdgan_lib.experiments import (
+    analysis,
+    annotation_clicks,
+    downstream,
+    frozen_features,
+    label_head,
+    label_queue,
+    transfer,
+)
 
 Run = Callable[..., Any]
 
@@ -20,11 +28,13 @@ ANYWHERE: dict[str, Run] = {  # they train networks on images, and take `device`
     "pretraining": transfer.pretraining,
     "transfer": transfer.run,
 }
-FRESH_SEEDS = {*ANYWHERE} - {"pretraining"}  # they repeat over seeds and take `seeds_from`
+FRESH_SEEDS = {*ANYWHERE, "frozen-features"} - {"pretraining"}  # they repeat over seeds and take `seeds_from`
 EXPERIMENTS: dict[str, Run] = {
     "analysis": analysis.run,
     "annotation-clicks": annotation_clicks.run,
     "label-head": label_head.run,
     "label-queue": label_queue.run,
+    "frozen-features": frozen_features.run,
     **ANYWHERE,
 }
+TRAINING = {*EXPERIMENTS} - {"analysis"}  # they train networks, and take `logs`

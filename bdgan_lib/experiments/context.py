@@ -29,6 +29,7 @@ from bdgan_lib.profiles import Profile, load_profile
 from bdgan_lib.profiles.annotated import held_out_ids, test_annotations
 from bdgan_lib.synthesis.label_real import label_images
 from bdgan_lib.synthesis.online import OnlineSynthesis
+from bdgan_lib.training.file_logs import LogFolder
 from bdgan_lib.training.supervised import FitConfig, fit, fit_batches, predict
 from bdgan_lib.worlds.pocket import render_set
 
@@ -70,6 +71,7 @@ class Initialisation:
     method: str = "random"
     branch: bool = False  # pre-trained with a segmentation branch on BigGAN-sim beside (paper section 4.3)
     backbone: str = "pocket-10"
+    steps: int = PretrainConfig.steps  # of the pre-training
 
     @property
     def untrained(self) -> bool:
@@ -84,7 +86,8 @@ class Initialisation:
     @property
     def file(self) -> str:
         """Of the pre-trained weights, in the experiments' folder."""
-        return f"backbone-{self.method}{'-branch' * self.branch}-{self.backbone}"
+        steps = "" if self.steps == PretrainConfig.steps else f"-{self.steps}"
+        return f"backbone-{self.method}{'-branch' * self.branch}-{self.backbone}{steps}"
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,7 @@ class ExperimentContext:
     folder: Path
     device: str = "cpu"
     workers: int = 0  # cells side by side; 0: one per core, of a GPU at most `ON_ONE_GPU`
+    logs: LogFolder | None = None  # as of `run_cells`
 
     @property
     def about(self) -> dict[str, str]:
@@ -117,7 +121,7 @@ class ExperimentContext:
         starts = [start for start in initialisations if not start.untrained]
         if any(start.branch for start in starts):
             make_pool(PoolConfig(device=self.device), self.folder)
-        cells: Cells = {(s.file,): {**asdict(s), "steps": PretrainConfig().steps} for s in starts}
+        cells: Cells = {(s.file,): asdict(s) for s in starts}
         for start in starts:
             if start.branch:
                 cells[start.file,]["labelled"] = sim(PoolConfig.images)
@@ -133,7 +137,8 @@ class ExperimentContext:
         """Measure the cells of an experiment side by side; see `run_cells`."""
         cores = os.cpu_count() or 1
         workers = self.workers or (cores if self.device == "cpu" else min(cores, ON_ONE_GPU))
-        return run_cells(name, factors, cells, partial(measure, self), self.folder, self.about, workers)
+        measured = partial(measure, self)
+        return run_cells(name, factors, cells, measured, self.folder, self.about, workers, self.logs)
 
 
 def cell(task: str, train: list[dict[str, Any]], seed: int, **settings: Any) -> dict[str, Any]:
@@ -245,7 +250,8 @@ def _relabelled(context: ExperimentContext, text: str) -> tuple[LabelledSet, NDA
 def test_set(profile: str, task: Task, device: str = "cpu", split: str = "test") -> LabelledSet:
     """Real-annotated, test or another split: rendered scenes of the task's classes with exact masks.
 
-    Of ImageNet's, which nobody published, the held-out annotated samples stand in their place.
+    Without a renderer (ImageNet, whose test labels were never published), the held-out annotated samples
+    stand in for every split.
     """
     world = profile_of(profile)
     if not world.renderer:
@@ -276,7 +282,13 @@ def scenes_of(profile: str, count: int, first_seed: int) -> Any:
 
 
 def _online(context: ExperimentContext, source: Mapping[str, Any], task: Task, config: FitConfig) -> Any:
-    """Batches (images, masks) of fresh samples of the task's classes."""
+    """Batches (images, masks) of fresh samples of the task's classes; no two runs share a sample seed."""
+    seeds, runs = config.steps * config.batch_size, GENERATOR["online"].count // ONLINE_SEEDS
+    if seeds > ONLINE_SEEDS or not 0 <= config.seed < runs:
+        raise BdganError(
+            f"seed {config.seed}, {seeds:,} images: expected a seed below {runs:,} and at most "
+            f"{ONLINE_SEEDS:,} images, so that no other run draws the same"
+        )
     pool, profile = pool_of(source, context.device), profile_of(context.profile)
     head = load_head(context.folder / pool.head).to(context.device)
     stream = OnlineSynthesis(
@@ -291,7 +303,7 @@ def _pretrain(context: ExperimentContext, settings: Mapping[str, Any]) -> Row:
     """A backbone on disk, and what its features are worth on scenes it has not seen."""
     from bdgan_lib.downstream.pretraining.quality import knn_accuracy, linear_accuracy, pooled_features
 
-    start = Initialisation(settings["method"], settings["branch"], settings["backbone"])
+    start = Initialisation(*(settings[key] for key in ("method", "branch", "backbone", "steps")))
     training, test_seeds = POCKET["pre-training"], POCKET["pre-training test"]
     scenes = scenes_of(context.profile, training.count, training.first)
     branch = None
@@ -301,7 +313,7 @@ def _pretrain(context: ExperimentContext, settings: Mapping[str, Any]) -> Row:
         foreground = np.where(masks == UNLABELLED, UNLABELLED, masks > 0).astype(np.uint8)
         branch = Branch(LabelledSet(labelled_set.images, foreground), BranchConfig(2))
     learnt = pretrain(
-        start.method, scenes.images, scenes.class_ids, PretrainConfig(start.backbone, settings["steps"]),
+        start.method, scenes.images, scenes.class_ids, PretrainConfig(start.backbone, start.steps),
         branch, context.device, context.folder / f"{start.file}.pt",
     )  # fmt: skip
     learnt.save(context.folder / start.file)

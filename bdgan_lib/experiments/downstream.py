@@ -66,7 +66,7 @@ def backbone(profile: Profile, folder: Path, seeds: int = 3, **place: Any) -> Ro
     """What a synthetic set adds to networks of three sizes (Figure: backbone size)."""
     sets = {name: SETS[name] for name in ("Synthetic-annotated", "+ BigGAN-sim")}
     sizes = ("pocket-10", "pocket-18", "pocket-34")
-    return _run(profile, folder, "backbone", sets, seeds, EARLY | place, EARLY_BOTH, backbone=sizes)
+    return _run(profile, folder, "backbone", sets, seeds, place, backbone=sizes)
 
 
 def labels_per_class(profile: Profile, folder: Path, seeds: int = 3, **place: Any) -> Row:
@@ -106,11 +106,11 @@ def _filtered(drop: float) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def online(profile: Profile, folder: Path, seeds: int = 5, **place: Any) -> Row:
+def online(profile: Profile, folder: Path, seeds: int = 3, **place: Any) -> Row:
     """Stored images, used again and again, against fresh ones in every step (Table: offline and online)."""
     sets = {f"offline {n}": [sim(n, confident=1.0, agreed=1.0)] for n in (400, 2_000)}
     sets |= {"online": [{"kind": "online"}]}
-    return _run(profile, folder, "online", sets, seeds, EARLY | place, EARLY_BOTH)
+    return _run(profile, folder, "online", sets, seeds, place)
 
 
 def gap(profile: Profile, folder: Path, seeds: int = 3, **place: Any) -> Row:

@@ -22,6 +22,7 @@ from bdgan_lib.metrics.segmentation import iou
 from bdgan_lib.metrics.uncertainty import drop_gain, error_rates, image_counts, kept_miou, rank_correlation
 from bdgan_lib.profiles import Profile
 from bdgan_lib.profiles.annotated import annotate, test_annotations
+from bdgan_lib.training.file_logs import LogFolder
 
 FIRST_SEED = GENERATOR["label-head test"].first  # nothing was chosen on these samples
 DROPPED = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
@@ -125,6 +126,7 @@ def run(
     seeds: int = 5,
     trials: tuple[str, ...] = tuple(TRIALS),
     test_samples: int = 1_000,
+    logs: LogFolder | None = None,
     **training: Any,
 ) -> Row:
     """All trials with every seed; `training` changes HeadTraining for all. See `run_cells` for the result."""
@@ -136,4 +138,4 @@ def run(
         settings = {**trial, "training": {**steps, **trial.get("training", {})}, "fresh": test_samples}
         cells |= {(name, seed): {"trial": name, **settings, "seed": seed} for seed in range(seeds)}
     about = {"profile": profile.name, "generator_sha256": experiment.generator.sha256}
-    return run_cells("label-head", ("trial", "seed"), cells, experiment.measure, folder, about)
+    return run_cells("label-head", ("trial", "seed"), cells, experiment.measure, folder, about, logs=logs)

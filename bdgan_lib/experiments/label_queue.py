@@ -21,6 +21,7 @@ from bdgan_lib.heads.training_data import TrainingData, collect_training_data
 from bdgan_lib.metrics.segmentation import confusion, iou, mean_iou
 from bdgan_lib.profiles import Profile
 from bdgan_lib.profiles.annotated import test_annotations
+from bdgan_lib.training.file_logs import LogFolder
 
 POOL_SEED = GENERATOR["label-queue candidates"].first  # of the samples that may be labelled
 FIRST_SEED = GENERATOR["label-queue test"].first  # of the test samples; nothing was chosen on them
@@ -123,6 +124,7 @@ def run(
     steps: int = HeadTraining.steps,
     candidates: int = 240,
     test_samples: int = 1_008,
+    logs: LogFolder | None = None,
 ) -> Row:
     """Every arm with every seed, for parts and for foreground; see `run_cells` for the result."""
     experiment = QueueExperiment(profile, candidates, test_samples)
@@ -134,4 +136,5 @@ def run(
         for arm in ARMS
     }
     about = {"profile": profile.name, "generator_sha256": experiment.generator.sha256}
-    return run_cells("label-queue", ("target", "arm", "seed"), cells, experiment.measure, folder, about)
+    factors = ("target", "arm", "seed")
+    return run_cells("label-queue", factors, cells, experiment.measure, folder, about, logs=logs)

@@ -81,9 +81,12 @@ class SyntheticPool:
 def annotated(
     profile: Profile, annotations: Iterable[Annotation] | None = None, device: str = "cpu"
 ) -> tuple[LabelledSet, NDArray[np.int64]]:
-    """Synthetic-annotated: annotated samples with their class masks, and their class ids.
+    """Synthetic-annotated: annotated samples with their class masks, and their class ids [N].
 
-    annotations: which; default all but those that are held out to score with.
+    Args:
+        profile: whose generator.
+        annotations: which; None: the profile's, without those held out for scores.
+        device: of the generator.
     """
     generator, learnt = training_annotations(profile, device, hold_out=True)
     annotations = learnt if annotations is None else list(annotations)

@@ -4,6 +4,7 @@ import json
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -19,6 +20,7 @@ from bdgan_lib.core.model_files import OTHER_FILE, read_json
 from bdgan_lib.core.parallel import run_in_processes
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.profiles import Profile
+from bdgan_lib.training.file_logs import LogFolder
 
 Row = dict[str, Any]
 Cells = dict[tuple[object, ...], Row]  # values of the factors -> settings
@@ -45,6 +47,7 @@ def run_cells(
     folder: Path,
     about: Mapping[str, Any],
     workers: int = 0,
+    logs: LogFolder | None = None,
 ) -> Row:
     """Measure every cell that is not on disk yet, and gather all as one result, see `rows`.
 
@@ -61,6 +64,7 @@ def run_cells(
         about: profile and fingerprints.
         workers: processes of one thread each that measure side by side, which `measure` must reach pickled;
             0: this process, one cell after the other.
+        logs: where each cell's trainings are logged, to NAME/FACTOR/FACTOR/...; None for no log.
     """
     paths = {}
     for key, settings in cells.items():
@@ -79,10 +83,10 @@ def run_cells(
         try:
             if workers < 1 or len(missing) < 2:
                 for key in missing:
-                    keep(key, _measured(measure, cells[key]))
+                    keep(key, _measured(measure, logs, name, (key, cells[key])))
             else:
-                jobs = [cells[key] for key in missing]
-                for i, row in run_in_processes(partial(_measured, measure), jobs, workers):
+                jobs = [(key, cells[key]) for key in missing]
+                for i, row in run_in_processes(partial(_measured, measure, logs, name), jobs, workers):
                     keep(missing[i], row)
         finally:
             result = _gather(name, factors, cells, paths, about, gathered)
@@ -154,9 +158,15 @@ def _cell(path: Path) -> Row:
     return row
 
 
-def _measured(measure: Callable[[Mapping[str, Any]], Row], settings: Mapping[str, Any]) -> Row:
-    start = time.monotonic()
-    return measure(settings) | {"seconds": round(time.monotonic() - start, 1)}
+def _measured(
+    measure: Callable[[Mapping[str, Any]], Row],
+    logs: LogFolder | None,
+    name: str,
+    cell: tuple[tuple[object, ...], Mapping[str, Any]],
+) -> Row:
+    start, (key, settings) = time.monotonic(), cell
+    with logs.log_to(name, *key) if logs else nullcontext():
+        return measure(settings) | {"seconds": round(time.monotonic() - start, 1)}
 
 
 def commit() -> str:

@@ -51,7 +51,8 @@ class Generator(Protocol):
             z: latents [B, z_dim] to use instead of those that the seeds give.
 
         Raises:
-            BdganError: the generator does not have a class.
+            BdganError: the generator does not have a class, the seeds do not fit, or the settings are of
+                another kind of generator.
         """
 
 

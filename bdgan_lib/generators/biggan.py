@@ -19,7 +19,7 @@ from bdgan_lib.core.model_files import read_tensors
 from bdgan_lib.core.sampling import Sampling
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.generators.biggan_checkpoint import fuse_state_dict, is_ivclab
-from bdgan_lib.generators.feature_generator import FeatureGenerator, log_once
+from bdgan_lib.generators.feature_generator import FeatureGenerator, ImagesOfWeights, log_once
 from bdgan_lib.generators.upsampling import doubling
 
 _CHANNELS = {  # of the first input and of every block's output, times the base width
@@ -127,7 +127,11 @@ class Attention(nn.Module):
         """Attend over the pixels of x [B, C, H, W]; the condition is not read."""
         query = self.theta(x).flatten(2).mT
         key, value = (F.max_pool2d(layer(x), 2).flatten(2).mT for layer in (self.phi, self.g))
-        attended = F.scaled_dot_product_attention(query, key, value, scale=1.0)
+        if torch.compiler.is_compiling():  # exporters know attention with heads alone
+            query, key, value = query[:, None], key[:, None], value[:, None]
+            attended = F.scaled_dot_product_attention(query, key, value, scale=1.0)[:, 0]
+        else:
+            attended = F.scaled_dot_product_attention(query, key, value, scale=1.0)
         output: Tensor = self.o(torch.unflatten(attended.mT, 2, x.shape[2:]))
         return x + self.gamma * output
 
@@ -157,7 +161,7 @@ class BigGANNetwork(nn.Module):
         """Latents [B, z_dim] and class ids [B] -> images."""
         first, *rest = torch.split(z, self.chunk, 1)
         embedding = self.shared(class_ids)
-        h = self.linear(first).view(len(z), -1, 4, 4).contiguous(memory_format=torch.channels_last)
+        h = self.linear(first).view(z.shape[0], -1, 4, 4).contiguous(memory_format=torch.channels_last)
         h = h.to(self.output_layer[2].weight.dtype)
         for layers, part in zip(self.blocks, rest, strict=True):
             condition = torch.cat([embedding, part], 1)
@@ -208,6 +212,11 @@ class BigGAN(FeatureGenerator):
             )
         images: Tensor = self._model(z, class_ids)
         return images
+
+    @property
+    def images_of_weights(self) -> ImagesOfWeights:
+        """As `FeatureGenerator.images_of_weights`; the truncation is not read."""
+        return lambda model, z, class_weights, _: model(z, class_weights)
 
 
 def load_biggan(

@@ -45,7 +45,7 @@ class NetworkScorer:
         self.device = next(network.parameters(), torch.empty(0)).device
 
     def to(self, device: torch.device | str) -> "NetworkScorer":
-        """Move the network to a device and return the scorer. Beside a GPU, a CPU is the bottleneck."""
+        """Move the network to a device and return the scorer."""
         self.network.to(device)
         self.device = torch.device(device)
         return self

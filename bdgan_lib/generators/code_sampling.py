@@ -104,9 +104,12 @@ class _Linear:
         self.weight = (torch.cat(weights) if len(weights) > 1 else weights[0]).to(dtype)
         bias = [m.bias.detach() for m in layers if m.bias is not None]
         self.bias = torch.cat(bias).to(dtype) if bias else None
-        self.packed = self.weight.device.type == "cpu" and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+        on_cpu, mkldnn = self.weight.device.type == "cpu", torch.ops.mkldnn
+        self.packed: bool = on_cpu and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+        if self.packed and dtype == torch.bfloat16:
+            self.packed = mkldnn._is_mkldnn_bf16_supported()  # older processors pack float32 alone
         if self.packed:
-            self.weight = torch.ops.mkldnn._reorder_linear_weight(self.weight, 8)
+            self.weight = mkldnn._reorder_linear_weight(self.weight, 8)
 
     def __call__(self, x: Tensor) -> Tensor:
         x = x.to(self.dtype)

@@ -49,7 +49,8 @@ class CustomGenerator(FeatureGenerator):
 
         Raises:
             BdganError: images have another shape or range, an image depends on others of its batch or on
-                chance, or a block does not exist, does not run or gives no such map.
+                chance, a block does not exist, does not run or gives no such map, or the blocks have fewer
+                than four sides or none of the images'.
         """
         network.eval().to(device)
         shapes = _shapes(network, len(classes), z_dim, blocks, device)

@@ -2,7 +2,7 @@
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 
 import torch
@@ -14,6 +14,9 @@ from bdgan_lib.generators.base import check_class_ids
 from bdgan_lib.generators.hooks import capture_features, module_of
 from bdgan_lib.generators.latents import latents_from_seeds
 
+# network, latents [B, z_dim], class weights [B, K], truncation [1] -> images
+ImagesOfWeights = Callable[[nn.Module, Tensor, Tensor, Tensor], Tensor]
+
 
 @cache
 def log_once(message: str) -> None:
@@ -23,6 +26,8 @@ def log_once(message: str) -> None:
 
 class FeatureGenerator(ABC):
     """A frozen network behind the `Generator` protocol; its features are the outputs of chosen modules."""
+
+    reads_truncation = False  # whether batch norm has statistics for each truncation
 
     def __init__(
         self,
@@ -58,6 +63,11 @@ class FeatureGenerator(ABC):
     def _images(self, z: Tensor, class_ids: Tensor, sampling: Sampling) -> Tensor:
         """Latents [B, z_dim] and classes [B] on the device -> images [B, 3, H, W] in [-1, 1]."""
 
+    @property
+    def images_of_weights(self) -> ImagesOfWeights | None:
+        """`_images` in tensors alone, for exporters (see `traceable`); None if the network is unknown."""
+        return None
+
     @torch.inference_mode()
     def sample(
         self,
@@ -70,7 +80,8 @@ class FeatureGenerator(ABC):
         """As `Generator.sample`; imported annotations have latents of their own, which come in as `z`.
 
         Raises:
-            BdganError: the generator does not have a class, or `z` has another shape.
+            BdganError: the generator does not have a class, seeds and classes differ in number, a seed is
+                negative, the settings are those of codes, or `z` has another shape.
         """
         check_class_ids(class_ids, self, seeds)
         if z is None:

@@ -112,7 +112,10 @@ def read_config(path: str | Path) -> VQGANConfig:
             raise BdganError(f"{path}: {section}.{name}: expected no such setting, got {short(value)}")
     if not sizes["ch_mult"]:
         raise BdganError(f"{path}: {_DD}.ch_mult: expected one number or more, got none")
-    config = VQGANConfig(**sizes)
+    try:
+        config = VQGANConfig(**sizes)
+    except BdganError as error:
+        raise BdganError(f"{path} describes no VQGAN: {error}") from error
     sizes = {f"{_GPT}.params.vocab_size": config.codes, f"{_GPT}.params.block_size": config.side**2}
     for key, expected in sizes.items():
         if integer(key) != expected:

@@ -18,4 +18,5 @@ def doubling(conv: nn.Conv2d) -> nn.ConvTranspose2d:
     up = nn.ConvTranspose2d(conv.in_channels, conv.out_channels, 4, 2, 1, device=conv.weight.device)
     up.weight = nn.Parameter(kernel.flip(2, 3).transpose(0, 1).contiguous(), False)
     up.bias = conv.bias
+    up.fused_norm = conv.fused_norm if hasattr(conv, "fused_norm") else torch.ones(())
     return up

@@ -187,7 +187,9 @@ class VQGAN:
         return torch.autocast(torch.device(self.device).type, torch.bfloat16) if self.bf16 else nullcontext()
 
 
-def load_vqgan(folder: str | Path, classes: Sequence[str], device: str = "cpu", bf16: bool = False) -> VQGAN:
+def load_vqgan(
+    folder: str | Path, classes: Sequence[str], device: str = "cpu", bf16: bool = False, name: str = ""
+) -> VQGAN:
     """Load the folder of a VQGAN: `config.json` and `model.safetensors`.
 
     Args:
@@ -195,20 +197,30 @@ def load_vqgan(folder: str | Path, classes: Sequence[str], device: str = "cpu", 
         classes: names of the class ids.
         device: where the network runs.
         bf16: networks in bfloat16.
+        name: of the generator; the pocket's if empty.
 
     Raises:
         BdganError: a file is missing or unreadable, or keys are missing, surplus or of another shape; each is
             named.
     """
-    path, weights = Path(folder) / "config.json", Path(folder) / "model.safetensors"
-    record: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in read_json(path).items()}
-    try:
-        config = VQGANConfig(**record)
-    except TypeError as error:
-        raise BdganError(f"{path} describes no VQGAN ({error}); restore it") from error
-    name = f"pocket VQGAN {config.resolution}"
+    config, weights = read_vqgan_config(folder), Path(folder) / "model.safetensors"
+    name = name or f"pocket VQGAN {config.resolution}"
     network = fill_network(config, read_tensors(weights), f"{weights}, read as {name},")
     return VQGAN(network, name, classes, sha256_of(weights), device, bf16)
+
+
+def read_vqgan_config(folder: str | Path) -> VQGANConfig:
+    """The sizes in `config.json` of a VQGAN's folder.
+
+    Raises:
+        BdganError: the file is missing or unreadable, or describes no VQGAN.
+    """
+    path = Path(folder) / "config.json"
+    record: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in read_json(path).items()}
+    try:
+        return VQGANConfig(**record)
+    except (TypeError, BdganError) as error:
+        raise BdganError(f"{path} describes no VQGAN ({error}); restore it") from error
 
 
 def fill_network(config: VQGANConfig, tensors: Mapping[str, Tensor], what: str) -> VQGANNetwork:

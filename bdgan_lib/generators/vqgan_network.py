@@ -8,6 +8,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bdgan_lib.core.types import BdganError
+from bdgan_lib.generators.sizes import check_sizes
+
+_MOST = {
+    "resolution": 4096, "num_classes": 1 << 20, "codes": 1 << 20, "code_dim": 16384, "z_channels": 16384,
+    "ch": 4096, "ch_mult": 64, "res_blocks": 64, "attention": 4096, "layers": 256, "heads": 1024,
+    "width": 16384,
+}  # fmt: skip
+_MOST_SIDE = 64  # the transformer's mask has its fourth power
+
 
 @dataclass(frozen=True)
 class VQGANConfig:
@@ -25,6 +35,19 @@ class VQGANConfig:
     layers: int = 6  # of the transformer; imagenet: 48
     heads: int = 4  # imagenet: 24
     width: int = 160  # imagenet: 1536
+
+    def __post_init__(self) -> None:
+        """Check the sizes.
+
+        Raises:
+            BdganError: one is no whole number from 1 on, or larger than any VQGAN needs.
+        """
+        check_sizes(vars(self), _MOST)
+        if not isinstance(self.ch_mult, tuple) or not self.ch_mult or not 1 <= self.side <= _MOST_SIDE:
+            raise BdganError(
+                f"expected a ch_mult that leaves 1 to {_MOST_SIDE} codes a side of {self.resolution} pixels, "
+                f"got {self.ch_mult!r:.60}"
+            )
 
     @property
     def side(self) -> int:

@@ -5,6 +5,7 @@ from .ensemble import image_divergence as image_divergence
 from .files import load_head as load_head
 from .files import save_head as save_head
 from .label_head import build_head as build_head
+from .onnx_export import export_onnx as export_onnx
 from .settings import HeadTraining as HeadTraining
 from .training import launch_fabric as launch_fabric
 from .training import train_head as train_head

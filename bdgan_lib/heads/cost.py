@@ -28,7 +28,10 @@ class Cost:
 
 
 def head_cost(config: HeadConfig, batch_size: int = 1) -> Cost:
-    """Count a head's operations per image and the memory of a training step with this batch size."""
+    """Count a head's operations per image, its weights, and what a training step of this batch size keeps.
+
+    That is the features and what the backward pass needs, without weights and optimiser.
+    """
     with meta_device():
         head = build_head(config).eval()
         features = {name: torch.empty(batch_size, c, side, side) for name, c, side in config.blocks}

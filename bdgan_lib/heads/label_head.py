@@ -100,5 +100,9 @@ VARIANTS: dict[str, type[Head]] = {
 
 
 def build_head(config: HeadConfig) -> Head:
-    """A new head of the configured variant."""
+    """A new head of the configured variant.
+
+    Raises:
+        BdganError: the blocks have fewer than four resolutions, or the stride does not fit the image side.
+    """
     return VARIANTS[config.architecture.variant](config)

@@ -23,6 +23,7 @@ from bdgan_lib.heads.settings import HeadTraining
 from bdgan_lib.heads.training_data import TrainingData, collect_training_data, feature_bytes, place_features
 from bdgan_lib.training.checkpoint import Checkpoint, Stateful
 from bdgan_lib.training.devices import Devices, SingleCPU
+from bdgan_lib.training.logs import Logger
 from bdgan_lib.training.loop import train
 
 CHECKPOINT = "checkpoint.pt"  # of a training that is not finished
@@ -56,6 +57,7 @@ def fit_head(
     fabric: Devices | None = None,
     checkpoint: Path | None = None,
     progress: str | None = None,
+    logger: Logger | None = None,
 ) -> list[float]:
     """Train a head in place with pixel-wise cross-entropy and return the loss (nats) of each step.
 
@@ -70,6 +72,7 @@ def fit_head(
         checkpoint: a file written every `save_every` steps. If it exists, training continues from it; it is
             kept if training stops early.
         progress: name on a progress bar; None for no bar.
+        logger: receives loss and learning rate of each step (see `Logger`); None for none.
 
     Raises:
         BdganError: the batch is smaller than the number of devices, the loss is not finite (the weights have
@@ -93,7 +96,7 @@ def fit_head(
     losses = train(
         lambda step: _loss(model, training_data, config, step, fabric, head.config.architecture.members),
         optimizer, config.steps, schedule,
-        checkpoint=saved, save_every=config.save_every, fabric=fabric, progress=progress,
+        checkpoint=saved, save_every=config.save_every, fabric=fabric, progress=progress, logger=logger,
     )  # fmt: skip
     head.eval()
     return losses
@@ -108,6 +111,7 @@ def train_head(
     folder: Path | None = None,
     feature_cache: str = "auto",
     progress: str | None = "label head",
+    logger: Logger | None = None,
 ) -> tuple[Head, list[float]]:
     """Train a label head for a generator on annotated samples (paper section 3.2).
 
@@ -122,6 +126,7 @@ def train_head(
         folder: where checkpoints and, if memory is short, features are written; None for nowhere.
         feature_cache: where features are kept, see `collect_training_data`.
         progress: name on the progress bar; None for no output.
+        logger: receives loss and learning rate of each step (see `Logger`); None for none.
 
     Returns:
         The head, and its loss (nats) at each step.
@@ -150,7 +155,7 @@ def train_head(
     torch.manual_seed(config.seed)
     head = build_head(head_config)
     checkpoint = folder / CHECKPOINT if folder else None
-    return head, fit_head(head, data, config, fabric, checkpoint, progress)
+    return head, fit_head(head, data, config, fabric, checkpoint, progress, logger)
 
 
 def _loss(

@@ -54,7 +54,7 @@ def feature_bytes(blocks: Mapping[str, tuple[int, int]], count: int) -> int:
 
 
 def batch_that_fits(blocks: Mapping[str, tuple[int, int]], most: int = 100) -> int:
-    """The number of images, up to `most`, whose features take at most a gigabyte."""
+    """The number of images, from 1 to `most`, whose float32 features fit into 1 GiB; 1 if none do."""
     return max(1, min(most, 2**30 // feature_bytes(blocks, 1)))
 
 
@@ -98,8 +98,9 @@ def collect_training_data(
         batch_size: images per batch of the generator.
 
     Raises:
-        BdganError: there are no annotations, or one was made with another generator, has a mask that does not
-            fit the image, or has no labelled pixel; it is named.
+        BdganError: there are no annotations; one, which is named, was made with another generator, is of a
+            class that this lacks, has a mask that does not fit the image, or has no labelled pixel; or the
+            cache is unknown, or "disk" without a folder.
     """
     samples = list(annotations)
     if not samples:

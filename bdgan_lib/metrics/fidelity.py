@@ -15,6 +15,9 @@ def frechet_distance(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
     """Frechet distance of two Gaussians fitted to features [N, D] and [M, D], in squared feature units.
 
     |mu_a - mu_b|^2 + tr(S_a + S_b - 2 (S_a S_b)^(1/2))   (Heusel et al. 2017, equation 6)
+
+    Raises:
+        BdganError: the columns differ, there are no more rows than columns, or a value is not finite.
     """
     (mu_a, s_a), (mu_b, s_b) = _moments(a), _moments(b)
     if s_a.shape != s_b.shape:
@@ -31,7 +34,7 @@ def relative_frechet(generated: NDArray[np.floating], real: NDArray[np.floating]
     """Frechet distance over the trace of the real covariance: 0 is perfect, independent of feature scale.
 
     Raises:
-        BdganError: the real features do not vary.
+        BdganError: the real features do not vary, or as of `frechet_distance`.
     """
     scale = float(np.trace(_moments(real)[1]))
     if not scale > 0:

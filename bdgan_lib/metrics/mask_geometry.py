@@ -36,9 +36,16 @@ def foreground(masks: Labels) -> NDArray[np.bool_]:
 
 
 def mask_statistics(masks: Labels, batch_size: int = 500) -> dict[str, NDArray[np.float64]]:
-    """COLUMNS of each mask, [N] each; masks: [N, H, W], foreground where > 0.
+    """Position and outline of each mask (paper Table 1): an array [N] for each name in COLUMNS.
 
-    Without any foreground IN, MI and BI are 0 and the others NaN. Memory grows with the batch alone.
+    Without any foreground IN, MI and BI are 0 and the others NaN.
+
+    Args:
+        masks: [N, H, W], foreground where > 0 except 255.
+        batch_size: masks computed at once; memory grows with it alone.
+
+    Raises:
+        BdganError: the masks are not integers or booleans [N, H, W].
     """
     statistics: dict[str, list[NDArray[np.float64]]] = {name: [] for name in COLUMNS}
     for first in range(0, len(masks), batch_size):

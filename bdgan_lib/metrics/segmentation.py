@@ -9,7 +9,16 @@ from bdgan_lib.core.types import UNLABELLED, BdganError
 def confusion(
     predicted: NDArray[np.integer], target: NDArray[np.integer], num_labels: int
 ) -> NDArray[np.int64]:
-    """Pixel counts [num_labels, num_labels]: rows are targets, columns predictions; 255 is ignored."""
+    """Pixel counts [num_labels, num_labels]: rows are targets, columns predictions.
+
+    Args:
+        predicted: labels from 0 to num_labels - 1, of any shape.
+        target: of the same shape; 255 is ignored.
+        num_labels: the background included.
+
+    Raises:
+        BdganError: the shapes differ, or a label is out of range.
+    """
     if predicted.shape != target.shape:
         raise BdganError(f"predictions {predicted.shape} and labels {target.shape} differ in shape")
     used = target != UNLABELLED
@@ -39,6 +48,10 @@ def iou(counts: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def mean_iou(predicted: NDArray[np.integer], target: NDArray[np.integer], num_labels: int) -> float:
-    """Mean IoU over the labels that occur, in [0, 1]; NaN if no pixel is labelled."""
+    """Mean IoU over the labels that occur, in [0, 1]; NaN if no pixel is labelled. See `confusion`.
+
+    Raises:
+        BdganError: as of `confusion`.
+    """
     scores = iou(confusion(predicted, target, num_labels))
     return float(np.nanmean(scores)) if not np.isnan(scores).all() else float("nan")

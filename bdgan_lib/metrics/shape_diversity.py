@@ -14,15 +14,18 @@ CANVAS = 64  # pixels of the square that shapes are compared in
 def mask_diversity(masks: Labels, class_ids: NDArray[np.integer]) -> NDArray[np.float64]:
     """Mean 1 - IoU over all pairs of one class's foreground masks, [number of classes], in [0, 1].
 
-    masks: [N, H, W], foreground where > 0; two empty masks have the same shape. Classes are those that occur,
-    in order.
+    Classes are those that occur, in order. Two empty masks have the same shape.
+
+    Args:
+        masks: [N, H, W], foreground where > 0 except 255.
+        class_ids: [N].
 
     Raises:
-        BdganError: a class has a single mask.
+        BdganError: a class has a single mask, or the masks are not integers or booleans [N, H, W].
     """
-    diversities = []
+    shown, diversities = foreground(masks), []
     for class_id in np.unique(class_ids):
-        of_class = masks[class_ids == class_id] > 0
+        of_class = shown[class_ids == class_id]
         if len(of_class) < 2:
             raise BdganError(f"class {class_id} has a single mask; give two or more of each class")
         flat = of_class.reshape(len(of_class), -1).astype(np.float32)

@@ -17,7 +17,7 @@ def image_counts(
 
 
 def error_rates(counts: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Share of each image's labelled pixels that are wrong, [N] in [0, 1]."""
+    """Share of each image's labelled pixels that are wrong, [N] in [0, 1]; 1 where none is labelled."""
     right = counts.trace(axis1=1, axis2=2)
     return 1 - right / np.maximum(counts.sum((1, 2)), 1)
 

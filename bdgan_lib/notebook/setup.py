@@ -5,6 +5,6 @@ from bdgan_lib.notebook.inline import describe_figures
 
 
 def set_up() -> None:
-    """Keep freed memory in the kernel, and give every figure an alternative text."""
+    """Let the process keep freed memory, and show figures inline as JPEG with an alternative text."""
     keep_freed_memory()
     describe_figures()

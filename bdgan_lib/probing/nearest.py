@@ -60,7 +60,7 @@ def correspondence(
         labels: to measure.
 
     Raises:
-        BdganError: a label is in fewer than two images.
+        BdganError: a label is in fewer than two images, or masks and images differ in number.
     """
     check_count(len(vectors), masks)
     masks = nearest_pixels(masks, vectors.shape[-1])

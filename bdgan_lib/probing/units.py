@@ -41,10 +41,18 @@ def join_batches(
 
 
 def thresholds(features: Tensor, masks: NDArray[np.uint8], shares: Sequence[float]) -> Tensor:
-    """The thresholds [C, S] at which units [N, C, h, w] fire on these shares of the labelled pixels.
+    """The thresholds [C, S] that units reach on these shares of the labelled pixels.
 
-    A unit fires where it reaches its threshold, the quantile
-    1 - share of its values, which is never its smallest value: a unit that does not vary fires nowhere.
+    A threshold is the (1 - share) quantile of the unit's values. It lies above the smallest of them, so a
+    unit that does not vary fires nowhere.
+
+    Args:
+        features: [N, C, h, w] of C units.
+        masks: [N, H, W]; 255 is unlabelled.
+        shares: S numbers in (0, 1].
+
+    Raises:
+        BdganError: a share is out of range, no pixel is labelled, or masks and images differ in number.
     """
     check_count(len(features), masks)
     if not all(0 < share <= 1 for share in shares):
@@ -78,7 +86,7 @@ def unit_label_iou(
             2017: 0.005). None: on as many as the label has, so that small and large parts can be compared.
 
     Raises:
-        BdganError: no pixel has one of the labels.
+        BdganError: no pixel has one of the labels, or as of `thresholds`.
     """
     areas = np.array([(masks == label).sum() for label in labels])
     if not areas.all():

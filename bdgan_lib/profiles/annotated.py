@@ -119,7 +119,7 @@ def test_annotations(
         first_seed: of the new samples; their seeds are consecutive.
 
     Raises:
-        BdganError: the profile has less than two annotations to score with.
+        BdganError: the profile has fewer than two annotations to score with.
     """
     if profile.oracle is not None:
         batches = _new_samples(profile, generator, count, first_seed)

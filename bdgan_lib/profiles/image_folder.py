@@ -31,7 +31,7 @@ def load_photographs(folder: str | Path, profile: Profile, count: int) -> Labell
     """Up to `count` pictures of the folder: their centre squares, at the profile's side.
 
     The folder holds one for each class, named as the class or as its WordNet id ("robin", "n01558993").
-    BdganError for a folder of another name, and where there are less than two pictures.
+    BdganError for a folder of another name, and where there are fewer than two pictures.
     """
     ids = {name: k for names in (profile.classes, profile.synsets) for k, name in enumerate(names)}
     inside = [path for path in list_folder(Path(folder)) if path.is_dir() and not path.name.startswith(".")]

@@ -58,7 +58,8 @@ def read_labelled_pictures(
         images: folder with a folder for each class, named as the profile's classes.
         masks: folder of the masks.
         profile: whose classes and side.
-        foreground: the value of foreground, where masks are written as 0 and 255; others are background.
+        foreground: the value of foreground, where masks are written as 0 and 255; every other value, 255
+            included, is then background.
 
     Raises:
         BdganError: a picture or a mask lacks its partner or has another size; a folder is no class of the
@@ -112,8 +113,8 @@ def labelled_pictures(
         profile: of the head.
         device: of the generators.
         with_samples: add the profile's own annotations.
-        least_psnr: dB, of a BigGAN's sample against its picture.
-        say: receives the error of every inversion.
+        least_psnr: dB, of a BigGAN's sample to its picture.
+        say: receives a line with the PSNR of every inversion.
 
     Raises:
         BdganError: the generator has neither encoder nor latents, or all inversions failed.
@@ -141,7 +142,10 @@ def labelled_pictures(
             extra = {**a.extra, "psnr": round(float(psnr), 2)}
             annotations.append(replace(a, latent=tuple(z.tolist()), extra=extra))
     if not annotations:
-        raise BdganError(f"no sample of {profile.name} comes within {least_psnr} dB of its picture")
+        raise BdganError(
+            f"no sample of {profile.name} reaches a PSNR of {least_psnr} dB to its picture; give pictures "
+            "more like those that trained the generator"
+        )
     return generator, annotations + (list(profile.annotations()) if with_samples else [])
 
 

@@ -34,7 +34,11 @@ _INSTEAD = {  # part that a world may lack -> what it is, and what to do without
     ),
     "encoder": ("image encoder", "its generator cannot encode pictures; use pocket-vqgan or imagenet-vqgan"),
     "source": ("source of annotations", "it has its own"),
-    "second": ("second generator", "it is one; its annotations are those of `source`"),
+    "second": (
+        "second generator",
+        "of a BigGAN model folder it is a VQGAN in its folder `vqgan`, which `bdgan train-generator PICTURES "
+        "--out MODEL/vqgan` makes; pocket-vqgan and imagenet-vqgan are second generators themselves",
+    ),
     "classifier": ("classifier with feature maps", "`scorer` scores images"),
     "oracle": ("oracle annotator", "label by hand (notebook 02), or `bdgan import-release`"),
     "quality_features": ("features for Fréchet distances", "this measurement is made on the pocket profile"),
@@ -49,7 +53,8 @@ class LoadGenerator(Protocol):
 
         Args:
             device: a torch device; "meta" gives the shapes without reading weights, where they do not ship.
-            bf16: convolutions in bfloat16; faster, and pixels differ by less than 1/255.
+            bf16: compute in bfloat16, which is faster. A BigGAN's pixels change by a quarter of a level of
+                255 on average, single ones by ten. A VQGAN may draw other codes, and so other images.
         """
 
 

@@ -28,6 +28,7 @@ from bdgan_lib.core.image_codecs import encode_png
 from bdgan_lib.core.image_tensors import from_uint8, to_uint8
 from bdgan_lib.core.io import write_atomic
 from bdgan_lib.core.model_files import write_json
+from bdgan_lib.core.precision import autocast
 from bdgan_lib.core.sampling import Sampling
 from bdgan_lib.core.seeds import GENERATOR
 from bdgan_lib.generators.latents import latents_from_seeds
@@ -35,6 +36,7 @@ from bdgan_lib.recipes.common import StepLog, write_half
 from bdgan_lib.recipes.diff_augment import diff_augment
 from bdgan_lib.recipes.discriminator import Discriminator, TrainingForm
 from bdgan_lib.training.checkpoint import Checkpoint
+from bdgan_lib.training.logs import Logger, TrainingLog
 from bdgan_lib.training.loop import train
 from bdgan_lib.visualization.grids import grid
 from bdgan_lib.worlds.networks import Classifier
@@ -93,6 +95,7 @@ class BigGANTrainer:
         recipe: Recipe,
         run: Path,
         device: str = "cpu",
+        logger: Logger | None = None,
     ) -> None:
         """Prepare a training.
 
@@ -106,6 +109,7 @@ class BigGANTrainer:
             recipe: the settings.
             run: folder of the checkpoint, pictures and log.
             device: where to train.
+            logger: receives figures and pictures of the training; None for none.
         """
         torch.manual_seed(recipe.seed)
         self.recipe, self.run, self.device, self.config = recipe, run, device, config
@@ -121,18 +125,20 @@ class BigGANTrainer:
         self.optimizer = adam(self.generator.parameters(), 1e-3, (0.9, 0.99))
         self.discriminator_optimizer = adam(self.discriminator.parameters(), 1e-3, (0.0, 0.99))
         self.feature_network = features.to(device)
-        self.figures = dict.fromkeys(FIGURES, 0.0)
+        self.figures, log = dict.fromkeys(FIGURES, 0.0), TrainingLog.of(logger)
+        self.metrics = log and log.at("images", log.first)
 
     def train(self) -> None:
         """Take all steps that are not taken yet."""
         parts = ("generator", "average", "discriminator", "optimizer", "discriminator_optimizer")
         state = {part: getattr(self, part) for part in parts}
-        checkpoint = Checkpoint(self.checkpoint_path, self._fingerprint(), state)
+        checkpoint = Checkpoint(self.run / "checkpoint.pt", self._fingerprint(), state)
         self.log = StepLog(self.run / "log.csv", header=["step", "seconds_per_step", *FIGURES])
         self.log.drop_after(len(checkpoint.resume()))
         train(
             self.loss, self.optimizer, self.recipe.warm_steps + self.recipe.adversarial_steps,
             after_step=self._after_step, checkpoint=checkpoint, save_every=SAVE_EVERY, keep_checkpoint=True,
+            logger=self.metrics, figures=lambda: self.figures,
         )  # fmt: skip
 
     def stages(self) -> list[tuple[int, Callable[[], Tensor]]]:
@@ -142,11 +148,6 @@ class BigGANTrainer:
             (recipe.warm_steps, lambda: self.loss(0)),
             (recipe.adversarial_steps, lambda: self.loss(recipe.warm_steps)),
         ]
-
-    @property
-    def checkpoint_path(self) -> Path:
-        """Of both phases."""
-        return self.run / "checkpoint.pt"
 
     def _fingerprint(self) -> str:
         """What the checkpoint depends on: the settings and the images."""
@@ -158,7 +159,10 @@ class BigGANTrainer:
         self._update_average(step)
         self.log.add(step, self.figures)
         if step % SAVE_EVERY == 0:
-            write_atomic(self.run / f"samples_{step:06d}.png", encode_png(self.sample_grid()))
+            sheet = self.sample_grid()
+            write_atomic(self.run / f"samples_{step:06d}.png", encode_png(sheet))
+            if self.metrics:
+                self.metrics.image("samples", step - 1, sheet)
 
     def loss(self, step: int) -> Tensor:
         """The generator's loss; in the adversarial phase the discriminator has taken its step before."""
@@ -180,7 +184,7 @@ class BigGANTrainer:
         real, made = real[:paired], fake[:paired]
         l1 = (made - real).abs().mean()
         coarse = (F.avg_pool2d(made, 4) - F.avg_pool2d(real, 4)).abs().mean()
-        with torch.autocast(real.device.type, torch.bfloat16):
+        with autocast(real.device):
             with torch.no_grad():
                 real_maps = self.feature_network.maps(real)[:3]
             made_maps = self.feature_network.maps(made.contiguous(memory_format=torch.channels_last))[:3]

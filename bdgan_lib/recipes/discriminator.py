@@ -1,5 +1,6 @@
 """What the pocket BigGAN trains with: its training form and a projection discriminator."""
 
+from contextlib import nullcontext
 from itertools import pairwise
 from types import MethodType
 from typing import cast
@@ -10,6 +11,8 @@ from pytorch_pretrained_biggan import BigGAN, BigGANConfig
 from pytorch_pretrained_biggan.model import BigGANBatchNorm, GenBlock
 from torch import Tensor, nn
 from torch.nn.utils import spectral_norm
+
+from bdgan_lib.core.precision import autocast, fast_dtype
 
 
 def _batch_statistics(
@@ -28,9 +31,10 @@ def _batch_statistics(
 
 
 class TrainingForm(nn.Module):
-    """A BigGAN of the package as it trains: batch statistics, three RGB channels, mostly in bfloat16.
+    """A BigGAN of the package as it trains: batch statistics, three RGB channels.
 
-    Parameters and buffers are those of the package, under the same names.
+    Most of it computes in bfloat16 where that is fast. Parameters and buffers are those of the package, under
+    the same names.
     """
 
     def __init__(self, config: BigGANConfig) -> None:
@@ -52,14 +56,16 @@ class TrainingForm(nn.Module):
         """Latents [B, z_dim], class ids [B] -> images [B, 3, H, W] in [-1, 1]."""
         generator, config = self.model.generator, self.model.config
         condition = torch.cat([z, self.model.embeddings.weight.T[class_ids]], 1)
-        with torch.autocast(z.device.type, torch.bfloat16):
+        dtype = fast_dtype(z.device)
+        with autocast(z.device):
             x = generator.gen_z(condition).view(-1, 4, 4, 16 * config.channel_width).permute(0, 3, 1, 2)
             for layer in generator.layers:
                 small = isinstance(layer, GenBlock) and x.shape[-1] <= 4 and not layer.up_sample
                 more = (condition, 1.0) if isinstance(layer, GenBlock) else ()
-                with torch.autocast(z.device.type, torch.bfloat16, enabled=not small):  # slow at 4 x 4
-                    x = layer(x.float() if small else x.bfloat16(), *more)
-            x = F.relu(generator.bn(x.bfloat16(), 1.0))
+                narrow = torch.autocast(z.device.type, enabled=False) if small else nullcontext()
+                with narrow:  # bfloat16 is slow at 4 x 4
+                    x = layer(x.float() if small else x.to(dtype), *more)
+            x = F.relu(generator.bn(x.to(dtype), 1.0))
             rgb = generator.conv_to_rgb
             for hook in rgb._forward_pre_hooks.values():  # spectral norm: computes `weight`
                 hook(rgb, (x,))
@@ -117,7 +123,7 @@ class Discriminator(nn.Module):
 
     def forward(self, images: Tensor, class_ids: Tensor) -> Tensor:
         """Images [B, 3, 64, 64] in [-1, 1] and class ids [B] -> scores [B], higher for real ones."""
-        with torch.autocast(images.device.type, torch.bfloat16):
+        with autocast(images.device):
             h = self.stem(F.pixel_unshuffle(images, 2).contiguous(memory_format=torch.channels_last))
             h = F.leaky_relu(self.last(F.leaky_relu(self.blocks(h), 0.2)), 0.2)
         h = h.float().sum((2, 3))

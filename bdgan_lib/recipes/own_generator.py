@@ -27,13 +27,15 @@ from bdgan_lib.recipes.pictures import VIEW_MARGIN, PictureSet, read_picture_set
 from bdgan_lib.recipes.quality import measured, sample_sheet
 from bdgan_lib.recipes.vqgan import Recipe as VQGANRecipe
 from bdgan_lib.recipes.vqgan import VQGANTrainer
+from bdgan_lib.training.logs import Logger, TrainingLog
 from bdgan_lib.training.supervised import FitConfig, fit, seeded
 from bdgan_lib.worlds.networks import Classifier
 
 SIDES = (64, 128)
 MOST_VIEWS, VIEWS_EACH = 24_000, 20  # augmented crops to train on: so many in all, and of each picture
-CLASSIFIER_STEPS = 1_200
+CLASSIFIER = FitConfig(1_200, 48, seed=1)
 Z_DIM = 32  # of a BigGAN
+NEAREST = "nearest.png"  # samples beside their nearest training pictures
 COPIES = 0.9  # least `nearest_ratio` of samples that are no copies
 TRIAL_STEPS = 3  # whose time the estimate is taken from
 
@@ -61,6 +63,7 @@ def train_generator(
     held_out: str | Path | None = None,
     device: str = "cpu",
     say: Callable[[str], object] = print,
+    logger: Logger | None = None,
 ) -> dict[str, float]:
     """Train a VQGAN or a BigGAN-deep on a folder of pictures and write a model folder, which is a profile.
 
@@ -73,12 +76,13 @@ def train_generator(
         held_out: pictures of the same classes to measure on; None: a share of those in `source`.
         device: where to train.
         say: receives lines of progress.
+        logger: receives figures and pictures of the training; None for none.
 
     Returns:
         What was measured, as `report.json` holds it.
 
     Raises:
-        BdganError: the pictures do not do, `out` exists, or the run is of other pictures or settings.
+        BdganError: the pictures cannot be used, `out` exists, or the run is of other pictures or settings.
     """
     if recipe.kind not in LOADERS:
         raise BdganError(f"expected a generator of kind {' or '.join(LOADERS)}, got {recipe.kind!r}")
@@ -91,25 +95,36 @@ def train_generator(
     count = min(MOST_VIEWS, VIEWS_EACH * len(training.images))
     images, place, crops = views(training.images, count, recipe.side, recipe.seed)
     class_ids = training.class_ids[place]
-    classifier = _classifier(run, images, class_ids, len(training.classes), device)
+    log = TrainingLog.of(logger)
     seen, others = (_resized(pictures.images, recipe.side) for pictures in (training, unseen))
 
-    def trainer_of() -> VQGANTrainer | BigGANTrainer:
+    def trainer_of(classifier: Classifier, log: TrainingLog | None = None) -> VQGANTrainer | BigGANTrainer:
         """A new one each time."""
         if recipe.kind == "biggan":
             latents = picture_latents(training.images, training.class_ids, place, crops, Z_DIM)
             config = small_config(recipe.side, len(training.classes), Z_DIM)
             settings = replace(recipe.biggan, seed=recipe.seed)
-            return BigGANTrainer(images, class_ids, latents, 0, classifier, config, settings, run, device)
+            return BigGANTrainer(
+                images, class_ids, latents, 0, classifier, config, settings, run, device, log
+            )
         return VQGANTrainer(
             np.concatenate([images, others]), np.concatenate([class_ids, unseen.class_ids]), len(others),
             classifier, _config(recipe.side, len(training.classes)), replace(recipe.vqgan, seed=recipe.seed),
-            run, device,
+            run, device, log,
         )  # fmt: skip
 
-    trainer = trainer_of()
-    begun = trainer.checkpoint_path.exists()
-    say(f"going on from the checkpoints in {run}" if begun else _estimate(trainer_of(), run))
+    if any(run.glob("*.pt")):
+        say(f"going on from the checkpoints in {run}")
+    else:
+        trial = seeded(lambda: Classifier(len(training.classes)), 1)
+        minutes = _minutes(trial, images, class_ids, device, lambda: trainer_of(_frozen(trial, device)))
+        gigabytes = psutil.Process().memory_info().rss / 2**30
+        say(
+            f"about {minutes:.0f} minutes and {gigabytes:.1f} GB of memory; samples and checkpoints go to "
+            f"{run} every few hundred steps"
+        )
+    classifier = _classifier(run, images, class_ids, len(training.classes), device, log)
+    trainer = trainer_of(classifier, log and log.at("", CLASSIFIER.steps))
     trainer.train()
     with atomic_folder(out) as folder:
         trainer.export(folder, pictures=len(training.images), views=count)
@@ -117,13 +132,16 @@ def train_generator(
         model = {"kind": recipe.kind, "classes": list(training.classes), "side": recipe.side}
         write_json(folder / MODEL, model, ascii_only=False)
         generator = LOADERS[recipe.kind](folder, training.classes, device)
-        report = measured(generator, classifier, seen, others, unseen.class_ids)
+        report, nearest = measured(generator, classifier, seen, others, unseen.class_ids)
         write_json(folder / "report.json", {**report, "dropped": [list(row) for row in training.dropped]})
         write_atomic(folder / "samples.png", encode_png(sample_sheet(generator)))
+    write_atomic(run / NEAREST, encode_png(nearest))  # training pictures stay out of a model that is shared
     if report["nearest_ratio"] < COPIES:
         say(
             f"warning: samples lie nearer to the training pictures than held-out pictures do (ratio "
-            f"{report['nearest_ratio']}, below {COPIES}): some may be copies; give more pictures"
+            f"{report['nearest_ratio']}, below {COPIES}; training pictures to one another: "
+            f"{report['training_nearest_ratio']}). {run / NEAREST} shows the nearest samples beside "
+            "their training pictures: if they are copies, give more pictures"
         )
     return report
 
@@ -161,7 +179,12 @@ def _config(side: int, classes: int) -> VQGANConfig:
 
 
 def _classifier(
-    run: Path, images: NDArray[np.uint8], class_ids: NDArray[np.int64], classes: int, device: str
+    run: Path,
+    images: NDArray[np.uint8],
+    class_ids: NDArray[np.int64],
+    classes: int,
+    device: str,
+    log: TrainingLog | None,
 ) -> Classifier:
     """A classifier of the training pictures, trained once."""
     data = sha256(images.data)
@@ -171,28 +194,37 @@ def _classifier(
     if path.exists():
         load_strict(classifier, torch.load(path, weights_only=True), str(path))
     else:
-        config = FitConfig(CLASSIFIER_STEPS, 48, seed=1)
-        fit(classifier, images, class_ids, config, device, progress="classifier")
+        log = log and log.at("classifier", 0)
+        fit(classifier, images, class_ids, CLASSIFIER, device, progress="classifier", logger=log)
         with atomic_file(path) as file:
             torch.save(classifier.cpu().state_dict(), file)
     rounded = {k: v.half().to(v.dtype) for k, v in classifier.state_dict().items()}  # as it is written
     classifier.load_state_dict(rounded)
+    return _frozen(classifier, device)
+
+
+def _frozen(classifier: Classifier, device: str) -> Classifier:
     return classifier.to(device).to(memory_format=torch.channels_last).eval().requires_grad_(False)
 
 
-def _estimate(trainer: VQGANTrainer | BigGANTrainer, run: Path) -> str:
-    """What the training will take, from a few steps of a trainer that serves nothing else."""
-    minutes = 0.0
-    for steps, loss_of in trainer.stages():
+def _minutes(
+    classifier: Classifier,
+    images: NDArray[np.uint8],
+    class_ids: NDArray[np.int64],
+    device: str,
+    trainer_of: Callable[[], VQGANTrainer | BigGANTrainer],
+) -> float:
+    """How long the training will take, from a few steps of networks that serve nothing else."""
+    few = replace(CLASSIFIER, steps=TRIAL_STEPS)
+    start = time.monotonic()
+    fit(classifier, images, class_ids, few, device)
+    seconds = CLASSIFIER.steps * (time.monotonic() - start)
+    for steps, loss_of in trainer_of().stages():
         start = time.monotonic()
         for _ in range(TRIAL_STEPS):
             loss_of().backward()
-        minutes += steps * (time.monotonic() - start) / TRIAL_STEPS / 60
-    gigabytes = psutil.Process().memory_info().rss / 2**30
-    return (
-        f"about {minutes:.0f} minutes and {gigabytes:.1f} GB of memory; samples and checkpoints go to {run} "
-        "every few hundred steps"
-    )
+        seconds += steps * (time.monotonic() - start)
+    return seconds / TRIAL_STEPS / 60
 
 
 def _resized(images: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:

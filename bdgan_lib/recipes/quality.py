@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from bdgan_lib.core.image_tensors import from_uint8, to_uint8
 from bdgan_lib.core.sampling import Sampling
@@ -16,6 +17,7 @@ from bdgan_lib.visualization.grids import grid
 from bdgan_lib.worlds.networks import Classifier
 
 SAMPLES = 2_000  # that are measured
+PAIRS = 24  # samples that lie nearest to a training picture, shown beside it
 INVERTED = 40  # held-out pictures whose latents are searched, of a generator that cannot encode them
 
 
@@ -25,7 +27,7 @@ def measured(
     seen: NDArray[np.uint8],
     unseen: NDArray[np.uint8],
     unseen_ids: NDArray[np.int64],
-) -> dict[str, float]:
+) -> tuple[dict[str, float], NDArray[np.uint8]]:
     """How good samples are, in features of a classifier of the training pictures.
 
     Args:
@@ -43,16 +45,20 @@ def measured(
         encodes, in dB. `inversion_psnr`, of a BigGAN: of the samples that gradient descent finds for 40 of
         them, the median.
         `nearest_ratio`: the median distance of samples to the nearest training picture over that of
-        held-out pictures.
+        held-out pictures; `training_nearest_ratio` the same of training pictures, each to the nearest
+        other one: a perfect generator of what it was shown would be as near.
+        And a sheet of the samples that lie nearest to a training picture, each to the left of it.
     """
     samples, ids = _samples(generator)
     mine, theirs, real = map(classifier.features_of, (samples, seen, unseen))
+    tree = cKDTree(theirs)
+    distances, nearest = tree.query(mine)
+    unit = max(np.median(tree.query(real)[0]), 1e-9)
     figures = {
         "class_accuracy": _accuracy(classifier, samples, ids),
         "real_accuracy": _accuracy(classifier, unseen, unseen_ids),
-        "nearest_ratio": float(
-            np.median(_nearest(mine, theirs)) / max(np.median(_nearest(real, theirs)), 1e-9)
-        ),
+        "nearest_ratio": float(np.median(distances) / unit),
+        "training_nearest_ratio": float(np.median(tree.query(theirs, k=2)[0][:, 1]) / unit),
     }
     if isinstance(generator, VQGAN):
         figures["reconstruction_psnr"] = float(_reconstruction_psnr(generator, unseen).mean())
@@ -65,7 +71,9 @@ def measured(
         figures["frechet_over_real"] = frechet_distance(mine, real) / max(
             frechet_distance(theirs, real), 1e-9
         )
-    return {name: round(value, 4) for name, value in figures.items()}
+    first = np.argsort(distances, kind="stable")[:PAIRS]
+    pairs = np.stack([samples[first], seen[nearest[first]]], 1)
+    return {name: round(value, 4) for name, value in figures.items()}, grid([*np.concatenate(pairs)], 8)
 
 
 def _samples(generator: FeatureGenerator | VQGAN) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -100,10 +108,3 @@ def _reconstruction_psnr(generator: VQGAN, images: NDArray[np.uint8]) -> NDArray
 def _accuracy(classifier: Classifier, images: NDArray[np.uint8], ids: NDArray[np.int64]) -> float:
     device = str(classifier.head.weight.device)
     return float(np.mean(predict(classifier, images, device=device).argmax(1).numpy() == ids))
-
-
-def _nearest(points: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Distance of each point [N, D] to the nearest of the others [M, D]."""
-    from scipy.spatial import cKDTree
-
-    return np.asarray(cKDTree(others).query(points)[0])

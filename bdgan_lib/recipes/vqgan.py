@@ -22,12 +22,14 @@ from bdgan_lib.core.image_codecs import encode_png
 from bdgan_lib.core.image_tensors import from_uint8, to_uint8
 from bdgan_lib.core.io import write_atomic
 from bdgan_lib.core.model_files import write_json
+from bdgan_lib.core.precision import bf16_is_fast
 from bdgan_lib.core.sampling import Sampling
 from bdgan_lib.generators.code_sampling import CodeSampler
 from bdgan_lib.generators.vqgan_network import VQGANConfig, VQGANNetwork
 from bdgan_lib.recipes.common import StepLog, write_half
 from bdgan_lib.recipes.discriminator import PatchDiscriminator
 from bdgan_lib.training.checkpoint import Checkpoint, Stateful
+from bdgan_lib.training.logs import Logger, TrainingLog
 from bdgan_lib.training.loop import train
 from bdgan_lib.training.supervised import seeded
 from bdgan_lib.visualization.grids import grid
@@ -57,7 +59,7 @@ class Recipe:
     code_batch: int = 64
     code_rate: float = 1e-3
     code_noise: float = 0.1  # share of the codes the transformer sees replaced by others
-    bf16: bool = True  # the networks; codebook and losses stay float32
+    bf16: bool = True  # the networks, where the device is fast with it; codebook and losses stay float32
     seed: int = 0
 
     def settings(self) -> dict[str, object]:
@@ -82,6 +84,7 @@ class VQGANTrainer:
         recipe: Recipe,
         run: Path,
         device: str = "cpu",
+        logger: Logger | None = None,
     ) -> None:
         """Prepare a training.
 
@@ -94,13 +97,14 @@ class VQGANTrainer:
             recipe: the settings.
             run: folder of checkpoints, pictures and log.
             device: where to train.
+            logger: receives figures and pictures of the training; None for none.
         """
         self.recipe, self.run, self.device, self.held_out = recipe, run, torch.device(device), held_out
         self.images, self.class_ids = images, torch.from_numpy(np.asarray(class_ids, np.int64))
         self.network = seeded(lambda: VQGANNetwork(config), recipe.seed).to(self.device)
         self.feature_network = features.to(self.device)
         self.used = torch.zeros(config.codes, dtype=torch.int64, device=self.device)
-        self.codes = torch.empty(0)
+        self.codes, self.log = torch.empty(0), TrainingLog.of(logger)
         self.figures: dict[str, float] = {}
         self.discriminator, self.discriminator_optimizer = None, None
         if recipe.adversarial:
@@ -108,11 +112,6 @@ class VQGANTrainer:
             self.discriminator_optimizer = torch.optim.Adam(
                 self.discriminator.parameters(), recipe.discriminator_rate, betas=(0.5, 0.9)
             )
-
-    @property
-    def checkpoint_path(self) -> Path:
-        """Of the first stage."""
-        return self.run / "images.pt"
 
     def state_dict(self) -> dict[str, object]:
         """The network and how often each code was used, for the checkpoint."""
@@ -159,6 +158,8 @@ class VQGANTrainer:
         optimizer = torch.optim.AdamW(parameters, rate, betas=(0.9, 0.99), weight_decay=1e-4)
         parts: dict[str, Stateful] = {"trainer": self, "optimizer": optimizer, **more}
         checkpoint = Checkpoint(self.run / f"{name}.pt", self._fingerprint(), parts)
+        first = self.log.first + (self.recipe.image_steps if name == "codes" else 0) if self.log else 0
+        logger = self.log and self.log.at(name, first)
         log = StepLog(self.run / "log.csv", [name])
         log.drop_after(len(checkpoint.resume()))
         self.network.train()
@@ -175,10 +176,13 @@ class VQGANTrainer:
             if step % SAVE_EVERY == 0 or step == steps:
                 sheet = self.samples() if name == "codes" else self.reconstructions()
                 write_atomic(self.run / f"{name}_{step:06d}.png", encode_png(sheet))
+                if logger:
+                    logger.image("samples" if name == "codes" else "reconstructions", step - 1, sheet)
 
         train(
             seeded_loss, optimizer, steps, max_norm=1.0,
             after_step=after_step, checkpoint=checkpoint, save_every=SAVE_EVERY, keep_checkpoint=True,
+            logger=logger, figures=lambda: self.figures,
         )  # fmt: skip
         self.network.eval()
 
@@ -190,7 +194,9 @@ class VQGANTrainer:
         return json.dumps({**settings, "images": data.hexdigest()})
 
     def _precision(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.bf16)
+        return torch.autocast(
+            self.device.type, torch.bfloat16, enabled=self.recipe.bf16 and bf16_is_fast(self.device)
+        )
 
     def _chosen(self, step: int, size: int) -> Tensor:
         noise = np.random.default_rng([self.recipe.seed, step, size])

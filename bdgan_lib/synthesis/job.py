@@ -132,9 +132,7 @@ class Job:
         self._waiting = dict[str, Json | None]()  # sums of shards that were finished before their turn
         self._kept = self._drawn = 0
         before = spec.count - sum(len(spec.numbers(k)) for k in self.missing)
-        self._bar = tqdm(
-            total=spec.count, initial=before, unit="image", disable=not progress, mininterval=1.0
-        )
+        self._bar = tqdm(total=spec.count, initial=before, unit="image", disable=not progress)
         self._began = time.monotonic()
 
     def announce(self, workers: int, writers: int) -> None:

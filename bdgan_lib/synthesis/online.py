@@ -26,10 +26,19 @@ class Batch(NamedTuple):
 
 
 class OnlineSynthesis(IterableDataset[list[Batch]]):
-    """An endless stream of batches: sample n is of class class_ids[n % K] and has seed first_seed + n.
+    """An endless stream of groups of batches; `batches` yields the batches themselves.
 
-    A group is `ahead` batches, drawn at once because that is cheaper. With W workers each draws every W-th
+    Sample n is of class class_ids[n % K] and has seed first_seed + n. With W workers each draws every W-th
     group; apart from rounding, the stream is the same for any number of them.
+
+    Args:
+        generator: draws the samples.
+        head: labels them.
+        class_ids: K classes, which take turns.
+        sampling: how latents are drawn.
+        batch_size: images per batch.
+        ahead: batches per group, which are drawn at once because that is cheaper.
+        first_seed: seed of sample 0.
 
     Raises:
         BdganError: no class, or batch_size, ahead or first_seed out of range.

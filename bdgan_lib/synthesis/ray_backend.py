@@ -3,7 +3,8 @@
 import logging
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -56,20 +57,15 @@ def synthesize_on_ray(
     except ImportError as error:
         raise BdganError("ray is not installed; pip install 'bdgan-lib[ray]', or --engine local") from error
     require_shared(as_path(folder))
-    started = not ray.is_initialized()
     writers = writer_count(writers or 1)
-    with started_job(spec, models, as_path(folder), progress, calibration) as job:
+    with started_job(spec, models, as_path(folder), progress, calibration) as job, ExitStack() as stack:
         if not job.missing:
             return job.complete([])
-        if started:
-            _connect(address_of(address), progress)
-        try:
-            workers = workers or max(1, int(_resources().get("CPU", 1)))
-            job.announce(workers, writers)
-            return job.complete(_make_shards(job, models, workers, gpus, progress, writers))
-        finally:
-            if started:
-                ray.shutdown()
+        if not ray.is_initialized():
+            stack.enter_context(_connection(address_of(address), progress))
+        workers = workers or max(1, int(_resources().get("CPU", 1)))
+        job.announce(workers, writers)
+        return job.complete(_make_shards(job, models, workers, gpus, progress, writers))
 
 
 def address_of(address: str | None) -> str:
@@ -80,8 +76,9 @@ def address_of(address: str | None) -> str:
     return address or os.environ.get("RAY_ADDRESS") or "local"
 
 
-def _connect(address: str, progress: bool) -> None:
-    """Connect to a cluster, or start one.
+@contextmanager
+def _connection(address: str, progress: bool) -> Iterator[None]:
+    """Connect to a cluster, or start one; shut down afterwards what was started.
 
     Raises:
         BdganError: it fails, or takes longer than LIMIT seconds.
@@ -89,15 +86,41 @@ def _connect(address: str, progress: bool) -> None:
     import ray
 
     outcome: SimpleQueue[BaseException | None] = SimpleQueue()
+    done = threading.Event()
 
     def connect() -> None:
         try:
             ray.init(address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-            outcome.put(None)
         except BaseException as error:
-            outcome.put(error)
+            return outcome.put(error)
+        outcome.put(None)
+        done.wait()  # Linux ends Ray's processes with the thread that started them
+        ray.shutdown()
 
-    threading.Thread(target=connect, daemon=True).start()  # ray.init itself waits for up to 14 minutes
+    def begin() -> threading.Thread:
+        """A new try; ray.init itself may wait for 14 minutes, and ends what it leaves with its thread."""
+        thread = threading.Thread(target=connect, daemon=True)
+        thread.start()
+        return thread
+
+    thread = None
+    try:
+        thread = _wait(outcome, address, progress, begin)
+        yield
+    finally:
+        done.set()  # a connection that comes too late ends itself
+        if thread:
+            thread.join()
+
+
+def _wait(
+    outcome: SimpleQueue[BaseException | None],
+    address: str,
+    progress: bool,
+    begin: Callable[[], threading.Thread],
+) -> threading.Thread:
+    """Begin to connect and return the thread that did; raises as `_connection` does."""
+    thread, tries = begin(), 1
     for i in range(1, round(LIMIT / STEP) + 1):
         try:
             error = outcome.get(timeout=STEP)
@@ -106,8 +129,10 @@ def _connect(address: str, progress: bool) -> None:
                 print(f"Ray ({address}): no answer for {i * STEP:g} s, at most {LIMIT:g} s", flush=True)
             continue
         if error is None:
-            return
-        raise BdganError(f"Ray ({address}) does not start: {error}; {_OTHERWISE}") from error
+            return thread
+        if tries > 1 or address != "local" or "timed out" not in str(error):
+            raise BdganError(f"Ray ({address}) does not start: {error}; {_OTHERWISE}") from error
+        thread, tries = begin(), 2  # Ray gives a node 30 s, which is too little on a busy machine
     raise BdganError(f"Ray ({address}) gave no answer in {LIMIT:g} s; {_OTHERWISE}")
 
 

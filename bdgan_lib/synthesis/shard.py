@@ -14,7 +14,7 @@ from bdgan_lib import __version__
 from bdgan_lib.core.ids import sample_id
 from bdgan_lib.core.io import as_path, write_atomic
 from bdgan_lib.core.labelled_arrays import LabelledSample
-from bdgan_lib.core.precision import bf16_is_fast, one_thread
+from bdgan_lib.core.precision import one_thread, require_fast_bf16
 from bdgan_lib.core.types import BdganError, Json
 from bdgan_lib.datasets.card import ShardStatistics
 from bdgan_lib.datasets.shards import DROPPED, Labelled, write_manifest
@@ -135,8 +135,8 @@ def check_models(spec: SynthesisSpec, models: Models) -> None:
                 f"the {what} is not the specification's: expected sha256 {expected or 'none'}, "
                 f"got {actual or 'none'}; pass the expected one"
             )
-    if spec.bf16 and not bf16_is_fast(spec.device):
-        raise BdganError(f"this machine's {spec.device} does not compute in bfloat16; leave bf16 out")
+    if spec.bf16:
+        require_fast_bf16(spec.device)
     if max(spec.class_ids) >= len(models.generator.classes):
         raise BdganError(
             f"class id {max(spec.class_ids)} is unknown to {models.generator.name}; "

@@ -18,6 +18,7 @@ from bdgan_lib.core.image_tensors import from_uint8
 from bdgan_lib.core.precision import autocast
 from bdgan_lib.core.types import UNLABELLED, BdganError
 from bdgan_lib.training.devices import Devices
+from bdgan_lib.training.logs import Logger
 from bdgan_lib.training.loop import train
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -44,6 +45,7 @@ def fit(
     device: str = "cpu",
     progress: str | None = None,
     fabric: Devices | None = None,
+    logger: Logger | None = None,
 ) -> float:
     """Train a network in place with cross-entropy and return the mean loss (nats) of the last 20 steps.
 
@@ -52,15 +54,19 @@ def fit(
     Args:
         network: maps images [B, 3, H, W] in [-1, 1] to logits.
         images: [N, H, W, 3] uint8.
-        targets: [N] class ids or [N, H, W] labels; 255 is ignored.
+        targets: [N] class ids or [N, H, W] labels; 255 is ignored, and a batch of nothing else has loss 0.
         config: the settings.
         device: where to train.
         progress: label of the progress bar; None for no bar.
         fabric: several devices that share each batch, and their precision, launched; replaces `device`.
+        logger: receives loss and learning rate of each step (see `Logger`); None for none.
+
+    Raises:
+        BdganError: the loss is not finite.
     """
     chosen = (epoch_batch(len(images), step, config) for step in range(config.steps))
     batches = ((images[indices], targets[indices]) for indices in chosen)
-    return fit_batches(network, batches, config, device, progress, fabric)
+    return fit_batches(network, batches, config, device, progress, fabric, logger)
 
 
 def fit_batches(
@@ -70,6 +76,7 @@ def fit_batches(
     device: str = "cpu",
     progress: str | None = None,
     fabric: Devices | None = None,
+    logger: Logger | None = None,
 ) -> float:
     """Train as `fit` does, on config.steps batches (images [B, H, W, 3] uint8, targets) from an iterable.
 
@@ -97,12 +104,17 @@ def fit_batches(
         images, targets = batch
         x = from_uint8(images, torch.channels_last)
         x, y = _augment(x, torch.from_numpy(targets.astype(np.int64)), config, stream)
+        reduction = (
+            "mean" if (y[mine] != UNLABELLED).any() else "sum"
+        )  # the mean of no pixel is NaN, the sum 0
         x, y = x[mine].to(target, memory_format=torch.channels_last), y[mine].to(target)
         with nullcontext() if fabric else autocast(target):
             logits = model(x)
-        return F.cross_entropy(logits.float(), y, ignore_index=UNLABELLED)
+        return F.cross_entropy(logits.float(), y, ignore_index=UNLABELLED, reduction=reduction)
 
-    losses = train(loss_of, optimizer, config.steps, schedule, fabric=fabric, progress=progress)
+    losses = train(
+        loss_of, optimizer, config.steps, schedule, fabric=fabric, progress=progress, logger=logger
+    )
     network.eval()
     return sum(losses[-20:]) / len(losses[-20:])
 

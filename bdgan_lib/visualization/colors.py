@@ -17,6 +17,9 @@ def palette(n: int) -> NDArray[np.uint8]:
     """Colours of n labels, [n, 3] uint8: 0 is black, and a palette begins with every shorter one.
 
     The first eight stay apart for colour-blind readers; later ones differ in lightness as well as in hue.
+
+    Raises:
+        BdganError: n is below 1.
     """
     if n < 1:
         raise BdganError(f"a palette of {n} colours was asked for; ask for at least 1")
@@ -32,7 +35,12 @@ def palette(n: int) -> NDArray[np.uint8]:
 def colour_mask(mask: NDArray[np.uint8], n: int | None = None) -> NDArray[np.uint8]:
     """Colours of a mask of label ids: uint8 [H, W] -> uint8 [H, W, 3]; 255 (unlabelled) is grey.
 
-    n: how many labels there are; a larger one in the mask is then a BdganError.
+    Args:
+        mask: label ids.
+        n: number of labels; None for any.
+
+    Raises:
+        BdganError: the mask is not uint8 [H, W], or holds a label of n or more other than 255.
     """
     mask = checked_mask(mask)
     if n is not None and np.any((mask >= n) & (mask != UNLABELLED)):
@@ -43,7 +51,11 @@ def colour_mask(mask: NDArray[np.uint8], n: int | None = None) -> NDArray[np.uin
 
 
 def overlay(image: NDArray[np.uint8], mask: NDArray[np.uint8], alpha: float = 0.5) -> NDArray[np.uint8]:
-    """The image [H, W, 3] with its labelled pixels tinted by alpha (0 image, 1 colour); label 0 is clear."""
+    """The image [H, W, 3] with its labelled pixels tinted by alpha (0 image, 1 colour); label 0 is clear.
+
+    Raises:
+        BdganError: the sizes differ, a type is not uint8, or alpha is not in [0, 1].
+    """
     image, mask = checked_image(image), checked_mask(mask)
     if image.shape[:2] != mask.shape:
         raise BdganError(

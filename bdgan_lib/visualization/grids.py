@@ -13,8 +13,8 @@ T = TypeVar("T")
 
 
 def evenly_spaced(items: Sequence[T]) -> Sequence[T]:
-    """All of a few items, a dozen of many, evenly spaced: as many as a figure can show."""
-    return items[:: max(1, len(items) // 12)][:12]
+    """All of a dozen items or fewer; of more a dozen, evenly spaced: as many as a figure can show."""
+    return items if len(items) <= 12 else [items[i * len(items) // 12] for i in range(12)]
 
 
 def grid(
@@ -23,6 +23,9 @@ def grid(
     """Images of one size, row by row, on white: uint8 [rows * (scale * H + pad) + pad, ..., 3].
 
     scale: whole-number enlargement, pixels stay square and sharp. An incomplete last row ends in white.
+
+    Raises:
+        BdganError: there is no image, they differ in size, or a number is out of range.
     """
     pictures = [checked_image(image) for image in images]
     sizes = {picture.shape for picture in pictures}

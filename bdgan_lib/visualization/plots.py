@@ -18,7 +18,7 @@ LINES = (GREY, ORANGE, BLUE, INK, "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 def curves(
     values: Mapping[str, Sequence[float]], x: Sequence[float], xlabel: str, title: str, log: bool = False
 ) -> Figure:
-    """One panel per named curve, over a common x."""
+    """One panel per named curve, over a common x; `log` makes y logarithmic."""
     figure, panels = plt.subplots(1, len(values), figsize=(3.2 * len(values), 2.4), squeeze=False)
     for axes, (name, y) in zip(panels[0], values.items(), strict=True):
         axes.plot(x, y, color=BLUE, linewidth=1)
@@ -120,8 +120,9 @@ def mean_layout(
 ) -> Figure:
     """How often each pixel is foreground, with the centres of mass: a row per set, a column per class.
 
-    sets: masks [N, H, W] and class ids [N] by name.
-    names: of the classes to show, by id.
+    Args:
+        sets: masks [N, H, W] and class ids [N] by name.
+        names: of the classes to show, by id.
     """
     size = (0.9 * len(names) + 0.6, 0.9 * len(sets) + 0.3)
     figure, panels = plt.subplots(len(sets), len(names), figsize=size, squeeze=False)

@@ -2,6 +2,7 @@
 
     python docs/make [--out runs/site] [--figures DIR]
 
+The page that runs the model needs a package from npm, fetched once (docs/make/runtime.py) or left out.
 The source is gathered in a temporary folder: the pages of docs/, notebooks as chapters, the references of
 library and command line, the gallery, tables of shipped results. Sphinx makes HTML of that.
 """
@@ -54,6 +55,7 @@ def gather(source: Path, figures: Path) -> None:
     from commands import write_commands
     from gallery import write_gallery
     from measured import table
+    from model_page import write_model_page
 
     docs = source / "docs"
     shutil.copytree(ROOT / "docs", docs, ignore=shutil.ignore_patterns("make", "__pycache__"))
@@ -63,17 +65,22 @@ def gather(source: Path, figures: Path) -> None:
     write_api(ROOT / "bdgan_lib", docs / "api")
     write_commands(docs / "commands.md")
     write_gallery(figures, docs)
+    plays = write_model_page(docs)
 
     def notebook(name: str) -> str:
         """A line that leads to a notebook, where there is one."""
         there = (docs / f"chapters/{name}.ipynb").exists()
         return f"A worked example: [notebook {name}](chapters/{name}.ipynb)." if there else ""
 
-    makers = {"table": table, "notebook": notebook}
+    def play(text: str) -> str:
+        """A text that leads to the page of the model, where there is one."""
+        return text if plays else ""
+
+    makers = {"table": table, "notebook": notebook, "play": play}
 
     for page in docs.glob("*.md"):  # a line "% table: NAME" stands for what is made
         text = page.read_text("utf-8")
-        made = re.sub(r"(?m)^% (table|notebook): (.+)$", lambda line: makers[line[1]](line[2]), text)
+        made = re.sub(rf"(?m)^% ({'|'.join(makers)}): (.+)$", lambda line: makers[line[1]](line[2]), text)
         page.write_text(made, "utf-8")
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from prose import overview, plain
 
 LEFT_OUT = {"cli", "__main__"}  # the reference of `cli` is the page of commands
+TEMPLATES = "recipe_files"  # a folder of files that are copied, not imported
 
 
 def write_api(package: Path, out: Path) -> None:
@@ -13,7 +14,7 @@ def write_api(package: Path, out: Path) -> None:
     modules: dict[str, list[str]] = {}  # part -> its modules below the package
     for path in sorted(package.rglob("*.py")):
         parts = path.relative_to(package).with_suffix("").parts
-        if parts[0] not in LEFT_OUT | {"__init__"}:
+        if parts[0] not in LEFT_OUT | {"__init__"} and TEMPLATES not in parts:
             modules.setdefault(parts[0], []).append(".".join(parts).removesuffix(".__init__"))
     out.mkdir(parents=True)
     items = []

@@ -10,12 +10,20 @@ from docutils.nodes import make_id
 from PIL import Image
 from prose import plain
 
+_IN_NOTEBOOK = "[Notebook 07](chapters/07_paper_figures.ipynb) says what to look at."
 THUMBNAIL = 480, 360  # pixels at most
 NUMBERED = {"fig": "Figure", "tab": "Table"}
 
 
 def write_gallery(figures: Path, docs: Path) -> None:
-    """Write `gallery.md` and its pictures, large and small. figures: a folder with `figures.json`."""
+    """Write `gallery.md` and its pictures, large and small, each with its text of `figure_readings.md`.
+
+    figures: a folder with `figures.json`.
+    """
+    readings = docs / "figure_readings.md"
+    text = re.split(r"(?m)^## (.+)$", readings.read_text("utf-8"))
+    reading = {name: words.strip() for name, words in zip(text[1::2], text[2::2])}
+    readings.unlink()  # no page of its own
     place = docs / "_static/figures"
     (place / "small").mkdir(parents=True)
     tiles, sections = [], []
@@ -36,7 +44,7 @@ def write_gallery(figures: Path, docs: Path) -> None:
         tiles.append(f'<a href="#{anchor}">{small}<span>{escape(title)}</span></a>')
         sections.append(
             f'({anchor})=\n## {plain(title)}\n\n<p><a href="_static/figures/{svg}">{large}</a></p>\n\n'
-            f"{plain(figure['caption'])}\n"
+            f"{plain(figure['caption'])}\n\n{reading.get(figure['name'], _IN_NOTEBOOK)}\n"
         )
     head = (
         "# Gallery\n\nThe paper's figures and tables on the pocket profile, none drawn by hand; "

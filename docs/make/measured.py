@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from bdgan_lib.experiments.claims import WORLDS, check_claims
+from bdgan_lib.experiments.frozen_features import SAMPLES, SCENES, best_rates, lead
 from bdgan_lib.experiments.runner import averaged, scores, with_factors
 from bdgan_lib.metrics.statistics import difference, spread
 from bdgan_lib.paper import tables
@@ -32,7 +33,10 @@ PHOTOGRAPHS = {
     "biggan_class_accuracy": "its samples that the classifier takes for their class",
     "biggan_real_accuracy": "held-out photographs, the same classifier",
     "biggan_nearest_ratio": "nearest training photograph: its samples over held-out photographs",
+    "biggan_training_nearest_ratio": "the same of training photographs, each to the nearest other one",
+    "biggan_head_fgbg_miou": "label head from 40 of its samples, on new ones, against that segmenter, FG/BG",
     "inversion_psnr": "40 held-out photographs by the nearest samples that gradient descent finds, median dB",
+    "inversion_fgbg_miou": "the head's masks of these samples against the photographs' exact masks, FG/BG",
 }
 CHECKED = ("table2", "set-size", "online", "backbone", "filter", "transfer")  # claims are held against these
 Result = Mapping[str, Any]
@@ -111,6 +115,15 @@ SPEED = {  # benchmark -> its figure -> what it is
         "cost_growth": "milliseconds per image at a million images / at 10,000",
         "memory_growth": "the driver's peak memory at a million images / at 10,000",
     },
+    "delivery": {
+        "onnx_max_difference": "pocket as ONNX, fp32: largest difference from torch of any output",
+        "onnx_fp16_other_labels": "the same with 16-bit weights: share of the pixels with another label",
+        "onnx_mb": "its file, MB",
+        "page_first_image_s": "the page that runs it, headless Chromium: seconds to the first picture",
+        "page_drag_ms": "a move of its pad until the picture is drawn, p95, ms",
+        "recipes_trained": "recipes that trained here as written, with a falling loss",
+        "hub_round_trip_equal": "a set, a head and a model to a stand-in of the Hub and back: equal",
+    },
     "annotation": {
         "stroke_ms_512": "stroke of 512 × 512 until it is on the disk, p95, ms",
         "click_preview_ms_512": "click to preview at 512 × 512, p95, ms",
@@ -136,7 +149,7 @@ def table(name: str) -> str:
     elif result := experiment(name):
         rows = EXPERIMENTS.get(name, _by_task)(result)
         source = (
-            f"`bdgan experiment {name}`, profile {result['profile']}, generator "
+            f"`bdgan experiment {name.removesuffix('-rates')}`, profile {result['profile']}, generator "
             f"{result['generator_sha256'][:12]}, commit {result['commit']}, "
             f"{result['seconds'] / 60:.0f} minutes"
         )
@@ -175,10 +188,16 @@ def _tutorial_source(result: Result) -> str:
 
 def _speed() -> tuple[Rows, str]:
     results = {name: benchmark(name) for name in SPEED}
-    row = lambda name, key: {"what it is": SPEED[name][key], "value": _number(results[name][key])}
+    row = lambda name, key: {"what it is": SPEED[name][key], "value": _shown(results[name][key])}
     rows = [{"measured by": f"`benchmarks.{name}`"} | row(name, key) for name in SPEED for key in SPEED[name]]
     machines = sorted({result["machine"] for result in results.values()})
     return rows, f"`python -m benchmarks.NAME`, on {'; '.join(machines)}"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(value) if isinstance(value, list) else _number(value)
 
 
 def _scale() -> tuple[Rows, str]:
@@ -274,6 +293,32 @@ def _label_head(result: Result) -> Rows:
     ]
 
 
+def _frozen_features(result: Result) -> Rows:
+    runs, less = scores(result), lead(result)
+    names = list(dict.fromkeys(name for name, _, _ in runs))
+    column = lambda *key: spread(runs[key]) if key in runs else ""
+    return [
+        {
+            "features": name,
+            "samples, FG/BG": column(name, SAMPLES, "FG/BG"),
+            "generator less this": less.get(name, ""),
+            "scenes, FG/BG": column(name, SCENES, "FG/BG"),
+            "scenes, MC-all": column(name, SCENES, "MC-all"),
+        }
+        for name in names
+    ]
+
+
+def _rates(result: Result) -> Rows:
+    runs = scores(result)
+    return [
+        {"features": name}
+        | {f"peak {rate}": f"{x.mean():.3f}" for (other, rate), x in runs.items() if other == name}
+        | {"chosen": rate}
+        for name, rate in best_rates(result).items()
+    ]
+
+
 def _clicks(result: Result) -> Rows:
     columns = {"clicks, mean": "mean_clicks", "clicks, median": "median_clicks"}
     columns |= {"share that get there": "reached"}
@@ -327,6 +372,8 @@ OTHERS: dict[str, Callable[[], tuple[Rows, str]]] = {f.__name__.strip("_"): f fo
 EXPERIMENTS: dict[str, Callable[[Result], Rows]] = {
     "budget": _budget,
     "label-head": _label_head,
+    "frozen-features": _frozen_features,
+    "frozen-features-rates": _rates,
     "annotation-clicks": _clicks,
     "label-queue": _queue,
     "pretraining": _pretraining,

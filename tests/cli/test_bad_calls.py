@@ -26,6 +26,7 @@ BASE = {  # sound, or soon refused where the command works for long
     "sample": ["--out", "a.png", "--count", "1"], "figures": ["--only", "dodo"], "experiment": ["dodo"],
     "tutorial": ["--out", "t", "--only", "dodo"], "annotate": ["--out", "s"],
     "train-head": ["--out", "h", "--steps", "1", "--variant", "x"],
+    "export-onnx": ["--out", "x.onnx", "--head", ABSENT],
     "synthesize": ["--out", "d", "--images", "1", "--head", ABSENT],
     "label": [BINARY, "--out", "l", "--head", ABSENT, "--class", "mug"],
     "export": [PLACE, "--to", "coco", "--out", "e"], "export-labels": [PLACE, "--to", "coco", "--out", "e"],
@@ -99,3 +100,18 @@ def test_a_bad_call_is_told_in_a_few_lines_and_leaves_the_files(full, monkeypatc
         if code not in (1, 2) or "Traceback" in told or told.count("\n") > 12 or contents(full) != before:
             wrong.append((call, code, told[-300:]))
     assert not wrong
+
+
+@pytest.mark.parametrize("command", [["sample"], ["synthesize", "--images", "9"]], ids=" ".join)
+def test_bfloat16_is_refused_before_any_work_where_it_is_slow(command, full, monkeypatch, capsys):
+    monkeypatch.setattr("bdgan_lib.core.precision.bf16_is_fast", lambda device: False)
+    before = contents(full)
+    assert bdgan(monkeypatch, *command, "--bf16", "--out", "o") == 2 and contents(full) == before
+    assert "does not compute in bfloat16; leave bf16 out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["claims", "list"])
+def test_what_runs_no_experiment_refuses_the_options_of_one(name, full, monkeypatch, capsys):
+    options, before = ("--logger", "csv", "--seeds-from", "0"), contents(full)
+    assert bdgan(monkeypatch, "experiment", name, *options) == 2 and contents(full) == before
+    assert f"{name} runs no experiment; leave --seeds-from and --logger out" in capsys.readouterr().err

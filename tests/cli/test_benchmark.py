@@ -34,6 +34,33 @@ def bdgan(monkeypatch, tmp_path):
     return run
 
 
+def test_a_network_is_trained_predicts_and_is_scored(bdgan, tmp_path, capsys):
+    pytest.importorskip("timm")
+    for split in ("validation", "test"):
+        assert bdgan("images", "--task", "Fish", "--split", split, "--out", split) == 0
+    train = ("train", "validation", "test", "--task", "Fish", "--steps", "3", "--batch-size", "4")
+    start = ("--init", "timm:resnet18@random", "--decoder", "smp:FPN", "--out", "net")
+    assert bdgan(*train, *start) == 0
+    assert "nats after 3 steps on 15 images" in capsys.readouterr().out
+    assert bdgan("predict", "net", "test/images", "--out", "masks") == 0
+    assert "masks: 9 masks of 4 labels" in capsys.readouterr().out
+    score = ("score", "--task", "Fish", "--predictions", "masks", "--name", "net", "--out", "net.json")
+    assert bdgan(*score) == 0 and 0 < load_result(tmp_path / "net.json").miou < 1
+    capsys.readouterr()
+    for arguments, text in (
+        ((*train, "--out", "net"), "net exists and is not written over"),
+        ((*train, "--out", "new", "--decoder", "smp:Foo"), "expected a decoder smp:NAME of Unet"),
+        ((*train, "--out", "new", "--init", "nothing"), "no start 'nothing': expected timm:NAME, a file"),
+        (("train", "net", "--task", "Fish", "--out", "new"), "manifest"),
+        (("predict", "test", "test/images", "--out", "new"), "network.json is missing; give a folder of"),
+        (("predict", "net", "test", "--out", "new"), "labels.txt"),
+    ):
+        assert bdgan(*arguments) == 2
+        said = capsys.readouterr().err.strip().splitlines()[-1]
+        assert said.startswith("bdgan: ") and text in said
+        assert not (tmp_path / "new").exists()
+
+
 def test_from_images_to_a_page(bdgan, tmp_path, capsys):
     assert bdgan("images", "--task", "Fish", "--out", "fish") == 0
     assert "fish: 9 images with labels" in capsys.readouterr().out

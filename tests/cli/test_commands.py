@@ -363,6 +363,20 @@ def test_ctrl_c_is_one_line(folder, monkeypatch, capsys):
     assert bdgan(monkeypatch, "info") == 130 and capsys.readouterr().err == "bdgan: stopped\n"
 
 
+def test_ctrl_c_is_one_line_whatever_a_library_makes_of_it(folder, monkeypatch, capsys):
+    def exported(_):
+        try:
+            try:
+                raise KeyboardInterrupt
+            finally:
+                torch.no_such_name_as_it_is_half_imported()
+        except AttributeError as error:
+            raise BdganError("the network cannot be written") from error
+
+    monkeypatch.setattr(cli.networks, "load_profile", exported)
+    assert bdgan(monkeypatch, "info") == 130 and capsys.readouterr().err == "bdgan: stopped\n"
+
+
 @pytest.mark.parametrize("device", ["foo", "mps", "meta", "cuda:99", ""])
 @pytest.mark.parametrize("command", ["sample", "synthesize", "tutorial", "figures"])
 def test_a_device_that_is_not_here_is_refused_before_any_work(folder, monkeypatch, capsys, command, device):

@@ -63,7 +63,7 @@ OUTPUTS = [
     for key in ("out", "cache")
     if key in inspect.signature(callback).parameters
 ]
-FILES = ("sample", "score", "convert")
+FILES = ("sample", "score", "convert", "export-onnx")
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,14 @@
 
 from dataclasses import replace
 from hashlib import sha256
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 
 from bdgan_lib.core.labelled_arrays import LabelledSet, class_masks
-from bdgan_lib.core.seeds import POCKET, REAL_ANNOTATED
+from bdgan_lib.core.seeds import GENERATOR, POCKET, REAL_ANNOTATED
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.downstream.transfer import chest, detect, segment
 from bdgan_lib.experiments import context, downstream, transfer
@@ -26,6 +27,7 @@ from bdgan_lib.experiments.context import (
 )
 from bdgan_lib.experiments.pools import PoolConfig, SyntheticPool
 from bdgan_lib.profiles import load_profile
+from bdgan_lib.training.supervised import FitConfig
 from bdgan_lib.worlds.pocket import render_set
 
 
@@ -91,6 +93,31 @@ def test_a_cell_repeats_itself(tmp_path, monkeypatch):
     assert found["images"] == 15 and len(found["iou"]) == 4 and 0 <= found["miou"] <= 1
 
 
+def test_no_two_online_runs_draw_the_same_samples(tmp_path, monkeypatch):
+    starts = []
+
+    class Stream:
+        def __init__(self, *given, first_seed):
+            starts.append(first_seed)
+
+        def batches(self):
+            return iter(())
+
+    monkeypatch.setattr(context, "OnlineSynthesis", Stream)
+    monkeypatch.setattr(context, "load_head", lambda path: torch.nn.Identity())
+    task, source = load_profile("pocket").task("MC-all"), {"kind": "online"}
+    run = lambda steps, seed: [*context._online(bench, source, task, FitConfig(steps, 16, seed=seed))]
+    bench, online = ExperimentContext("pocket", tmp_path), GENERATOR["online"].seeds
+    for seed in (0, 1, 102, 9_999):
+        assert run(4_800, seed) == []
+    spans = [range(start, start + 4_800 * 16) for start in starts]
+    assert all(a.stop <= b.start for a, b in pairwise(spans))
+    assert all(span.start in online and span[-1] in online for span in spans)
+    for steps, seed in ((4_800, 10_000), (5_001, 0), (1, -1)):
+        with pytest.raises(BdganError, match="no other run draws the same"):
+            run(steps, seed)
+
+
 def test_a_network_is_fine_tuned_and_scored_where_its_cell_says(tmp_path, monkeypatch):
     splits, fits = [], []
     scenes = render_set(24, 0, 64)
@@ -135,7 +162,7 @@ def test_rendered_scenes_train_too_and_none_of_them_is_tested(tmp_path):
 
 def test_a_pre_trained_start_is_made_once_and_used(tmp_path, monkeypatch):
     monkeypatch.setattr(context, "scenes_of", lambda profile, count, first: render_set(24, first, 64))
-    bench, start = ExperimentContext("pocket", tmp_path), Initialisation("simclr")
+    bench, start = ExperimentContext("pocket", tmp_path), Initialisation("simclr", steps=2)
     settings = {"method": "simclr", "branch": False, "backbone": "pocket-10", "steps": 2}
     assert 0 <= context._pretrain(bench, settings)["knn"] <= 1
     one, two = (context.backbone_of(bench, start, seed) for seed in (0, 1))
@@ -146,7 +173,9 @@ def test_a_pre_trained_start_is_made_once_and_used(tmp_path, monkeypatch):
 def test_a_start_is_scored_elsewhere(tmp_path, monkeypatch, world):
     monkeypatch.setattr(transfer, "TEST", 4)
     fit = segment.fit_batches
-    brief = lambda network, batches, config, *more: fit(network, batches, replace(config, steps=2), *more)
+    brief = lambda network, batches, config, *more, **options: fit(
+        network, batches, replace(config, steps=2), *more, **options
+    )
     monkeypatch.setattr(segment, "fit_batches", brief)
     name = world.split()[0]
     render, seeds = transfer.WORLDS[name]

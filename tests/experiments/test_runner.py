@@ -2,15 +2,21 @@
 
 import json
 from functools import partial
+from pathlib import Path
 
 import pytest
+import torch
 
 from bdgan_lib.core.types import BdganError
-from bdgan_lib.experiments import annotation_clicks, context, label_head, label_queue
+from bdgan_lib.experiments import annotation_clicks, context, frozen_features, label_head, label_queue
 from bdgan_lib.experiments.catalogue import EXPERIMENTS
-from bdgan_lib.experiments.runner import rows, run_cells, scores, shipped_result, with_factors
+from bdgan_lib.experiments.runner import earlier_result, rows, run_cells, scores, shipped_result, with_factors
 from bdgan_lib.profiles import load_profile
+from bdgan_lib.training.file_logs import LogFolder
+from bdgan_lib.training.loop import train
 
+FOLDER = Path(__file__).parents[2] / "benchmarks/results/unfinished"
+UNFINISHED = {path.stem: path for path in sorted(FOLDER.glob("*.json"))}  # of nights that are not over
 FACTORS = ("name", "seed")
 CELLS = {("trial", seed): {"seed": seed} for seed in range(4)}
 
@@ -76,8 +82,24 @@ def test_other_weights_or_settings_are_measured_anew(tmp_path):
 
 def test_processes_measure_the_same_cells(tmp_path):
     measure = partial(dict, score=0.5)  # the settings and a score; it can be pickled
-    found = run_cells("test", FACTORS, CELLS, measure, tmp_path, {}, workers=2)
+    found = run_cells("test", FACTORS, CELLS, measure, tmp_path, {}, 2, LogFolder("csv", tmp_path))
     assert [(row["seed"], row["score"]) for row in found["cells"].values()] == [(n, 0.5) for n in range(4)]
+
+
+def trained(settings) -> dict:
+    """Of a cell: as many steps as its seed says, and two more."""
+    network = torch.nn.Linear(2, 2)
+    loss_of = lambda step: network(torch.ones(1, 2)).square().mean()
+    for steps in (settings["seed"], 2):
+        train(loss_of, torch.optim.SGD(network.parameters(), 0.1), steps)
+    return {"score": 1.0}
+
+
+def test_the_trainings_of_each_cell_have_a_log_of_its_name(tmp_path):
+    run_cells("test", FACTORS, CELLS, trained, tmp_path, {}, logs=LogFolder("csv", tmp_path / "logs"))
+    for n in range(4):
+        text = (tmp_path / f"logs/test/trial/{n}/metrics.csv").read_text("utf-8")
+        assert [line.split(",")[0] for line in text.splitlines()[1:]] == [str(step) for step in range(n + 2)]
 
 
 def test_rows_are_selected_by_their_fields_and_a_factor_enters_no_file_name(tmp_path):
@@ -88,29 +110,53 @@ def test_rows_are_selected_by_their_fields_and_a_factor_enters_no_file_name(tmp_
     assert len(list((tmp_path / "test").iterdir())) == 2, "a cell is its settings"
 
 
-@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name != "gap"])  # which ships no result yet
-def test_a_result_written_before_rows_held_all_factors_reads_like_one_written_now(
-    name, tmp_path, monkeypatch
-):
-    """The shipped results are such files: each has the cells, factors and settings its experiment has now."""
-    written = {}
-    take = lambda name, factors, cells, *_: written.update({name: (list(factors), cells)})
-    for module in (annotation_clicks, context, label_head, label_queue):
+@pytest.fixture
+def asked(monkeypatch) -> dict:
+    """Name -> (factors, cells) of each experiment that runs: its shipped result is what it finds."""
+    written, profile = {}, load_profile("pocket")
+
+    def take(name, factors, cells, *_, **others):
+        written[name] = list(factors), cells
+        return shipped_result(profile, name)  # of which some experiments choose their settings
+
+    for module in (annotation_clicks, context, frozen_features, label_head, label_queue):
         monkeypatch.setattr(module, "run_cells", take)
     monkeypatch.setattr(context, "make_pool", lambda pool, folder: None)
     monkeypatch.setattr("bdgan_lib.experiments.analysis.make_pool", lambda pool, folder: None)
+    return written
+
+
+def check_cell(key, factors, settings, result) -> None:
+    """A result has the cell with these settings."""
+    (row,) = rows(result, **dict(zip(factors, key, strict=False)))[: 1 if len(key) < len(factors) else None]
+    measured = {"images"}  # of a set, which may hold fewer
+    wanted = {k: v for k, v in json.loads(json.dumps(settings)).items() if k not in measured}
+    assert wanted.items() <= row.items(), key
+
+
+@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name not in {"gap", *UNFINISHED}])
+def test_a_result_written_before_rows_held_all_factors_reads_like_one_written_now(name, tmp_path, asked):
+    """The shipped results are such files: each has the cells, factors and settings its experiment has now."""
     profile = load_profile("pocket")
     EXPERIMENTS[name](profile, tmp_path)
-    (factors, cells), result = written[name], shipped_result(profile, name)
+    (factors, cells), result = asked[name], shipped_result(profile, name)
     given = [row for row in rows(result) if "photographs" not in str(row.get("tool"))]  # of a file, if given
     assert result["factors"] == factors and len(given) == len(cells)
     for key, settings in cells.items():
-        fields = dict(zip(factors, key, strict=False))
-        (row,) = rows(result, **fields) if len(key) == len(factors) else rows(result, **fields)[:1]
-        measured = {"images"}  # of a set, which may hold fewer
-        wanted = {k: v for k, v in json.loads(json.dumps(settings)).items() if k not in measured}
-        assert wanted.items() <= row.items(), key
+        check_cell(key, factors, settings, result)
     assert with_factors(result) == result
+
+
+@pytest.mark.parametrize("name", UNFINISHED)
+def test_an_unfinished_result_is_one_that_its_experiment_goes_on_from(name, tmp_path, asked):
+    profile = load_profile("pocket")
+    EXPERIMENTS[name](profile, tmp_path)
+    (factors, cells), result = asked[name], earlier_result(UNFINISHED[name])
+    assert result["generator_sha256"] == profile.generator().sha256
+    assert len(result["cells"]) + result["missing"] == len(cells) and result["missing"] > 0
+    for row in rows(result):
+        key = tuple(row[factor] for factor in factors)
+        check_cell(key, factors, cells[key], result)
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"seconds": null}'])

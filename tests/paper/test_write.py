@@ -1,6 +1,8 @@
 """Figures on disk: whole, described, the same each time, and drawn from what their captions name."""
 
 import json
+import re
+from pathlib import Path
 
 import matplotlib
 import pytest
@@ -14,6 +16,8 @@ from bdgan_lib.paper.figure_data import FigureData
 from bdgan_lib.paper.write import chosen, write_figures
 from bdgan_lib.profiles import load_profile
 from bdgan_lib.workspace import Workspace
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -81,3 +85,11 @@ def test_own_results_come_before_the_shipped_ones(data, tmp_path):
     with_results = FigureData(data.workspace, results=tmp_path)
     assert with_results.result("set-size")["commit"] == "mine"
     assert with_results.result("table2") == data.result("table2")
+
+
+def test_each_figure_is_explained_once_in_notebook_07_or_in_the_gallery():
+    notebook = json.loads((ROOT / "notebooks/07_paper_figures.ipynb").read_text("utf-8"))
+    code = "\n".join("".join(cell["source"]) for cell in notebook["cells"])
+    readings = (ROOT / "docs/figure_readings.md").read_text("utf-8")
+    explained = re.findall(r'^show\("(.+)"\)$', code, re.MULTILINE) + re.findall(r"(?m)^## (.+)$", readings)
+    assert sorted(explained) == sorted(entry.name for entry in CATALOGUE)

@@ -1,5 +1,6 @@
 """From a folder of pictures to a model folder that is a profile: whole or not at all, resumed, measured."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from shutil import copytree
@@ -9,20 +10,28 @@ import pytest
 import torch
 from PIL import Image
 from pytorch_pretrained_biggan import BigGANConfig
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from bdgan_lib.cli import main
+from bdgan_lib.core import precision
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.generators.inversion import InversionConfig, invert
 from bdgan_lib.generators.vqgan_network import VQGANConfig
 from bdgan_lib.profiles import load_profile
 from bdgan_lib.recipes import biggan, own_generator, quality, vqgan
+from bdgan_lib.recipes.common import StepLog
 from bdgan_lib.recipes.own_generator import OwnRecipe, train_generator
+from bdgan_lib.training.file_logs import TensorBoardLog
+from bdgan_lib.training.supervised import FitConfig
+from bdgan_lib.worlds.networks import Classifier
+
+DISTANCES = {"nearest_ratio", "training_nearest_ratio"}
 
 
 @pytest.fixture
 def small(monkeypatch, tmp_path):
     """Networks and budgets of seconds, and two classes of twelve pictures."""
-    for name, value in {"CLASSIFIER_STEPS": 2, "VIEWS_EACH": 2}.items():
+    for name, value in {"CLASSIFIER": FitConfig(2, 48, seed=1), "VIEWS_EACH": 2}.items():
         monkeypatch.setattr(own_generator, name, value)
     for module in (vqgan, biggan):
         monkeypatch.setattr(module, "SAVE_EVERY", 2)
@@ -45,15 +54,34 @@ def small(monkeypatch, tmp_path):
     return tmp_path / "pictures", OwnRecipe(vqgan=steps, biggan=few)
 
 
+def cut_off_at(monkeypatch, stops: list[tuple]) -> None:
+    """Interrupt the training once at each of these steps, (stage, step) or (step,)."""
+    add = StepLog.add
+
+    def counted(log, step, figures):
+        if (*log.stage, step) in stops:
+            stops.remove((*log.stage, step))
+            raise KeyboardInterrupt
+        add(log, step, figures)
+
+    monkeypatch.setattr(StepLog, "add", counted)
+
+
 def test_a_model_folder_is_a_profile_with_its_pictures_classes(small, tmp_path, monkeypatch):
     pictures, recipe = small
     (pictures / "cup/broken.png").write_bytes(b"no")
-    said = []
-    report = train_generator(pictures, tmp_path / "model", recipe, say=said.append)
-    assert {"class_accuracy", "real_accuracy", "reconstruction_psnr", "nearest_ratio"} == set(report)
+    said, before_any_training = [], []
+
+    def say(line):
+        said.append(line)
+        if line.startswith("about "):
+            before_any_training.append(not any((tmp_path / "model-run").glob("*.pt")))
+
+    report = train_generator(pictures, tmp_path / "model", recipe, say=say)
+    assert DISTANCES | {"class_accuracy", "real_accuracy", "reconstruction_psnr"} == set(report)
     assert any(line.startswith("left out cup/broken.png: not a readable picture") for line in said)
     assert any("22 pictures of 2 classes to train on, 2 to measure on, 1 left out" in line for line in said)
-    assert any(line.startswith("about ") for line in said)
+    assert before_any_training == [True], "the estimate comes first"
     remade, samples = (tmp_path / f"model-run/{name}_000004.png" for name in ("images", "codes"))
     assert remade.read_bytes() != samples.read_bytes()
     profile = load_profile(str(tmp_path / "model"))
@@ -76,31 +104,38 @@ def test_a_model_folder_is_a_profile_with_its_pictures_classes(small, tmp_path, 
         train_generator(pictures, tmp_path / "model", recipe)
 
 
+def test_samples_that_are_training_pictures_lie_at_no_distance(vqgan, monkeypatch):
+    random = np.random.default_rng(0)
+    seen, unseen = (random.integers(0, 256, (count, 32, 32, 3), np.uint8) for count in (30, 10))
+    copies, ids = seen[[7, 3, 11]], np.arange(3)
+    monkeypatch.setattr(quality, "_samples", lambda _: (copies, ids))
+    classifier = Classifier(3).eval()
+    report, pairs = quality.measured(vqgan, classifier, seen, unseen, np.arange(10) % 3)
+    assert report["nearest_ratio"] < 1e-4 < 0.1 < report["training_nearest_ratio"]
+    cells = pairs[2:34].reshape(32, -1, 3)[:, 2 : 2 + 6 * 34].reshape(32, 6, 34, 3)[:, :, :32]
+    assert (cells[:, 0::2] == cells[:, 1::2]).all(), "each beside its training picture"
+    assert all(any((cells[:, i] == copy).all() for copy in copies) for i in range(6))
+
+
 @pytest.mark.slow
 def test_a_biggan_is_a_profile_too_and_goes_on_where_it_was_cut_off(small, tmp_path, monkeypatch):
     pictures, recipe = small
     recipe = replace(recipe, kind="biggan")
     report = train_generator(pictures, tmp_path / "whole", recipe, say=lambda line: None)
-    assert {"class_accuracy", "real_accuracy", "inversion_psnr", "nearest_ratio"} == set(report)
+    assert DISTANCES | {"class_accuracy", "real_accuracy", "inversion_psnr"} == set(report)
     profile = load_profile(str(tmp_path / "whole"))
     generator = profile.generator()
     sample = generator.sample(torch.tensor([0, 1]), torch.tensor([3, 4]), profile.sampling)
     assert sample.images.shape == (2, 3, 64, 64) and generator.z_dim == 32 and profile.encoder is None
-    add, stops = biggan.StepLog.add, [2, 5]
-
-    def counted(log, step, figures):
-        if step in stops:
-            stops.remove(step)
-            raise KeyboardInterrupt
-        add(log, step, figures)
-
-    monkeypatch.setattr(biggan.StepLog, "add", counted)
+    cut_off_at(monkeypatch, [(2,), (5,)])
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
             train_generator(pictures, tmp_path / "cut", recipe, say=lambda line: None)
     said = []
     train_generator(pictures, tmp_path / "cut", recipe, say=said.append)
     assert any(line.startswith("going on from the checkpoints") for line in said)
+    assert (tmp_path / "cut-run/nearest.png").exists(), "it shows training pictures, ..."
+    assert not (tmp_path / "cut/nearest.png").exists(), "... and a model may be shared"
     for name in ("model.safetensors", "scorer.safetensors", "model.json", "config.json", "report.json"):
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
 
@@ -120,15 +155,7 @@ def test_a_kind_and_its_options_go_together(small, tmp_path, monkeypatch, capsys
 def test_a_training_cut_off_goes_on_and_ends_with_the_same_weights(small, tmp_path, monkeypatch):
     pictures, recipe = small
     train_generator(pictures, tmp_path / "whole", recipe, say=lambda line: None)
-    add, stops = vqgan.StepLog.add, [("images", 3), ("codes", 3)]
-
-    def counted(log, step, figures):
-        if (*log.stage, step) in stops:
-            stops.remove((*log.stage, step))
-            raise KeyboardInterrupt
-        add(log, step, figures)
-
-    monkeypatch.setattr(vqgan.StepLog, "add", counted)
+    cut_off_at(monkeypatch, [("images", 3), ("codes", 3)])
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
             train_generator(pictures, tmp_path / "cut", recipe, say=lambda line: None)
@@ -170,3 +197,47 @@ def test_a_folder_that_is_no_model_is_refused(tmp_path, change):
         load_profile(str(tmp_path))
     with pytest.raises(BdganError, match="no profile or model folder 'none'; there is pocket"):
         load_profile("none")
+
+
+@pytest.mark.slow
+def test_its_log_has_every_step_once_and_pictures_after_interruptions(small, tmp_path, monkeypatch):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    pictures, recipe = small
+    cut_off_at(monkeypatch, [("images", 3), ("codes", 3)])
+    for ends in (True, True, False):
+        end = pytest.raises(KeyboardInterrupt) if ends else nullcontext()
+        with TensorBoardLog(tmp_path / "logs") as log, end:
+            train_generator(pictures, tmp_path / "model", recipe, say=lambda line: None, logger=log)
+    events = accumulator.EventAccumulator(str(tmp_path / "logs")).Reload()
+    steps = {name: [event.step for event in events.Scalars(name)] for name in events.Tags()["scalars"]}
+    assert steps["classifier/loss"] == [0, 1]
+    assert steps["images/loss"] == steps["images/perceptual"] == steps["images/learning_rate"] == [2, 3, 4, 5]
+    assert steps["codes/loss"] == steps["codes/nats"] == [6, 7, 8, 9]
+    shown = {name: [event.step for event in events.Images(name)] for name in events.Tags()["images"]}
+    assert shown == {"images/reconstructions": [3, 5], "codes/samples": [7, 9]}
+
+
+class Types(TorchDispatchMode):
+    """Which types the convolutions and products inside take."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = set()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if "conv" in str(function) or "mm" in str(function):
+            self.seen |= {x.dtype for x in args if isinstance(x, torch.Tensor)}
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("kind", ["vqgan", "biggan"])
+def test_a_training_computes_in_bfloat16_only_where_that_is_fast(kind, small, tmp_path, monkeypatch):
+    """Emulated, as on most laptops, it takes up to twenty times as long."""
+    pictures, recipe = small
+    recipe = replace(recipe, kind=kind)
+    for n, fast in enumerate({False, precision.bf16_is_fast("cpu")}):
+        for module in (precision, vqgan):
+            monkeypatch.setattr(module, "bf16_is_fast", lambda device, fast=fast: fast)
+        with Types() as types:
+            train_generator(pictures, tmp_path / f"model{n}", recipe, say=lambda line: None)
+        assert (torch.bfloat16 in types.seen) == fast and torch.float32 in types.seen

@@ -1,6 +1,5 @@
 """A cluster makes the same bytes, and loses a worker without losing a shard."""
 
-import logging
 import os
 import signal
 import subprocess
@@ -31,11 +30,16 @@ def ray_init(monkeypatch):
     return stand_in
 
 
+def connect(address):
+    with ray_backend._connection(address, progress=False):
+        pass
+
+
 def test_without_an_address_ray_starts_here_whatever_cluster_was_here_before(ray_init, monkeypatch):
-    ray_backend._connect(ray_backend.address_of(None), False)
+    connect(ray_backend.address_of(None))
     monkeypatch.setenv("RAY_ADDRESS", "first:6379")
-    ray_backend._connect(ray_backend.address_of(None), False)
-    ray_backend._connect(ray_backend.address_of("second:6379"), False)
+    connect(ray_backend.address_of(None))
+    connect(ray_backend.address_of("second:6379"))
     assert ray_init.addresses == ["local", "first:6379", "second:6379"]
 
 
@@ -53,6 +57,32 @@ def test_ray_is_not_waited_for_for_ever(ray_init, monkeypatch, capsys, models, s
     ray_init.init = refuse
     with pytest.raises(BdganError, match="does not start: no cluster"):
         synthesize_on_ray(spec, models, tmp_path)
+
+
+def test_a_node_that_was_too_slow_is_started_once_more(ray_init):
+    def too_slow(address, **_):
+        ray_init.addresses.append(address)
+        if len(ray_init.addresses) == 1:
+            raise Exception("The current node timed out during startup.")
+
+    ray_init.init = too_slow
+    connect("local")
+    assert ray_init.addresses == ["local", "local"]
+    ray_init.addresses.clear()
+    with pytest.raises(BdganError, match="timed out"):  # of a cluster elsewhere it is the last word
+        connect("head:6379")
+
+
+def test_a_connection_that_comes_too_late_ends_itself(ray_init, monkeypatch):
+    monkeypatch.setattr(ray_backend, "LIMIT", 0.1)
+    monkeypatch.setattr(ray_backend, "STEP", 0.1)
+    come, ended = threading.Event(), threading.Event()
+    ray_init.init, ray_init.shutdown = lambda *_, **__: come.wait(20), ended.set
+    with pytest.raises(BdganError, match="gave no answer"):
+        connect("local")
+    assert not ended.is_set()
+    come.set()
+    assert ended.wait(20)
 
 
 def test_a_finished_set_starts_no_cluster(ray_init, models, spec, tmp_path):  # noqa: F811
@@ -81,9 +111,8 @@ def test_a_cluster_in_a_process_of_its_own():
 @pytest.mark.slow
 @pytest.mark.skipif(not os.environ.get("BDGAN_RAY"), reason="the test above runs it")
 def test_a_cluster_that_loses_a_worker_makes_the_same_bytes(models, spec, tmp_path):  # noqa: F811
-    ray = pytest.importorskip("ray")
+    pytest.importorskip("ray")
     expected = tree_hash(synthesize(spec, models, tmp_path / "here", progress=False).folder)
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     killed: list[int] = []
 
     def kill() -> None:
@@ -99,8 +128,5 @@ def test_a_cluster_that_loses_a_worker_makes_the_same_bytes(models, spec, tmp_pa
 
     hunter = threading.Thread(target=kill, daemon=True)
     hunter.start()
-    try:
-        found = synthesize_on_ray(spec, models, tmp_path / "ray", workers=2, progress=False)
-    finally:
-        ray.shutdown()
+    found = synthesize_on_ray(spec, models, tmp_path / "ray", workers=2, progress=False)
     assert killed and tree_hash(found.folder) == expected

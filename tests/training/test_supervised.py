@@ -15,6 +15,7 @@ from bdgan_lib.downstream import compare
 from bdgan_lib.downstream.compare import TrainingSetScore, _train_and_score, compare_training_sets
 from bdgan_lib.heads.training import launch_fabric
 from bdgan_lib.metrics.segmentation import mean_iou
+from bdgan_lib.training.file_logs import LogFolder
 from bdgan_lib.training.supervised import FitConfig, epoch_batch, fit, predict, seeded
 from benchmarks.training import plain_fit, plain_unet, unet
 
@@ -56,6 +57,14 @@ def test_fabric_trains_the_same_network():
     assert loss == pytest.approx(wanted_loss, abs=1e-3)
 
 
+def test_a_batch_without_a_label_has_no_loss_and_no_effect_on_the_others():
+    model, (images, masks) = seeded(network, 0), data()
+    masks[5:] = 255
+    assert np.isfinite(fit(model, images, masks, replace(QUICK, steps=30, batch_size=1)))
+    assert weights(model).isfinite().all()
+    assert fit(model, images, np.full_like(masks, 255), QUICK) == 0
+
+
 def test_the_loss_falls():
     assert fitted(replace(QUICK, steps=60, learning_rate=0.02))[1] < 0.8 * fitted(QUICK)[1]
 
@@ -90,30 +99,34 @@ def test_prediction_does_not_depend_on_the_batch_size():
     assert not model.training
 
 
-def test_worth_scores_every_set_with_every_seed(monkeypatch):
+def test_worth_scores_and_logs_every_set_with_every_seed(tmp_path, monkeypatch):
     # starting other processes takes seconds
     in_this_process = lambda function, jobs, workers: enumerate(map(function, jobs))
     monkeypatch.setattr(compare, "run_in_processes", in_this_process)
     images, masks = data()
     test = LabelledSet(images, masks)
     sets = {"all": test, "two": LabelledSet(images[:2], masks[:2])}
-    found = compare_training_sets(sets, test, network, 3, QUICK, seeds=(0, 1), progress=False)
+    logs = LogFolder("csv", tmp_path)
+    found = compare_training_sets(sets, test, network, 3, QUICK, seeds=(0, 1), progress=False, logs=logs)
     assert [(w.name, w.images) for w in found] == [("all", 10), ("two", 2)]
     assert all(len(w.all_class) == len(w.fgbg) == 2 for w in found)
     for result in found:
         for seed, *scores in zip((0, 1), result.all_class, result.fgbg, strict=True):
             config = replace(QUICK, seed=seed)
-            alone = _train_and_score((sets[result.name], test, network, 3, config, "cpu"))
+            alone = _train_and_score((sets[result.name], test, network, 3, config, "cpu", None, ""))
             assert tuple(scores) == alone[:2], "each pair of set and seed by itself"
         labels = predict(result.network, images).argmax(1).numpy()
         assert mean_iou(labels, masks, 3) == result.all_class[0], "the network is the first seed's"
+        for seed in ("0", "1"):
+            log = (tmp_path / result.name / seed / "metrics.csv").read_text("utf-8").splitlines()
+            assert len(log) == 1 + QUICK.steps
 
 
 def test_unlabelled_test_pixels_do_not_score():
     images, masks = data()
     hidden = masks.copy()
     hidden[:, 4:] = 255
-    examples, settings = LabelledSet(images, masks), (partial(nn.Conv2d, 3, 3, 1), 3, QUICK, "cpu")
+    examples, settings = LabelledSet(images, masks), (partial(nn.Conv2d, 3, 3, 1), 3, QUICK, "cpu", None, "")
     scores = lambda *test: _train_and_score((examples, LabelledSet(*test), *settings))[:2]
     assert scores(images[:, :4], masks[:, :4]) == pytest.approx(scores(images, hidden), abs=0.02)
 

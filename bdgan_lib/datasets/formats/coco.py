@@ -16,7 +16,15 @@ from bdgan_lib.core.io import require_new_path, write_atomic
 from bdgan_lib.core.model_files import read_json
 from bdgan_lib.core.polygons import outline
 from bdgan_lib.core.types import UNLABELLED, BdganError
-from bdgan_lib.core.validation import checked_points, collect_errors, pairing_name, shared_names, unpaired
+from bdgan_lib.core.validation import (
+    NameOf,
+    checked_points,
+    collect_errors,
+    pairing_name,
+    shared_names,
+    stem_of,
+    unpaired,
+)
 from bdgan_lib.datasets.formats.json_lists import Lists
 from bdgan_lib.datasets.formats.set_items import VOID_CATEGORY, ExportReport, Item, SetItems
 from bdgan_lib.datasets.formats.shapes import (
@@ -67,7 +75,7 @@ def write_annotations(items: Iterable[LabelledImage], folder: Path) -> None:
     write_atomic(path, json.dumps(record).encode())
 
 
-def read_annotations(path: Path, losses: list[str]) -> Iterator[LabelledImage]:
+def read_annotations(path: Path, losses: list[str], name_of: NameOf = stem_of) -> Iterator[LabelledImage]:
     """Read the images of a COCO file, or of the folder with `instances.json`.
 
     Each annotation is a separate object unless its `attributes` give a number; a crowd belongs to no object.
@@ -75,6 +83,7 @@ def read_annotations(path: Path, losses: list[str]) -> Iterator[LabelledImage]:
     Args:
         path: the file or its folder.
         losses: receives a line for everything that is lost.
+        name_of: see `pairing_name`.
 
     Raises:
         BdganError: the file is missing, or is not COCO's instances.
@@ -100,17 +109,17 @@ def read_annotations(path: Path, losses: list[str]) -> Iterator[LabelledImage]:
     ids = Counter(entry["id"] for entry in entries if isinstance(entry.get("id"), Hashable) and "id" in entry)
     # images of annotations that are in no image that is read: they may be of one that seems to have none
     orphans = of_image.keys() - ids
-    orphans |= {id for entry in entries if unpaired(entry.get("file_name"))
+    orphans |= {id for entry in entries if unpaired(entry.get("file_name"), name_of)
                 for id in [entry.get("id")] if isinstance(id, Hashable) and id in of_image}  # fmt: skip
     alike = {_plain(id) for id in orphans}
-    shared = shared_names(entry.get("file_name") for entry in entries)
+    shared = shared_names((entry.get("file_name") for entry in entries), name_of)
     for i, image in enumerate(images):
         item = None
         with collect_errors(f"image at {i}{_file_of(image)}", losses):
             if image["id"] in seen:
                 raise BdganError(f"a second image has the id {image['id']!r:.20}")
             seen.add(image["id"])
-            name = pairing_name(image["file_name"], taken)
+            name = pairing_name(image["file_name"], taken, name_of)
             size = checked_size(name, (image.get("height"), image.get("width")), file.parent)
             canvas = Canvas(name, size, losses)
             names_of_it = {_plain(image["id"]), _plain(name), _plain(image["file_name"])}

@@ -16,7 +16,15 @@ from numpy.typing import NDArray
 from bdgan_lib.core import rle
 from bdgan_lib.core.io import require_new_path, write_atomic
 from bdgan_lib.core.types import BdganError
-from bdgan_lib.core.validation import checked_points, collect_errors, pairing_name, shared_names, unpaired
+from bdgan_lib.core.validation import (
+    NameOf,
+    checked_points,
+    collect_errors,
+    pairing_name,
+    shared_names,
+    stem_of,
+    unpaired,
+)
 from bdgan_lib.datasets.formats.coco import fill_polygons
 from bdgan_lib.datasets.formats.shapes import CHECK_FORMAT, Canvas, LabelledImage, box, checked_size
 
@@ -48,7 +56,7 @@ def write_annotations(items: Iterable[LabelledImage], folder: Path) -> None:
     write_atomic(path, ElementTree.tostring(root, "utf-8", xml_declaration=True))
 
 
-def read_annotations(path: Path, losses: list[str]) -> Iterator[LabelledImage]:
+def read_annotations(path: Path, losses: list[str], name_of: NameOf = stem_of) -> Iterator[LabelledImage]:
     """Read the images of such a file, or of the folder with `annotations.xml`.
 
     Masks, polygons, boxes and ellipses are read, filled as CVAT does when it makes masks of them, and painted
@@ -58,6 +66,7 @@ def read_annotations(path: Path, losses: list[str]) -> Iterator[LabelledImage]:
     Args:
         path: the file or its folder.
         losses: receives a line for everything that is lost.
+        name_of: see `pairing_name`.
 
     Raises:
         BdganError: the file is missing, or is not plain XML.
@@ -69,12 +78,12 @@ def read_annotations(path: Path, losses: list[str]) -> Iterator[LabelledImage]:
         raise BdganError(f"{path} is missing; {CHECK_FORMAT}") from error
     except (ElementTree.ParseError, DefusedXmlException, ValueError, LookupError) as error:
         raise BdganError(f"{path} is not plain XML ({error}); {CHECK_FORMAT}") from error
-    taken, shared = set[str](), shared_names(image.get("name") for image in root.iter("image"))
+    taken, shared = set[str](), shared_names((image.get("name") for image in root.iter("image")), name_of)
     images = [element for element in root if element.tag == "image"]
     # shapes outside all images may be of any; those of a nameless image, of one that seems to have none
     outside = any(e.tag not in _ABOUT and e.tag != "image" for e in root)
     outside |= any(shape.tag in _SHAPES for e in root if e.tag in _ABOUT for shape in e.iter())
-    nameless = any(_shapes_of(image) for image in images if unpaired(image.get("name")))
+    nameless = any(_shapes_of(image) for image in images if unpaired(image.get("name"), name_of))
     for i, image in enumerate(root):
         item = None
         with collect_errors(
@@ -84,7 +93,7 @@ def read_annotations(path: Path, losses: list[str]) -> Iterator[LabelledImage]:
                 continue
             if image.tag != "image":
                 raise BdganError(f"expected CVAT for images, got {image.tag!r:.20}, which is left out")
-            name = pairing_name(image.get("name"), taken)
+            name = pairing_name(image.get("name"), taken, name_of)
             size = _number(image.get("height")), _number(image.get("width"))
             canvas = Canvas(name, checked_size(name, size, path.parent), losses)
             canvas.whole = not (outside or name in shared or (nameless and not _shapes_of(image)))

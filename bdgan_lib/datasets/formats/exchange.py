@@ -15,7 +15,7 @@ from bdgan_lib.core.image_codecs import encode_png
 from bdgan_lib.core.io import atomic_folder, list_folder, require_new_path, write_atomic
 from bdgan_lib.core.model_files import read_json
 from bdgan_lib.core.types import UNLABELLED, BdganError
-from bdgan_lib.core.validation import collect_errors
+from bdgan_lib.core.validation import NameOf, collect_errors, stem_of
 from bdgan_lib.datasets.annotation_store import Annotation, AnnotationStore, json_text
 from bdgan_lib.datasets.formats import coco, cvat, label_studio, labelme, png
 from bdgan_lib.datasets.formats.names import ANNOTATION_FORMATS
@@ -28,7 +28,9 @@ class AnnotationFormat(Protocol):
     def write_annotations(self, items: Iterable[LabelledImage], folder: Path) -> None:
         """Write the labels of images into a folder."""
 
-    def read_annotations(self, path: Path, losses: list[str]) -> Iterator[LabelledImage]:
+    def read_annotations(
+        self, path: Path, losses: list[str], name_of: NameOf = stem_of
+    ) -> Iterator[LabelledImage]:
         """Read the images of a file or a folder and add a line to `losses` for everything that is lost."""
 
 
@@ -56,7 +58,7 @@ def export_annotations(
         BdganError: the format is unknown or cannot hold the labels, images do not fit, or the folder exists;
             nothing is written.
     """
-    codec, records = _codec(format), dict[str, Any]()
+    codec, records = codec_of(format), dict[str, Any]()
 
     def items(pictures: Path) -> Iterator[LabelledImage]:
         for annotation, image in zip_longest(annotations, images):
@@ -95,7 +97,7 @@ def import_annotations(
     losses: list[str] = []
     annotations, samples = list[Annotation](), read_json(folder / SAMPLES, CHECK_FORMAT)
     sizes = dict[str, tuple[int, ...]]()
-    for item in _codec(format).read_annotations(folder, losses):
+    for item in codec_of(format).read_annotations(folder, losses):
         with collect_errors(item.name, losses):
             if item.name not in samples:
                 raise BdganError(f"{SAMPLES} has no sample of this name")
@@ -114,7 +116,12 @@ def import_annotations(
     ]
 
 
-def _codec(format: str) -> AnnotationFormat:
+def codec_of(format: str) -> AnnotationFormat:
+    """The module of a format.
+
+    Raises:
+        BdganError: the format is unknown.
+    """
     if format not in FORMATS:
         raise BdganError(f"unknown format {format!r}; choose one of {', '.join(FORMATS)}")
     return FORMATS[format]

@@ -18,7 +18,15 @@ from bdgan_lib.core import rle
 from bdgan_lib.core.io import require_new_path, write_atomic
 from bdgan_lib.core.model_files import read_json_list
 from bdgan_lib.core.types import BdganError
-from bdgan_lib.core.validation import checked_points, collect_errors, pairing_name, shared_names, unpaired
+from bdgan_lib.core.validation import (
+    NameOf,
+    checked_points,
+    collect_errors,
+    pairing_name,
+    shared_names,
+    stem_of,
+    unpaired,
+)
 from bdgan_lib.datasets.formats.coco import fill_polygons
 from bdgan_lib.datasets.formats.shapes import (
     BACKGROUND,
@@ -74,7 +82,7 @@ def write_annotations(items: Iterable[LabelledImage], folder: Path) -> None:
     write_atomic(config, _label_config(names))
 
 
-def read_annotations(path: Path, losses: list[str]) -> Iterator[LabelledImage]:
+def read_annotations(path: Path, losses: list[str], name_of: NameOf = stem_of) -> Iterator[LabelledImage]:
     """Read the images of what Label Studio exports as JSON or JSON-MIN.
 
     Of several annotations of a task the newest is read that was not cancelled. Brushes, polygons, rectangles
@@ -84,6 +92,7 @@ def read_annotations(path: Path, losses: list[str]) -> Iterator[LabelledImage]:
     Args:
         path: the file; or its folder, with `tasks.json` or with a `project-*.json` as Label Studio names it.
         losses: receives a line for everything that is lost.
+        name_of: see `pairing_name`.
 
     Raises:
         BdganError: the file is missing or no list of tasks, or a folder holds several.
@@ -93,12 +102,14 @@ def read_annotations(path: Path, losses: list[str]) -> Iterator[LabelledImage]:
     tasks = _tasks(read_json_list(file, CHECK_FORMAT), losses)
     # regions that may be of an image without any
     untied = any(line.startswith("task at") for line in losses[before:])
-    untied |= any(unpaired(_file_name(data)) and _may_hold(annotations) for data, annotations in tasks)
-    shared = shared_names(_file_name(data) for data, _ in tasks)
+    untied |= any(
+        unpaired(_file_name(data), name_of) and _may_hold(annotations) for data, annotations in tasks
+    )
+    shared = shared_names((_file_name(data) for data, _ in tasks), name_of)
     for i, (data, annotations) in enumerate(tasks):
         item = None
         with collect_errors(f"task at {i} ({_file_name(data)!r:.100})", losses):
-            name = pairing_name(_file_name(data), taken)
+            name = pairing_name(_file_name(data), taken, name_of)
             item = _image(name, data, annotations, file.parent, losses, name not in shared, untied)
         if item:
             yield item

@@ -14,10 +14,18 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from bdgan_lib.core.image_codecs import decode_labels, encode_png
-from bdgan_lib.core.io import require_new_path, write_atomic
+from bdgan_lib.core.io import list_pictures, require_new_path, write_atomic
 from bdgan_lib.core.model_files import read_json
 from bdgan_lib.core.types import BdganError
-from bdgan_lib.core.validation import checked_points, collect_errors, is_junk, pairing_name, unpaired
+from bdgan_lib.core.validation import (
+    NameOf,
+    checked_points,
+    collect_errors,
+    is_junk,
+    pairing_name,
+    stem_of,
+    unpaired,
+)
 from bdgan_lib.datasets.formats.shapes import CHECK_FORMAT, Canvas, LabelledImage, box, checked_size
 
 FOLDER = "labels"
@@ -54,8 +62,8 @@ def write_annotations(items: Iterable[LabelledImage], folder: Path) -> None:
         )
 
 
-def read_annotations(path: Path, losses: list[str]) -> Iterator[LabelledImage]:
-    """Read the images of the JSON files in a folder, or in its `labels/` if there is one.
+def read_annotations(path: Path, losses: list[str], name_of: NameOf = stem_of) -> Iterator[LabelledImage]:
+    """Read the images of the JSON files in a folder and those in it, or in its `labels/` if there is one.
 
     Polygons, rectangles (upright or oriented), circles and masks are read, filled as labelme does; lines and
     points are left out. A shape without a group is a separate object, unless it is as `write_annotations`
@@ -64,19 +72,22 @@ def read_annotations(path: Path, losses: list[str]) -> Iterator[LabelledImage]:
     Args:
         path: the folder.
         losses: receives a line for everything that is lost.
+        name_of: see `pairing_name`.
 
     Raises:
         BdganError: there is no JSON file.
     """
     folder = path / FOLDER if (path / FOLDER).is_dir() else path
-    files = sorted(file for file in folder.glob("*.json") if file.is_file() and not is_junk(file))
+    files = [path for path in list_pictures(folder, "**/*.json") if not is_junk(path)]
     if not files:
         raise BdganError(f"{folder}: the JSON files are missing; {CHECK_FORMAT}")
-    untied = any(unpaired(file.name) and _may_hold(file) for file in files)
-    for file in files:
+    names = [file.relative_to(folder).as_posix() for file in files]
+    untied = any(unpaired(name, name_of) and _may_hold(file) for name, file in zip(names, files, strict=True))
+    taken = set[str]()
+    for path_in_folder, file in zip(names, files, strict=True):
         item = None
-        with collect_errors(f"{file.name!r:.100}", losses):
-            name = pairing_name(file.name, set())
+        with collect_errors(f"{path_in_folder!r:.100}", losses):
+            name = pairing_name(path_in_folder, taken, name_of)
             record: dict[str, Any] = read_json(file)
             size = record.get("imageHeight"), record.get("imageWidth")
             canvas = Canvas(name, checked_size(name, size, path), losses)

@@ -9,10 +9,12 @@ from bdgan_lib.core.image_codecs import decode_labels, encode_png
 from bdgan_lib.core.io import require_new_path, write_atomic
 from bdgan_lib.core.types import UNLABELLED, BdganError
 from bdgan_lib.core.validation import (
+    NameOf,
     collect_errors,
     is_junk,
     pairing_name,
     shared_names,
+    stem_of,
     text_lines,
     unpaired,
 )
@@ -53,7 +55,7 @@ def write_annotations(items: Iterable[LabelledImage], folder: Path) -> None:
     write_atomic(names, "".join(f"{label}\n" for label in ids).encode())
 
 
-def read_annotations(path: Path, losses: list[str]) -> Iterator[LabelledImage]:
+def read_annotations(path: Path, losses: list[str], name_of: NameOf = stem_of) -> Iterator[LabelledImage]:
     """Read the images of such a folder.
 
     PNGs of any tool are read: grey of 1 to 16 bits with values up to 255, or palettes (their indices, as in
@@ -62,6 +64,7 @@ def read_annotations(path: Path, losses: list[str]) -> Iterator[LabelledImage]:
     Args:
         path: the folder.
         losses: receives a line for everything that is lost.
+        name_of: see `pairing_name`.
 
     Raises:
         BdganError: it has no folder `labels/`, or `labels.txt` is not text.
@@ -84,12 +87,12 @@ def read_annotations(path: Path, losses: list[str]) -> Iterator[LabelledImage]:
     masks, maps = ([file for file in sorted((path / kind).glob("*")) if file.is_file() and not is_junk(file)]
                    for kind in (LABELS, INSTANCES))  # fmt: skip
     objects = {file.name: file for file in maps}
-    shared = shared_names(file.name for file in masks if file.suffix.lower() == ".png")
-    untied = any(unpaired(file.name) and _may_hold(file) for file in masks)
+    shared = shared_names((file.name for file in masks if file.suffix.lower() == ".png"), name_of)
+    untied = any(unpaired(file.name, name_of) and _may_hold(file) for file in masks)
     for file in masks:
         item, instances = None, objects.pop(file.name, None)
         with collect_errors(f"{file.name!r:.100}", losses):
-            name, mask = pairing_name(file.name, set()), decode_labels(file.read_bytes())
+            name, mask = pairing_name(file.name, set(), name_of), decode_labels(file.read_bytes())
             checked_size(name, mask.shape, path)
             if names and IGNORE in names:
                 mask[mask == names.index(IGNORE)] = UNLABELLED

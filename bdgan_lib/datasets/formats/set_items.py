@@ -57,13 +57,13 @@ class SetItems:
 
     Args:
         data: the set.
-        advance: called with 1 after each image.
+        advance: called with each item after it was used.
 
     Raises:
         BdganError: the set names no classes, or one of them twice, or has a name that is not one line.
     """
 
-    def __init__(self, data: ShardedSet, advance: Callable[[int], object] = lambda images: None) -> None:
+    def __init__(self, data: ShardedSet, advance: Callable[[Item], object] = lambda item: None) -> None:
         self.data, self._advance, manifest = data, advance, data.manifest
         self._without_classes = {key: value for key, value in manifest.items() if key != "classes"}
         self.classes = [str(name) for name in manifest.get("classes") or ()]
@@ -103,8 +103,9 @@ class SetItems:
             ids.add(stored.id.lower())
             categories = sample.mask.astype(np.uint16) * (1 if self.parts else class_id + 1)
             categories[sample.mask == UNLABELLED] = VOID_CATEGORY
-            yield Item(stored, sample.image, sample.mask, categories, record)
-            self._advance(1)
+            item = Item(stored, sample.image, sample.mask, categories, record)
+            yield item
+            self._advance(item)
 
     def _stored(self) -> Iterator[StoredSample]:
         for shard in self.data.shards:

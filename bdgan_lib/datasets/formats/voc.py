@@ -4,6 +4,7 @@ import io
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from bdgan_lib.core.image_codecs import decode_encoded
@@ -11,6 +12,7 @@ from bdgan_lib.core.types import UNLABELLED, BdganError
 from bdgan_lib.datasets.formats.set_items import VOID_CATEGORY, ExportReport, SetItems
 
 ROOT = Path("VOCdevkit", "VOC2012")  # where readers look
+LISTS = ROOT / "ImageSets" / "Segmentation"
 QUALITY = 95  # of the JPEGs, without chroma subsampling
 
 
@@ -26,9 +28,9 @@ def write_set(source: SetItems, folder: Path) -> ExportReport:
         raise BdganError(
             f"expected at most 255 categories, got {len(source.names)}; choose coco or coco-panoptic"
         )
-    report, error, palette = ExportReport(), 0.0, _palette()
-    images, masks, lists = (folder / ROOT / name for name in
-                            ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"))  # fmt: skip
+    report, error, colours = ExportReport(), 0.0, palette().tobytes()
+    images, masks = folder / ROOT / "JPEGImages", folder / ROOT / "SegmentationClass"
+    lists = folder / LISTS
     for path in (images, masks, lists):
         path.mkdir(parents=True)
     with (lists / "train.txt").open("w", encoding="ascii") as train:
@@ -40,7 +42,7 @@ def write_set(source: SetItems, folder: Path) -> ExportReport:
             (images / f"{item.id}.jpg").write_bytes(jpeg.getvalue())
             ids = np.where(item.categories == VOID_CATEGORY, UNLABELLED, item.categories).astype(np.uint8)
             mask = Image.fromarray(ids)
-            mask.putpalette(palette)  # turns the values into palette indices
+            mask.putpalette(colours)  # turns the values into palette indices
             mask.save(masks / f"{item.id}.png")
             train.write(f"{item.id}\n")
     (folder / ROOT / "labels.txt").write_text("".join(f"{n}\n" for n in source.names), encoding="utf-8")
@@ -49,8 +51,8 @@ def write_set(source: SetItems, folder: Path) -> ExportReport:
     return report
 
 
-def _palette() -> bytes:
-    """VOC's 256 colours: the bits of an index go in turn to red, green and blue, highest bits first."""
+def palette() -> NDArray[np.uint8]:
+    """VOC's 256 colours [256, 3]: bits of an index go in turn to red, green and blue, highest bits first."""
     colours = np.zeros((256, 3), np.uint8)
     for bit in range(8):
         for channel in range(3):
@@ -58,4 +60,4 @@ def _palette() -> bytes:
                 colours[:, channel] |= (np.arange(256) >> (3 * bit + channel) & 1).astype(np.uint8) << (
                     7 - bit
                 )
-    return colours.tobytes()
+    return colours

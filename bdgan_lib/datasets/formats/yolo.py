@@ -1,6 +1,7 @@
 """YOLO segmentation: a text file of polygons per image. Masks lose some pixels, and the loss is measured."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from bdgan_lib.datasets.formats.set_items import VOID_CATEGORY, ExportReport, SetItems
 
+IMAGES = "images/train"
 Points = NDArray[np.int32]  # [N, 2] (x, y), pixels of the region
 
 
@@ -21,7 +23,7 @@ def write_set(source: SetItems, folder: Path) -> ExportReport:
     """
     report, ious = ExportReport(), list[float]()
     split = dropped = unlabelled = 0
-    images, labels = folder / "images" / "train", folder / "labels" / "train"
+    images, labels = folder / IMAGES, folder / "labels" / "train"
     images.mkdir(parents=True)
     labels.mkdir(parents=True)
     for item in source:
@@ -41,9 +43,7 @@ def write_set(source: SetItems, folder: Path) -> ExportReport:
             filled = _filled(kept, size)
             ious.append(float((filled & pixels).sum() / (filled | pixels).sum()))
         (labels / f"{item.id}.txt").write_text("".join(f"{line}\n" for line in lines), encoding="ascii")
-    names = "".join(f"  {id}: {_quoted(name)}\n" for id, name in enumerate(source.names[1:]))
-    text = f"train: images/train\nval: images/train  # there is no split: name your own\nnames:\n{names}"
-    (folder / "data.yaml").write_text(text, encoding="utf-8")
+    write_data_yaml(folder, source.names, IMAGES, f"{IMAGES}  # there is no split: name your own")
     report.mean_iou = float(np.mean(ious)) if ious else 1.0
     for count, what in (
         (split, "regions in several pieces became as many objects"),
@@ -52,6 +52,13 @@ def write_set(source: SetItems, folder: Path) -> ExportReport:
     ):
         report.losses += [f"{count:,} {what}"] * (count > 0)
     return report
+
+
+def write_data_yaml(folder: Path, names: Sequence[str], train: str, val: str) -> None:
+    """Write `data.yaml`, with where the images are and the names of all categories but 0."""
+    lines = [f"train: {train}", f"val: {val}", "names:"]
+    lines += [f"  {id}: {_quoted(name)}" for id, name in enumerate(names[1:])]
+    (folder / "data.yaml").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
 def _quoted(name: str) -> str:
@@ -66,7 +73,7 @@ def _pieces(pixels: NDArray[np.bool_]) -> list[Points]:
     rings: dict[int, Points] = {}
     parents = tree[0, :, 3].tolist()
     for i in sorted(range(len(contours)), key=lambda i: parents[i] >= 0):  # outlines before holes
-        ring = contours[i][:, 0]
+        ring = _stairs(contours[i][:, 0], pixels)
         if parents[i] < 0:
             rings[i] = ring
             continue
@@ -78,9 +85,26 @@ def _pieces(pixels: NDArray[np.bool_]) -> list[Points]:
     return list(rings.values())
 
 
+def _stairs(ring: Points, pixels: NDArray[np.bool_]) -> Points:
+    """The ring with steps in place of each edge that goes up to the right or down to the left.
+
+    Ultralytics puts points on every edge and truncates them. On such an edge x and y cross whole numbers at
+    different points, so that pixels beside the edge are filled as well. The steps are pixels of the region.
+    """
+    points = list[tuple[int, int]]()
+    for (x, y), (x_end, y_end) in zip(ring.tolist(), np.roll(ring, -1, 0).tolist(), strict=True):
+        points.append((x, y))
+        right, down = int(np.sign(x_end - x)), int(np.sign(y_end - y))
+        while right * down < 0 and x != x_end:
+            corner = (x + right, y) if pixels[y, x + right] else (x, y + down)
+            x, y = x + right, y + down
+            points += [corner] * bool(pixels[corner[::-1]]) + [(x, y)] * (x != x_end)
+    return np.array(points, np.int32)
+
+
 def _text(piece: Points, size: NDArray[np.integer]) -> str:
-    # plus a quarter pixel, so that readers that round and readers that truncate get the same pixel
-    return " ".join(f"{x:.6f}" for x in ((piece + 0.25) / size).ravel())
+    # plus about a quarter pixel, so that readers that round and readers that truncate get the same pixel
+    return " ".join(f"{x:.6f}" for x in ((piece + 0.27) / size).ravel())
 
 
 def _filled(texts: list[str], size: NDArray[np.integer]) -> NDArray[np.bool_]:

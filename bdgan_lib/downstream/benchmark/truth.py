@@ -2,8 +2,10 @@
 
 import secrets
 import shutil
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
@@ -11,8 +13,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from bdgan_lib.core.image_codecs import encode_png, read_image
-from bdgan_lib.core.io import OVERVIEW, require_new_path, write_atomic
+from bdgan_lib.core.image_codecs import ENDINGS, encode_png, read_image
+from bdgan_lib.core.io import OVERVIEW, list_pictures, require_new_path, write_atomic
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.downstream.benchmark.masks import Findings, expected_files, listed, read_mask
 from bdgan_lib.downstream.tasks import Task
@@ -96,13 +98,27 @@ class TruthFolder:
         """The image [H, W, 3]; None without a folder of images.
 
         Raises:
-            BdganError: the folder of images lacks it.
+            BdganError: the folder of images lacks it, or has two of its name.
         """
         if self.images is None:
             return None
-        if not (paths := sorted(self.images.glob(f"{id}.*"))):
+        paths = self._pictures.get(id, [])
+        if len(paths) > 1:  # what lies beside a picture, such as a tool's JSON, is none
+            paths = [path for path in paths if path.suffix.lower() in ENDINGS]
+        if not paths:
             raise BdganError(f"{self.images} has no image {id}; expected one for each label")
+        if len(paths) > 1:
+            raise BdganError(f"{paths[0]} and {paths[1]} have one name; remove or rename one")
         return read_image(paths[0])
+
+    @cached_property
+    def _pictures(self) -> dict[str, list[Path]]:
+        """The files of the folder of images by their names without the ending."""
+        assert self.images is not None
+        files = defaultdict[str, list[Path]](list)
+        for path in list_pictures(self.images, "*"):
+            files[path.stem].append(path)
+        return files
 
 
 def write_truth(truth: Truth, task: Task, out: Path) -> int:

@@ -13,7 +13,7 @@ from bdgan_lib.core.model_files import read_json, read_tensors, write_json, writ
 from bdgan_lib.core.types import BdganError
 from bdgan_lib.downstream.backbones import Backbone, build_backbone
 
-_WEIGHTS, _RECORD = "backbone.safetensors", "pretraining.json"
+_WEIGHTS, RECORD = "backbone.safetensors", "pretraining.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +39,7 @@ class Pretrained:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         data = write_tensors(folder / _WEIGHTS, self.state)
-        write_json(folder / _RECORD, {**self.record, "sha256": sha256(data).hexdigest()})
+        write_json(folder / RECORD, {**self.record, "sha256": sha256(data).hexdigest()})
 
 
 def load_pretrained(folder: str | Path) -> Pretrained:
@@ -49,7 +49,7 @@ def load_pretrained(folder: str | Path) -> Pretrained:
         BdganError: a file, which is named, is missing or damaged, or the weights do not fit the record.
     """
     weights, hint = Path(folder) / _WEIGHTS, "pre-train a backbone first"
-    record: dict[str, Any] = read_json(Path(folder) / _RECORD, hint)
+    record: dict[str, Any] = read_json(Path(folder) / RECORD, hint)
     pretrained = Pretrained(read_tensors(weights, hint), record)
     if sha256_of(weights) != record.pop("sha256", None):
         raise BdganError(f"{weights} is damaged: its sha256 is not the record's; pre-train again")

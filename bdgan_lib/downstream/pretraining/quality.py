@@ -37,7 +37,8 @@ def knn_accuracy(
 ) -> float:
     """Accuracy on test features of a vote of the k nearest training features, weighted by exp(cosine / 0.07).
 
-    Wu et al., Unsupervised Feature Learning via Non-Parametric Instance Discrimination (2018), section 3.4.
+    Wu et al., Unsupervised Feature Learning via Non-Parametric Instance Discrimination (2018), section 3.4,
+    but the mean of the training features is subtracted first.
     """
     ids = torch.as_tensor(train_ids, dtype=torch.long)
     likeness = F.normalize(test - train.mean(0)) @ F.normalize(train - train.mean(0)).T

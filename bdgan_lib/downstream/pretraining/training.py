@@ -21,6 +21,7 @@ from bdgan_lib.downstream.pretraining.learner import Batch, Learner
 from bdgan_lib.downstream.pretraining.quality import deviation, effective_rank, pooled_features
 from bdgan_lib.downstream.pretraining.views import ViewConfig, draw_views
 from bdgan_lib.training.checkpoint import Checkpoint, Stateful
+from bdgan_lib.training.logs import Logger
 from bdgan_lib.training.loop import train
 
 METHODS = (
@@ -81,6 +82,7 @@ def pretrain(
     device: str = "cpu",
     checkpoint: Path | None = None,
     progress: str | None = None,
+    logger: Logger | None = None,
 ) -> Pretrained:
     """Pre-train a backbone on images.
 
@@ -96,9 +98,11 @@ def pretrain(
         device: where to train.
         checkpoint: a file that is written every `save_every` steps and resumed from if it exists.
         progress: label of the progress bar; None for no bar.
+        logger: receives loss and learning rate of each step (see `Logger`); None for none.
 
     Raises:
-        BdganError: the loss is not finite, labels or images are missing, or the checkpoint is of another
+        BdganError: the method is unknown, there are fewer than 8 images or no class ids where it needs them,
+            steps is below 1 or batch_size below 8, the loss is not finite, or the checkpoint is of another
             training. Collapse is not an error: see `Pretrained.collapsed`.
     """
     class_ids = _checked(method, images, class_ids, config)
@@ -109,7 +113,9 @@ def pretrain(
     speed = 0.0
     if method != "random" or isinstance(learner, Joint):
         training = _fingerprint(method, images, class_ids, config, branch)
-        losses, speed = _train(learner, images, class_ids, config, device, checkpoint, training, progress)
+        losses, speed = _train(
+            learner, images, class_ids, config, device, checkpoint, training, progress, logger
+        )
     features = pooled_features(learner.backbone, images[:512])
     record = {
         "method": method,
@@ -135,6 +141,7 @@ def _train(
     checkpoint: Path | None,
     training: str,
     progress: str | None,
+    logger: Logger | None,
 ) -> tuple[list[float], float]:
     """Train in place; return the loss of every step and images per second."""
     learner.to(device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
@@ -155,6 +162,7 @@ def _train(
         lambda step: learner.loss(_batch(images, class_ids, config, step, device)),
         optimizer, config.steps, schedule,
         after_step=after_step, checkpoint=saved, save_every=config.save_every, progress=progress,
+        logger=logger,
     )  # fmt: skip
     seen = steps_taken * min(config.batch_size, len(images))
     return losses, round(seen / max(time.monotonic() - start, 1e-9), 1)

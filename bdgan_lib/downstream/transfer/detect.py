@@ -18,6 +18,7 @@ from bdgan_lib.downstream.backbones import Backbone
 from bdgan_lib.downstream.transfer.detectors import PAPER_DETECTOR, POCKET_DETECTOR, DetectorConfig, detector
 from bdgan_lib.downstream.transfer.samples import in_order, shuffled
 from bdgan_lib.metrics.detection import AveragePrecision, Detections
+from bdgan_lib.training.logs import Logger
 from bdgan_lib.training.loop import train
 
 
@@ -52,6 +53,7 @@ def train_and_score(
     device: str = "cpu",
     progress: str | None = None,
     evaluation_steps: Collection[int] = (),
+    logger: Logger | None = None,
 ) -> dict[str, float]:
     """Fine-tune a copy of the backbone and return its AP on `test` (see `AveragePrecision.scores`).
 
@@ -65,6 +67,7 @@ def train_and_score(
         device: where to train.
         progress: label of the progress bar; None for no bar.
         evaluation_steps: steps after which to score as well, with keys such as "ap_box after 100".
+        logger: receives loss and learning rate of each step (see `Logger`); None for none.
 
     Returns:
         The scores, and "loss": the mean of the last 20 steps.
@@ -87,7 +90,7 @@ def train_and_score(
                 scores_after.update({f"{key} after {steps}": value for key, value in scores.items()})
                 network.train()
 
-        losses = _train(network, train_pictures, config, device, progress, after_step)
+        losses = _train(network, train_pictures, config, device, progress, after_step, logger)
     scores = _score(network, test, config, device, progress)
     return {**scores, **scores_after, "loss": sum(losses[-20:]) / max(1, len(losses[-20:]))}
 
@@ -99,6 +102,7 @@ def _train(
     device: str,
     progress: str | None,
     after_step: Callable[[int], object],
+    logger: Logger | None,
 ) -> list[float]:
     """Train in place; return the loss of every step."""
     flips = np.random.default_rng([config.seed, 1])
@@ -115,8 +119,9 @@ def _train(
         return torch.stack(list(parts.values())).sum()
 
     return train(
-        loss_of, optimizer, config.steps, schedule, max_norm=10.0, after_step=after_step, progress=progress
-    )
+        loss_of, optimizer, config.steps, schedule, max_norm=10.0,
+        after_step=after_step, progress=progress, logger=logger,
+    )  # fmt: skip
 
 
 def _target(item: Detected, mirrored: bool, config: DetectConfig) -> tuple[Tensor, dict[str, Tensor]]:

@@ -18,6 +18,7 @@ from bdgan_lib.downstream.transfer.cityscapes import CITYSCAPES_LABELS
 from bdgan_lib.downstream.transfer.samples import shuffled
 from bdgan_lib.downstream.transfer.voc import VOC_CLASSES
 from bdgan_lib.metrics.segmentation import confusion, iou
+from bdgan_lib.training.logs import Logger
 from bdgan_lib.training.supervised import FitConfig, fit_batches, predict
 
 _PIXELS = 2**19  # predicted at a time, or one image if it is larger
@@ -51,10 +52,11 @@ def train_and_score(
     config: SegmentConfig,
     device: str = "cpu",
     progress: str | None = None,
+    logger: Logger | None = None,
 ) -> dict[str, float]:
     """Fine-tune a copy of the backbone on `train` and score it on the whole images of `test`.
 
-    The same seed, backbone, data and device give the same scores.
+    The same seed, backbone, data and device give the same scores. `logger` receives loss and learning rate.
 
     Returns:
         "iou LABEL" in [0, 1], NaN for a label that neither side has; "miou", the mean of the others; "loss".
@@ -68,7 +70,7 @@ def train_and_score(
         torch.manual_seed(config.fit.seed)
         plain = segmenter(copy.deepcopy(backbone), len(config.labels), config.head)
         network = Frozen(plain) if config.frozen else plain
-        loss = fit_batches(network, _batches(train, config), config.fit, device, progress)
+        loss = fit_batches(network, _batches(train, config), config.fit, device, progress, logger=logger)
     pairs = _labelled(network, test, device)
     counts = sum(confusion(labels, item.labels, len(config.labels)) for item, labels in pairs)
     scores = iou(np.asarray(counts))

@@ -124,6 +124,7 @@ def test_labels_from_a_folder_score_as_labels_in_memory(task, truth, predict, tm
     with pytest.raises(BdganError, match="not written over"):
         write_truth(truth, task, tmp_path / "out")
     (tmp_path / f"out/images/{truth.ids[0]}.png").unlink()
+    beside = TruthFolder(tmp_path / "out/labels", task, tmp_path / "out/images")
     with pytest.raises(BdganError, match=f"no image {truth.ids[0]}"):
         beside.image(truth.ids[0])
     (tmp_path / f"out/labels/{truth.ids[2]}.png").write_bytes(encode_png(np.full((2, 2), 9, np.uint8)))
@@ -132,6 +133,21 @@ def test_labels_from_a_folder_score_as_labels_in_memory(task, truth, predict, tm
     with pytest.raises(BdganError, match="holds no labels"):
         (tmp_path / "empty").mkdir()
         TruthFolder(tmp_path / "empty", task)
+
+
+def test_an_image_is_the_one_file_of_a_label_s_name(task, tmp_path):
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "images").mkdir()
+    for name in ("a", "twice"):
+        (tmp_path / f"labels/{name}.png").write_bytes(encode_png(np.zeros((2, 2), np.uint8)))
+    for grey, name in enumerate(("a", "a.b", "twice")):  # a pattern "a.*" finds the second first
+        (tmp_path / f"images/{name}.png").write_bytes(encode_png(np.full((2, 2, 3), grey, np.uint8)))
+    Image.new("RGB", (2, 2)).save(tmp_path / "images/twice.jpg")
+    (tmp_path / "images/a.json").write_text("{}", "utf-8")  # as a labelling tool leaves it
+    truth = TruthFolder(tmp_path / "labels", task, tmp_path / "images")
+    assert truth.image("a").max() == 0
+    with pytest.raises(BdganError, match=r"twice\.jpg and .*twice\.png have one name"):
+        truth.image("twice")
 
 
 def test_a_folder_that_cannot_be_written_whole_is_not_there(task, truth, tmp_path):
