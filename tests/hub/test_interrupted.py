@@ -64,7 +64,7 @@ def test_a_pull_that_was_killed_goes_on(place, hub, tmp_path, quiet):
     hub.home = tmp_path / "home"
     folder = write_set(tmp_path / "set", shards=5)
     commit = push(folder, "user/set", **quiet)
-    fetched = lambda: any(tmp_path.glob(".*/*.tar"))  # noqa: E731
+    fetched = lambda: any(tmp_path.glob(".*/*.tar"))
     killed_at(hub, place, fetched, "pull", "user/set", "--out", tmp_path / "back")
     assert not (tmp_path / "back").exists()
     hub.sent = 0
