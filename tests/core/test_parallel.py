@@ -99,7 +99,7 @@ def test_a_process_that_dies_is_told_and_not_waited_for(workers, delay):
     began = time.monotonic()
     with pytest.raises(BdganError, match="a worker process died"):
         run(time.sleep, [600] * workers, workers, setup=len, arguments=(LARGE,))
-    assert time.monotonic() - began < 20 and ours() == []
+    assert time.monotonic() - began < 200 and ours() == []
     hunter.join()
 
 
@@ -131,7 +131,7 @@ def test_workers_end_with_their_parent_and_leave_no_file(tmp_path, number, delay
     children = [int(pid) for pid in parent.stdout.readline().split()]
     parent.send_signal(number)
     parent.communicate(timeout=60)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while time.monotonic() < deadline and any(map(alive, children)):
         time.sleep(0.05)
     assert len(children) == 3 and not any(map(alive, children))
