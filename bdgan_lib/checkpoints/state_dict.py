@@ -93,10 +93,13 @@ def load_strict(network: torch.nn.Module, tensors: Mapping[str, torch.Tensor], w
     The copies lie in new memory: in a mapped file, alignment changes how sums round.
 
     Raises:
-        BdganError: as for `require_fit`.
+        BdganError: as for `require_fit`, or a tensor holds numbers that are not finite.
     """
     targets = network.state_dict()
     tensors = require_fit({key: x.shape for key, x in targets.items()}, tensors, f"{what} does not fit")
+    for key, x in tensors.items():
+        if x.is_floating_point() and not torch.isfinite(x).all():
+            raise BdganError(f"{what}: {key} holds numbers that are not finite; restore it")
     copies = {
         key: x.to(targets[key].dtype, copy=True, memory_format=torch.contiguous_format)
         for key, x in tensors.items()

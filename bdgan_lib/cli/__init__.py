@@ -6,7 +6,8 @@ import sys
 import traceback
 
 from bdgan_lib.core.malloc import keep_freed_memory
-from bdgan_lib.core.types import BdganError
+from bdgan_lib.core.parallel import exit_at_sigterm
+from bdgan_lib.core.types import BdganError, printable
 
 try:  # each registers its commands, in the order of the help
     from bdgan_lib.cli import networks, train_generator, datasets, labels, hub  # noqa: F401  # isort: skip
@@ -31,7 +32,8 @@ def main() -> None:
     keep_freed_memory()
     arguments = sorted(sys.argv[1:], key=lambda argument: argument != "--debug")  # it may stand anywhere
     try:
-        app(args=arguments, prog_name="bdgan", standalone_mode=True)
+        with exit_at_sigterm():
+            _run(arguments)
     except SystemExit as end:
         if end.code == 130:
             print("bdgan: stopped", file=sys.stderr)
@@ -48,10 +50,19 @@ def main() -> None:
             address = (metadata("bdgan-lib").get_all("Project-URL") or [""])[0].rpartition(", ")[2]
             said, code = f"unexpected {type(error).__name__}: {said[:500]}; please report it at {address}", 1
             said += " with what BDGAN_DEBUG=1 shows"
-        line = " ".join(said.split())  # some errors wrap others of many lines
-        shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
-        print("bdgan:", shown, file=sys.stderr)  # no name in it may steer the terminal
+        print("bdgan:", printable(" ".join(said.split())), file=sys.stderr)  # some errors have many lines
         sys.exit(code)
+
+
+def _run(arguments: list[str]) -> None:
+    """Run a command. An early end of a file is an error as any other, and not the end of a dialogue."""
+    try:
+        app(args=arguments, prog_name="bdgan", standalone_mode=True)
+    except SystemExit as end:
+        abort = end.__context__
+        if abort and isinstance(abort.__cause__, EOFError):
+            raise abort.__cause__ from None
+        raise
 
 
 def _is_interrupt(error: BaseException | None) -> bool:

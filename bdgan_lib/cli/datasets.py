@@ -23,7 +23,7 @@ from bdgan_lib.cli.options import (
 )
 from bdgan_lib.core.io import as_path, list_pictures
 from bdgan_lib.core.seeds import GENERATOR
-from bdgan_lib.core.types import BdganError
+from bdgan_lib.core.types import BdganError, printable
 from bdgan_lib.datasets.formats.names import RECIPES, SET_FORMATS
 from bdgan_lib.profiles import load_profile
 from bdgan_lib.synthesis.spec import MOST_WRITERS, SynthesisSpec
@@ -154,7 +154,11 @@ def export_command(
         )
     report = export_set(ShardedSet(folder), out, to, recipe=recipe)
     overlap = f", mean IoU with the masks {report.mean_iou:.4f}" if report.mean_iou < 1 else ""
-    print(f"{out}: {report.images} images for {recipe or to}{overlap}", *report.losses, sep="\n  ")
+    print(
+        f"{out}: {report.images} images for {recipe or to}{overlap}",
+        *map(printable, report.losses),
+        sep="\n  ",
+    )
 
 
 @app.command("validate")

@@ -10,8 +10,8 @@ import typer
 
 from bdgan_lib.cli.annotation_notebook import check_viewer, open_notebook, write_notebook
 from bdgan_lib.cli.options import Out, ProfileName, app, names_of
-from bdgan_lib.core.parallel import exit_at_sigterm
-from bdgan_lib.core.types import BdganError
+from bdgan_lib.core.io import require_outside
+from bdgan_lib.core.types import BdganError, printable
 from bdgan_lib.datasets.formats.names import ANNOTATION_FORMATS
 from bdgan_lib.profiles import load_profile
 
@@ -53,7 +53,9 @@ def annotate(
         losses = list[str]()
         items, _ = photographs(folder, names_of(labels) or None, class_name or None, store, losses)
         done = len({item.id for item in items} & set(store.ids()))
-        print(f"{out}: {len(items)} pictures, {done} of them labelled", *losses[:20], sep="\n  ")
+        print(
+            f"{out}: {len(items)} pictures, {done} of them labelled", *map(printable, losses[:20]), sep="\n  "
+        )
         if len(losses) > 20:
             print(f"  and {len(losses) - 20} more were left out")
         open_notebook(write_notebook(out), open_with or "lab")
@@ -192,9 +194,8 @@ def import_labels_command(
 
         if foreground and not names_of(foreground):
             raise BdganError(f"expected names of labels as --foreground, got {foreground!r:.100}")
-        with exit_at_sigterm():
-            written, left_out = import_pictures(folder, format, pictures, out, names_of(foreground))
-        print(*[f"{out}: {written} pictures with masks", *left_out], sep="\n  ")
+        written, left_out = import_pictures(folder, format, pictures, out, names_of(foreground))
+        print(f"{out}: {written} pictures with masks", *map(printable, left_out), sep="\n  ")
         print(
             f"next: bdgan train-head --images {out / 'images'} --masks {out / 'masks'}, with --profile MODEL"
         )
@@ -206,8 +207,7 @@ def import_labels_command(
     from bdgan_lib.datasets.formats.exchange import import_annotations
 
     store, added = AnnotationStore(out), 0
-    if out.resolve().is_relative_to(folder.resolve()):
-        raise BdganError(f"{out} is or lies in {folder}, whose labels it would spoil; give another folder")
+    require_outside(out, folder)
     store.check_folder()
     with _removed_if_new(out, lambda: added == 0), store.writing():
         annotations, losses = import_annotations(folder, format, store)
@@ -215,6 +215,6 @@ def import_labels_command(
             with collect_errors(annotation.id, losses):
                 store.add(annotation)
                 added += 1
-    print(*[f"{out}: {added} annotations imported", *losses], sep="\n  ")
+    print(f"{out}: {added} annotations imported", *map(printable, losses), sep="\n  ")
     if not added:
         raise BdganError(f"no labels of {folder} were imported; {out} is unchanged")

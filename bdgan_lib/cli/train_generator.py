@@ -43,7 +43,7 @@ def train_generator(
     from dataclasses import replace
 
     from bdgan_lib.core.types import BdganError
-    from bdgan_lib.recipes.own_generator import OwnRecipe, train_generator
+    from bdgan_lib.recipes.own_generator import OwnRecipe, run_folder, train_generator
     from bdgan_lib.training.file_logs import open_log
 
     recipe = OwnRecipe(kind, side, seed=seed)
@@ -57,7 +57,7 @@ def train_generator(
             option = next(iter(given)).replace("_", "-")
             raise BdganError(f"--{option} is of --kind {of}; leave it out, or give that kind")
         recipe = replace(recipe, **{of: replace(getattr(recipe, of), **given)})
-    log = open_log(logger, out.with_name(f"{out.name}-run") / "logs")
+    log = open_log(logger, run_folder(out) / "logs")
     with log or nullcontext():
         report = train_generator(pictures, out, recipe, held_out, device, logger=log)
     for name, value in report.items():

@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
+from hashlib import sha256
 
 from bdgan_lib.core.types import BdganError
 
@@ -35,15 +36,34 @@ def new_id(id: str) -> str:
     return id
 
 
+def checked_class_name(name: str) -> str:
+    """The name itself, if lists, files and terminals can show it: one line that is not blank.
+
+    Raises:
+        BdganError: it is not.
+    """
+    odd = [c for c in name if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp")]
+    if odd or not any(c.isprintable() and not c.isspace() for c in name):
+        fault = f"has the character {odd[0]!a}" if odd else "is blank"
+        raise BdganError(f"class name {name!a:.100} {fault}; give one line of readable characters")
+    return name
+
+
+def class_of_folder(name: str) -> str:
+    """The class whose pictures lie in a folder of this name, however its letters are composed."""
+    return unicodedata.normalize("NFC", name).strip()
+
+
 def sample_id(class_name: str, seed: int) -> str:
     """The id of a sample: the class name as a lower-case slug, then the seed in eight digits or more.
 
-    Classes whose names differ in case or punctuation alone share their ids; see `class_sample_id`.
+    A name without a letter a-z or digit gives `class_` and the first 8 digits of its sha256. Classes whose
+    names differ in case or punctuation alone share their ids; see `class_sample_id`.
 
     >>> sample_id("blue jay", 3)
     'blue_jay_00000003'
     """
-    return _sample_id(class_name, _slug(class_name), seed)
+    return _sample_id(_slug(class_name), seed)
 
 
 def class_sample_id(classes: Sequence[str], class_id: int, seed: int) -> str:
@@ -52,24 +72,26 @@ def class_sample_id(classes: Sequence[str], class_id: int, seed: int) -> str:
     >>> [class_sample_id(("Cardigan", "robin", "cardigan"), class_id, 3) for class_id in (0, 1, 2)]
     ['cardigan_00000003', 'robin_00000003', 'cardigan-2_00000003']
     """
-    return _sample_id(classes[class_id], _slugs(tuple(classes))[class_id], seed)
+    return _sample_id(_slugs(tuple(classes))[class_id], seed)
 
 
 @lru_cache(8)
 def _slugs(classes: tuple[str, ...]) -> tuple[str, ...]:
     slugs = [_slug(name) for name in classes]
     # no slug holds a hyphen, so a numbered one meets no other
-    return tuple(s if not s or s not in slugs[:k] else f"{s}-{k}" for k, s in enumerate(slugs))
+    return tuple(s if s not in slugs[:k] else f"{s}-{k}" for k, s in enumerate(slugs))
 
 
 def _slug(class_name: str) -> str:
     plain = unicodedata.normalize("NFKD", class_name).encode("ascii", "ignore").decode()
-    return re.sub(r"[^a-z0-9]+", "_", plain.lower()).strip("_")
+    slug = re.sub(r"[^a-z0-9]+", "_", plain.lower()).strip("_")
+    if slug:
+        return slug
+    composed = unicodedata.normalize("NFC", checked_class_name(class_name))
+    return f"class_{sha256(composed.encode()).hexdigest()[:8]}"
 
 
-def _sample_id(class_name: str, slug: str, seed: int) -> str:
-    if not slug:
-        raise BdganError(f"class name {class_name!r} has no letter a-z or digit; give it one for file names")
+def _sample_id(slug: str, seed: int) -> str:
     if seed < 0:
         raise BdganError(f"seed is {seed}; give 0 or more")
     return checked_id(f"{slug}_{seed:08d}")

@@ -120,6 +120,17 @@ def same_place(path: Path, other: Path) -> bool:
     return _folded(str(path.resolve())) == _folded(str(other.resolve()))
 
 
+def require_outside(path: Path, *folders: Path) -> None:
+    """Check that a path is none of these folders of the user's and lies in none of them.
+
+    Raises:
+        BdganError: it is or does.
+    """
+    for folder in folders:
+        if path.resolve().is_relative_to(folder.resolve()):
+            raise BdganError(f"{path} is or lies in {folder}, whose files it would join; give another path")
+
+
 def require_unused(path: Path) -> None:
     """Check that nothing has a path's name in its folder, be it in other case.
 
@@ -158,8 +169,10 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno and error.filename is None:  # a full disk names none
+            error.filename = str(path)
         raise
     flush_folder(path.parent)
 

@@ -8,5 +8,10 @@ JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, J
 Json: TypeAlias = dict[str, JsonValue]  # a JSON object
 
 
+def printable(line: str) -> str:
+    """A line with everything escaped that is no readable character and so could steer a terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+
+
 class BdganError(ValueError):
     """A user's mistake or a damaged file. The message says what was wrong, what was expected, what to do."""

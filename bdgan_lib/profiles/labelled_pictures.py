@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from unicodedata import normalize
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bdgan_lib.core.ids import class_sample_id
+from bdgan_lib.core.ids import class_of_folder, class_sample_id
 from bdgan_lib.core.image_codecs import read_image, read_labels
 from bdgan_lib.core.io import list_pictures
 from bdgan_lib.core.sampling import Sampling
@@ -63,7 +64,7 @@ def read_labelled_pictures(
 
     Raises:
         BdganError: a picture or a mask lacks its partner or has another size; a folder is no class of the
-            profile; there is no picture; all masks hold 0 and 255 alone.
+            profile; there is no picture; no mask has foreground; 255 seems to be the object in a mask.
     """
     images, masks = Path(images), Path(masks)
     pictures, labels = _by_name(images), _by_name(masks)
@@ -81,15 +82,18 @@ def read_labelled_pictures(
         if mask.shape != image.shape[:2]:
             sizes = " and ".join(f"{a.shape[1]} x {a.shape[0]}" for a in (image, mask))
             raise BdganError(f"{pictures[name]} and {labels[name]} have different sizes, {sizes}")
+        if foreground is None:
+            _check_meaning(labels[name], mask)
         values |= {*np.unique(mask).tolist()}
         squares.append(center_square(image, profile.image_size))
         if foreground is not None:
             mask = (mask == foreground).astype(np.uint8)
         drawn.append(_square(mask, profile.image_size))
-    if foreground is None and values <= {0, UNLABELLED}:
+    if not (values - {0} if foreground is None else foreground in values):
+        there = ", ".join(map(str, sorted(values)[:10]))
         raise BdganError(
-            f"the masks in {masks} hold 0 and 255 alone, and 255 means unlabelled; "
-            "say --foreground 255 if it is the object"
+            f"no mask in {masks} has a pixel of foreground ({foreground or 'above 0'}); the values are "
+            f"{there}"
         )
     class_ids = np.array([profile.class_id(name.split("/")[0]) for name in names], np.int64)
     return LabelledPictures(np.stack(squares), np.stack(drawn), class_ids, tuple(names))
@@ -149,15 +153,30 @@ def labelled_pictures(
     return generator, annotations + (list(profile.annotations()) if with_samples else [])
 
 
+def _check_meaning(path: Path, mask: NDArray[np.unsignedinteger]) -> None:
+    """Refuse a mask whose 255 seems to be the object, hard or with soft edges, and not what is unlabelled."""
+    values, counts = np.unique(mask[mask > 0], return_counts=True)
+    if UNLABELLED not in values:
+        return
+    soft = len(values) > 3 and values[-2] > UNLABELLED / 2 and 2 * counts[-1] > counts.sum()
+    if len(values) == 1 or soft:
+        there = "many values up to 255" if soft else "0 and 255 alone"
+        raise BdganError(
+            f"{path} holds {there}, and 255 means unlabelled; say --foreground 255 if it is the object, or "
+            "write 1 for the object"
+        )
+
+
 def _by_name(folder: Path) -> dict[str, Path]:
-    """The files in class folders by their path without the ending, class first.
+    """The files in class folders by their path without the ending, class first, letters composed.
 
     Raises:
         BdganError: two files differ in their endings alone.
     """
     files: dict[str, Path] = {}
     for path in list_pictures(folder, "*/**/*"):
-        name = path.relative_to(folder).with_suffix("").as_posix()
+        label, *inside = path.relative_to(folder).with_suffix("").parts
+        name = "/".join([class_of_folder(label), *(normalize("NFC", part) for part in inside)])
         if name in files:
             raise BdganError(f"{files[name]} and {path} have one name; remove or rename one")
         files[name] = path

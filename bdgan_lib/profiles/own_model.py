@@ -6,6 +6,7 @@ from functools import cache, partial
 from pathlib import Path
 
 from bdgan_lib.checkpoints.state_dict import load_strict
+from bdgan_lib.core.ids import checked_class_name
 from bdgan_lib.core.image_tensors import from_uint8
 from bdgan_lib.core.model_files import read_json, read_tensors
 from bdgan_lib.core.sampling import Sampling
@@ -44,6 +45,10 @@ def own_profile(folder: str | Path) -> Profile:
     names = tuple(name for name in classes if isinstance(name, str)) if isinstance(classes, list) else ()
     if len(names) < 2 or [*names] != classes or type(side) is not int or kind not in LOADERS:
         raise BdganError(f"{folder / MODEL} names no classes, side and kind of a generator; {hint}")
+    for name in names:
+        checked_class_name(name)
+    if len({*names}) < len(names):
+        raise BdganError(f"{folder / MODEL} names a class twice; {hint}")
     if side != (resolution := _resolution(folder, kind)):
         raise BdganError(
             f"{folder / MODEL}: expected the side {resolution} of config.json, got {side}; restore both"

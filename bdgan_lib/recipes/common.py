@@ -82,6 +82,8 @@ class StepLog:
 
         def stands(row: str) -> bool:
             cells = row.split(",")
+            if len(cells) <= place:  # torn
+                return False
             return cells[:place] != self.stage or not cells[place].isdigit() or int(cells[place]) <= step
 
         write_atomic(self.path, "".join(f"{row}\n" for row in rows if stands(row)).encode())

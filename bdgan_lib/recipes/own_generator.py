@@ -14,19 +14,20 @@ from numpy.typing import NDArray
 
 from bdgan_lib.checkpoints.state_dict import load_strict
 from bdgan_lib.core.image_codecs import encode_png
-from bdgan_lib.core.io import atomic_file, atomic_folder, require_new_path, write_atomic
+from bdgan_lib.core.io import atomic_file, atomic_folder, require_new_path, require_outside, write_atomic
 from bdgan_lib.core.model_files import write_json
-from bdgan_lib.core.types import BdganError
+from bdgan_lib.core.types import BdganError, printable
 from bdgan_lib.generators.vqgan_network import VQGANConfig
 from bdgan_lib.profiles.own_model import LOADERS, MODEL, SCORER
 from bdgan_lib.recipes.biggan import BigGANTrainer, small_config
 from bdgan_lib.recipes.biggan import Recipe as BigGANRecipe
 from bdgan_lib.recipes.common import write_half
 from bdgan_lib.recipes.picture_latents import picture_latents
-from bdgan_lib.recipes.pictures import VIEW_MARGIN, PictureSet, read_picture_set, views
+from bdgan_lib.recipes.pictures import VIEW_MARGIN, PictureSet, read_picture_set, root_of, views
 from bdgan_lib.recipes.quality import measured, sample_sheet
 from bdgan_lib.recipes.vqgan import Recipe as VQGANRecipe
 from bdgan_lib.recipes.vqgan import VQGANTrainer
+from bdgan_lib.synthesis.folder import only_writer
 from bdgan_lib.training.logs import Logger, TrainingLog
 from bdgan_lib.training.supervised import FitConfig, fit, seeded
 from bdgan_lib.worlds.networks import Classifier
@@ -82,16 +83,42 @@ def train_generator(
         What was measured, as `report.json` holds it.
 
     Raises:
-        BdganError: the pictures cannot be used, `out` exists, or the run is of other pictures or settings.
+        BdganError: the pictures cannot be used, `out` exists or lies in their folder, or the run is of other
+            pictures or settings or goes on elsewhere.
     """
     if recipe.kind not in LOADERS:
         raise BdganError(f"expected a generator of kind {' or '.join(LOADERS)}, got {recipe.kind!r}")
     if recipe.side not in SIDES:
         raise BdganError(f"expected a side of {' or '.join(map(str, SIDES))} pixels, got {recipe.side}")
-    out = require_new_path(Path(out))
-    run = out.with_name(f"{out.name}-run")
+    out = Path(out)
+    run = run_folder(out)
+    require_outside(out, *(root_of(Path(folder)) for folder in (source, held_out) if folder is not None))
     training, unseen = _pictures(source, held_out, recipe, say)
     run.mkdir(parents=True, exist_ok=True)
+    with only_writer(run):
+        return _train(training, unseen, out, run, recipe, device, say, logger)
+
+
+def run_folder(out: Path) -> Path:
+    """Where the checkpoints of a new model folder lie: beside it.
+
+    Raises:
+        BdganError: the model folder exists.
+    """
+    return require_new_path(out).with_name(f"{out.name}-run")
+
+
+def _train(
+    training: PictureSet,
+    unseen: PictureSet,
+    out: Path,
+    run: Path,
+    recipe: OwnRecipe,
+    device: str,
+    say: Callable[[str], object],
+    logger: Logger | None,
+) -> dict[str, float]:
+    """Train, measure and write the model folder."""
     count = min(MOST_VIEWS, VIEWS_EACH * len(training.images))
     images, place, crops = views(training.images, count, recipe.side, recipe.seed)
     class_ids = training.class_ids[place]
@@ -155,8 +182,6 @@ def _pictures(
         raise BdganError(
             f"{source} has {len(pictures.classes)} classes; expected {VQGANConfig.codes} or fewer"
         )
-    for name, why in pictures.dropped:
-        say(f"left out {name}: {why}")
     if held_out is None:
         training, unseen = pictures.split(recipe.hold_out)
         training = replace(training, dropped=pictures.dropped)
@@ -165,11 +190,34 @@ def _pictures(
         if unseen.classes != training.classes:
             other = sorted({*unseen.classes} ^ {*training.classes})[0]
             raise BdganError(f"{held_out} and {source} differ in class {other!r}; both need the same folders")
+        unseen = _without(unseen, training, held_out)
+    dropped = [*training.dropped, *((f"{held_out}: {name}", why) for name, why in unseen.dropped)]
+    for name, why in dropped:
+        say(printable(f"left out {name}: {why}"))
     say(
         f"{len(training.images)} pictures of {len(training.classes)} classes to train on, "
-        f"{len(unseen.images)} to measure on, {len(pictures.dropped)} left out"
+        f"{len(unseen.images)} to measure on, {len(dropped)} left out"
     )
     return training, unseen
+
+
+def _without(unseen: PictureSet, training: PictureSet, held_out: str | Path) -> PictureSet:
+    """The held-out pictures but those that also train, which would measure nothing."""
+    known = {image.tobytes(): name for image, name in zip(training.images, training.names, strict=True)}
+    twins = [known.get(image.tobytes()) for image in unseen.images]
+    left = unseen.chosen(np.array([twin is None for twin in twins]))
+    for k, label in enumerate(unseen.classes):
+        if k not in left.class_ids:
+            raise BdganError(
+                f"{held_out}: every picture of class {label!r} is one of the training pictures too; give "
+                "others"
+            )
+    dropped = [
+        (name, f"the same picture as {twin}, which trains")
+        for name, twin in zip(unseen.names, twins, strict=True)
+        if twin is not None
+    ]
+    return replace(left, dropped=(*unseen.dropped, *dropped))
 
 
 def _config(side: int, classes: int) -> VQGANConfig:
@@ -192,7 +240,18 @@ def _classifier(
     path = run / f"classifier-{data.hexdigest()[:12]}.pt"
     classifier = seeded(lambda: Classifier(classes), 1)
     if path.exists():
-        load_strict(classifier, torch.load(path, weights_only=True), str(path))
+        try:
+            tensors = torch.load(path, weights_only=True)
+        except Exception as error:  # torch, zipfile and pickle each raise their own
+            raise BdganError(
+                f"{path} is unreadable ({type(error).__name__}); remove it to train it anew"
+            ) from error
+        load_strict(classifier, tensors, str(path))
+    elif any(run.glob("classifier-*.pt")):
+        raise BdganError(
+            f"{run} is of another training (other pictures or another seed); go on with those, give another "
+            "--out, or remove it"
+        )
     else:
         log = log and log.at("classifier", 0)
         fit(classifier, images, class_ids, CLASSIFIER, device, progress="classifier", logger=log)

@@ -1,18 +1,18 @@
 """Pictures to train a generator on: a folder for each class, or a zip of such, checked and cropped."""
 
 import zipfile
-import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
-from unicodedata import normalize
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from bdgan_lib.core.ids import checked_class_name, class_of_folder
 from bdgan_lib.core.image_codecs import MOST_PIXELS, decode_image
 from bdgan_lib.core.io import is_junk, list_pictures
 from bdgan_lib.core.types import BdganError
@@ -63,8 +63,9 @@ def read_picture_set(source: str | Path, side: int, progress: bool = False) -> P
         progress: show a bar.
 
     Raises:
-        BdganError: there are fewer than two classes, a class has fewer than eight pictures left, or two
-            folders have one name but for how its letters are composed.
+        BdganError: it is no folder or readable zip, there are fewer than two classes, a class has fewer than
+            eight pictures left or a name that is blank or no line, or two folders have one name but for how
+            its letters are composed.
     """
     source = Path(source)
     kept: list[tuple[str, str, NDArray[np.uint8]]] = []  # class, path, image
@@ -72,13 +73,17 @@ def read_picture_set(source: str | Path, side: int, progress: bool = False) -> P
     seen: dict[str, str] = {}
     in_folder: dict[str, int] = {}
     folders: dict[str, str] = {}  # class -> its folder's name as it is written
-    for folder, name, data in tqdm(_files(source), "pictures", disable=not progress, unit="picture"):
-        label = normalize("NFC", folder).strip()
+    for folder, name, read in tqdm(_files(source), "pictures", disable=not progress, unit="picture"):
+        label = class_of_folder(folder)
+        try:
+            checked_class_name(label)
+        except BdganError as error:
+            raise BdganError(f"{source}: {error}") from error
         if folders.setdefault(label, folder) != folder:
             raise BdganError(f"{source} has two folders named {label!r}, composed differently; rename one")
         in_folder[label] = in_folder.get(label, 0) + 1
         try:
-            image = _square(data, side)
+            image = _square(read(), side)
         except BdganError as error:
             dropped.append((name, str(error)))
             continue
@@ -140,6 +145,11 @@ def views(
     return crops, place, how
 
 
+def root_of(source: Path) -> Path:
+    """The folder of the class folders: `images` in the source, if there is one."""
+    return source / IMAGES if (source / IMAGES).is_dir() else source
+
+
 def _square(data: bytes, side: int) -> NDArray[np.uint8]:
     image = decode_image(data)
     if min(image.shape[:2]) < side / 2:
@@ -147,39 +157,56 @@ def _square(data: bytes, side: int) -> NDArray[np.uint8]:
     return center_square(image, side)
 
 
-def _files(source: Path) -> Iterator[tuple[str, str, bytes]]:
-    """Class folder, path and bytes of every file that lies in a class folder, in order."""
+def _files(source: Path) -> Iterator[tuple[str, str, Callable[[], bytes]]]:
+    """Class folder, path and a reader of every file that lies in a class folder, in order."""
     if source.is_dir():
-        root = source / IMAGES if (source / IMAGES).is_dir() else source
+        root = root_of(source)
         for path in list_pictures(root, "*/**/*"):
             inside = path.relative_to(root)
-            yield inside.parts[0], inside.as_posix(), _read(path)
+            yield inside.parts[0], inside.as_posix(), partial(_read, path)
     elif zipfile.is_zipfile(source):
-        with zipfile.ZipFile(source) as archive:
-            names = [PurePosixPath(info.filename) for info in archive.infolist() if not info.is_dir()]
-            names = [
-                name for name in names if not any(part[:1] == "." or is_junk(part) for part in name.parts)
-            ]
-            inner = any(name.parts[0] == IMAGES and len(name.parts) > 2 for name in names)
-            for name in sorted(names):
-                parts = name.parts[1:] if inner and name.parts[0] == IMAGES else () if inner else name.parts
+        try:
+            archive = zipfile.ZipFile(source)
+        except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError) as error:
+            raise BdganError(
+                f"{source} is damaged, or a zip of an unknown kind ({error}); make it anew"
+            ) from error
+        with archive:
+            files = [info for info in archive.infolist() if not info.is_dir()]
+            members = [(PurePosixPath(info.filename.lstrip("/")).parts, info) for info in files]
+            members = [
+                (parts, info) for parts, info in members
+                if not any(part[:1] == "." or is_junk(part) for part in parts)
+            ]  # fmt: skip
+            if any(parts[:1] == (IMAGES,) and len(parts) > 2 for parts, _ in members):
+                members = [(parts[1:], info) for parts, info in members if parts[:1] == (IMAGES,)]
+            for parts, info in sorted(members, key=lambda member: member[0]):
                 if len(parts) > 1:
-                    yield parts[0], "/".join(parts), _unpacked(archive, str(name))
+                    yield parts[0], "/".join(parts), partial(_unpacked, archive, info)
     else:
         raise BdganError(f"expected a folder or a zip of pictures, got {source}, which is neither")
 
 
 def _read(path: Path) -> bytes:
-    """The bytes of a file; of one that is too large or cannot be read none, which are no picture."""
+    """The bytes of a picture's file."""
     try:
-        return path.read_bytes() if path.stat().st_size <= _MOST_BYTES else b""
-    except OSError:
-        return b""
+        _check_bytes(path.stat().st_size)
+        return path.read_bytes()
+    except OSError as error:
+        raise BdganError(f"not a readable file ({error.strerror})") from error
 
 
-def _unpacked(archive: zipfile.ZipFile, name: str) -> bytes:
+def _unpacked(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
     """As `_read`, of a member of a zip."""
+    _check_bytes(info.file_size)
+    if info.flag_bits & 1:
+        raise BdganError("encrypted; unpack it with its password")
     try:
-        return archive.read(name) if archive.getinfo(name).file_size <= _MOST_BYTES else b""
-    except (RuntimeError, zipfile.BadZipFile, NotImplementedError, OSError, zlib.error):  # encrypted, damaged
-        return b""
+        return archive.read(info)
+    except Exception as error:  # every way to compress has errors of its own
+        raise BdganError(f"damaged in the zip ({error})") from error
+
+
+def _check_bytes(size: int) -> None:
+    if size > _MOST_BYTES:
+        raise BdganError(f"not a readable picture ({size:,} bytes)")

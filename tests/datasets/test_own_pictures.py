@@ -183,7 +183,7 @@ def test_a_shape_over_the_foreground_is_told(tmp_path):
     _, losses = import_pictures(*arguments, tmp_path / "wing", ["wing", "wings"])
     assert "a.jpg: 36 pixels of an earlier shape went to a 'leaf' over it" in losses[0]
     assert losses[1] == "no picture has the label 'wings'; there is leaf, wing"
-    with pytest.raises(BdganError, match="whose pictures it would join"):
+    with pytest.raises(BdganError, match="whose files it would join"):
         import_pictures(*arguments, tmp_path / "pictures/out")
 
 

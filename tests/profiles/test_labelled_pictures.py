@@ -1,5 +1,7 @@
 """A head learns from pictures and masks that someone has: paired by name, cropped alike, refused by name."""
 
+from unicodedata import normalize
+
 import numpy as np
 import pytest
 import torch
@@ -126,6 +128,42 @@ def test_masks_of_0_and_255_are_not_read_as_unlabelled_silently(folders, world):
     with pytest.raises(BdganError, match="say --foreground 255"):
         read_labelled_pictures(images, masks, world)
     assert np.array_equal(read_labelled_pictures(images, masks, world, foreground=255).masks, expected)
+
+
+def test_one_mask_of_0_and_255_or_with_soft_edges_is_told(folders, world):
+    images, masks = folders
+    path = sorted(masks.rglob("*.png"))[3]
+    hard = np.asarray(Image.open(path))
+    soft = np.asarray(Image.fromarray(hard * 255).resize(hard.shape[::-1], box=(3, 3, 100, 80)))
+    for mask, says in ((hard * 255, "0 and 255 alone"), (soft, "many values up to 255")):
+        Image.fromarray(mask).save(path)
+        with pytest.raises(BdganError, match=rf"{path.name} holds {says}.*say --foreground 255"):
+            read_labelled_pictures(images, masks, world)
+    unlabelled = np.where(np.arange(hard.shape[1]) < 40, np.uint8(255), hard)
+    Image.fromarray(unlabelled).save(path)
+    assert {*np.unique(read_labelled_pictures(images, masks, world).masks)} == {0, 1, 255}
+
+
+def test_a_value_that_no_mask_has_is_told_with_those_there_are(folders, world):
+    images, masks = folders
+    with pytest.raises(BdganError, match=r"pixel of foreground \(7\); the values are 0, 1"):
+        read_labelled_pictures(images, masks, world, foreground=7)
+    for path in masks.rglob("*.png"):
+        Image.fromarray(np.zeros_like(np.asarray(Image.open(path)))).save(path)
+    with pytest.raises(BdganError, match=r"pixel of foreground \(above 0\); the values are 0"):
+        read_labelled_pictures(images, masks, world)
+
+
+def test_pictures_and_masks_pair_however_their_letters_are_composed(folders, world):
+    images, masks = folders
+    expected = read_labelled_pictures(images, masks, world)
+    label = expected.names[0].split("/")[0]
+    for folder, form in ((images, "NFC"), (masks, "NFD")):
+        for path in sorted((folder / label).iterdir()):
+            path.rename(path.with_name(normalize(form, f"ä{path.name}")))
+    (masks / label).rename(masks / f"{label} ")
+    found = read_labelled_pictures(images, masks, world)
+    assert np.array_equal(found.masks, expected.masks) and found.names[0].startswith(f"{label}/ä")
 
 
 @pytest.mark.slow

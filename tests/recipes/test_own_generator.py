@@ -14,13 +14,17 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from bdgan_lib.cli import main
 from bdgan_lib.core import precision
+from bdgan_lib.core.ids import class_sample_id
+from bdgan_lib.core.sampling import Sampling
 from bdgan_lib.core.types import BdganError
+from bdgan_lib.datasets.annotation_store import Annotation, AnnotationStore
 from bdgan_lib.generators.inversion import InversionConfig, invert
 from bdgan_lib.generators.vqgan_network import VQGANConfig
 from bdgan_lib.profiles import load_profile
 from bdgan_lib.recipes import biggan, own_generator, quality, vqgan
 from bdgan_lib.recipes.common import StepLog
 from bdgan_lib.recipes.own_generator import OwnRecipe, train_generator
+from bdgan_lib.synthesis.folder import only_writer
 from bdgan_lib.training.file_logs import TensorBoardLog
 from bdgan_lib.training.supervised import FitConfig
 from bdgan_lib.worlds.networks import Classifier
@@ -181,6 +185,71 @@ def test_other_pictures_or_settings_do_not_go_on_from_a_run(small, tmp_path):
         Image.new("RGB", (90, 90), (n * 20, 0, 0)).save(pictures / f"third/{n}.png")
     with pytest.raises(BdganError, match="differ in class 'third'"):
         train_generator(pictures, tmp_path / "three", recipe, held_out=tmp_path / "pictures2", say=print)
+
+
+def test_a_model_beside_its_pictures_never_becomes_one_of_them(small, tmp_path):
+    pictures, recipe = small
+    for out, more in (("mine", {}), ("cup/mine", {}), ("../other/mine", {"held_out": tmp_path / "other"})):
+        with pytest.raises(BdganError, match=r"is or lies in .*, whose files it would join"):
+            train_generator(pictures, pictures / out, recipe, say=print, **more)
+    with pytest.raises(BdganError, match="exists and is not written over"):
+        train_generator(pictures, pictures, recipe, say=print)
+    assert sorted(path.name for path in pictures.iterdir()) == ["cup", "rüdiger's box"]
+
+
+def test_held_out_pictures_that_train_measure_nothing(small, tmp_path):
+    pictures, recipe = small
+    with pytest.raises(BdganError, match="every picture of class 'cup' is one of the training pictures"):
+        train_generator(pictures, tmp_path / "mine", recipe, held_out=pictures, say=print)
+    copytree(pictures, tmp_path / "held")
+    for path in sorted((tmp_path / "held").rglob("*.png"))[::2]:
+        Image.open(path).transpose(Image.Transpose.FLIP_TOP_BOTTOM).save(path)
+    said = []
+    report = train_generator(pictures, tmp_path / "mine", recipe, held_out=tmp_path / "held", say=said.append)
+    twins = [line for line in said if "the same picture as cup/01.png, which trains" in line]
+    assert twins[0].startswith(f"left out {tmp_path / 'held'}: cup/01.png")
+    assert any("24 pictures of 2 classes to train on, 12 to measure on, 12 left out" in line for line in said)
+    assert report["nearest_ratio"] < 100
+
+
+def test_a_run_has_one_process_and_says_what_in_it_is_damaged(small, tmp_path):
+    pictures, recipe = small
+    train_generator(pictures, tmp_path / "one", recipe, say=lambda line: None)
+    (tmp_path / "one-run").rename(tmp_path / "two-run")
+    with only_writer(tmp_path / "two-run"), pytest.raises(BdganError, match="two-run is being written by"):
+        train_generator(pictures, tmp_path / "two", recipe, say=lambda line: None)
+    (classifier,) = (tmp_path / "two-run").glob("classifier-*.pt")
+    whole = classifier.read_bytes()
+    for damaged in (b"", whole[:1000], b"cos\nsystem\n(S'true'\ntR."):
+        classifier.write_bytes(damaged)
+        with pytest.raises(
+            BdganError, match=r"classifier-\w+\.pt is unreadable .*remove it to train it anew"
+        ):
+            train_generator(pictures, tmp_path / "two", recipe, say=lambda line: None)
+    classifier.write_bytes(whole)
+    log = tmp_path / "two-run/log.csv"
+    log.write_text(log.read_text("utf-8") + "codes", "utf-8")  # torn, as a full disk leaves a line
+    train_generator(pictures, tmp_path / "two", recipe, say=lambda line: None)
+    names = "model.safetensors", "training_log.csv"
+    assert all((tmp_path / "two" / n).read_bytes() == (tmp_path / "one" / n).read_bytes() for n in names)
+
+
+def test_names_of_any_script_go_from_pictures_to_labels(small, tmp_path):
+    pictures, recipe = small
+    (pictures / "cup").rename(pictures / "\u042f\u0431\u043b\u043e\u043a\u043e \x1b")
+    with pytest.raises(BdganError, match=r"has the character '\\x1b'"):
+        train_generator(pictures, tmp_path / "mine", recipe, say=print)
+    (pictures / "\u042f\u0431\u043b\u043e\u043a\u043e \x1b").rename(
+        pictures / "\u042f\u0431\u043b\u043e\u043a\u043e"
+    )
+    train_generator(pictures, tmp_path / "mine", recipe, say=lambda line: None)
+    profile = load_profile(str(tmp_path / "mine"))
+    labels = tmp_path / "mine/annotations"
+    for k, name in enumerate(profile.classes):
+        id = class_sample_id(profile.classes, k, 5)
+        mask = np.eye(64, dtype=np.uint8)
+        AnnotationStore(labels).add(Annotation(id, name, k, 5, Sampling(), "0" * 64, mask, "me"))
+    assert {annotation.class_name for annotation in profile.annotations()} == {*profile.classes}
 
 
 @pytest.mark.parametrize(

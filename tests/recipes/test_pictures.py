@@ -90,6 +90,63 @@ def test_a_zip_reads_as_its_folder_and_masks_beside_images_are_no_class(folder, 
         assert np.array_equal(found.images, wanted.images)
 
 
+def zipped(folder: Path, path: Path, how: int = zipfile.ZIP_DEFLATED, above: str = "") -> Path:
+    with zipfile.ZipFile(path, "w", how) as file:
+        for n, picture in enumerate(sorted(folder.rglob("*.*"))):
+            inside = picture.relative_to(folder).as_posix()
+            file.writestr(f"{above}{inside}" if n % 2 else inside, picture.read_bytes())
+    return path
+
+
+@pytest.mark.parametrize("above", ["./", "/", "././"])
+def test_a_zip_s_paths_are_read_however_they_are_written(folder, tmp_path, above):
+    path = zipped(folder, tmp_path / "a.zip", above=above)
+    if above == "./":
+        with zipfile.ZipFile(path, "a") as file:
+            file.writestr(".", "no file")
+    assert read_picture_set(path, 32).names == read_picture_set(folder, 32).names
+
+
+@pytest.mark.parametrize(
+    "how", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
+)
+def test_a_damaged_zip_is_read_as_far_as_it_goes_or_refused(folder, tmp_path, how):
+    sound, noise = zipped(folder, tmp_path / "sound.zip", how).read_bytes(), np.random.default_rng(how)
+    refused = 0
+    for n in range(60):
+        data = bytearray(sound)
+        for place in noise.integers(0, len(data), 1 + n % 9):
+            data[place] = noise.integers(256)
+        if n % 5 == 0:  # the table of contents, which is at the end
+            data[int(noise.integers(len(data) - 400, len(data)))] ^= 255
+        (tmp_path / "damaged.zip").write_bytes(data)
+        try:
+            found = read_picture_set(tmp_path / "damaged.zip", 32)
+        except BdganError:
+            refused += 1
+        else:
+            assert len(found.names) + len(found.dropped) <= 20
+    assert refused < 60
+
+
+def test_an_encrypted_member_is_told_as_one(folder, tmp_path):
+    path = zipped(folder, tmp_path / "a.zip")
+    data = bytearray(path.read_bytes())
+    for mark, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        data[data.index(mark) + flags] |= 1
+    path.write_bytes(data)
+    (dropped,) = read_picture_set(path, 32).dropped
+    assert dropped[0] == "apple/00.jpg" and "encrypted" in dropped[1]
+
+
+@pytest.mark.parametrize("name", ["\u200b", "new\nline", "\x1b[31m", "\udcc4pfel", "a\u2028b"])
+def test_a_class_that_no_list_can_name_is_refused_before_anything_else(folder, name):
+    (folder / "apple").rename(folder / name)
+    with pytest.raises(BdganError, match=r"class name .* (has the character|is blank).*readable") as refused:
+        read_picture_set(folder, 32)
+    assert str(refused.value).isprintable()
+
+
 def test_what_cannot_be_trained_on_is_refused_by_name(folder, tmp_path):
     with pytest.raises(BdganError, match=r"expected a folder or a zip of pictures, got .*none"):
         read_picture_set(tmp_path / "none", 32)

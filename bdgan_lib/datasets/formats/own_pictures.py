@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bdgan_lib.core.ids import is_device
 from bdgan_lib.core.image_codecs import ENDINGS, encode_png, upright_size
-from bdgan_lib.core.io import atomic_folder, is_junk, list_pictures, write_atomic
+from bdgan_lib.core.io import atomic_folder, is_junk, list_pictures, require_outside, write_atomic
 from bdgan_lib.core.types import UNLABELLED, BdganError
 from bdgan_lib.core.validation import collect_errors
 from bdgan_lib.datasets.formats.exchange import AnnotationFormat, codec_of
@@ -43,10 +43,7 @@ def import_pictures(
         BdganError: the format is unknown, a file is missing or damaged, or no picture has labels; nothing is
             written.
     """
-    if folder.resolve().is_relative_to(pictures.resolve()):
-        raise BdganError(
-            f"{folder} is or lies in {pictures}, whose pictures it would join; give another folder"
-        )
+    require_outside(folder, pictures)
     index, losses, written, names = PictureIndex(pictures), list[str](), 0, set[str]()
     with atomic_folder(folder) as unfinished:
         for item in _read(codec_of(format), labels, index, losses, overlaps=bool(foreground)):
