@@ -33,7 +33,7 @@ def main() -> None:
     arguments = sorted(sys.argv[1:], key=lambda argument: argument != "--debug")  # it may stand anywhere
     try:
         with exit_at_sigterm():
-            _run(arguments)
+            app(args=arguments, prog_name="bdgan", standalone_mode=True)
     except SystemExit as end:
         if end.code == 130:
             print("bdgan: stopped", file=sys.stderr)
@@ -52,17 +52,6 @@ def main() -> None:
             said += " with what BDGAN_DEBUG=1 shows"
         print("bdgan:", printable(" ".join(said.split())), file=sys.stderr)  # some errors have many lines
         sys.exit(code)
-
-
-def _run(arguments: list[str]) -> None:
-    """Run a command. An early end of a file is an error as any other, and not the end of a dialogue."""
-    try:
-        app(args=arguments, prog_name="bdgan", standalone_mode=True)
-    except SystemExit as end:
-        abort = end.__context__
-        if abort and isinstance(abort.__cause__, EOFError):
-            raise abort.__cause__ from None
-        raise
 
 
 def _is_interrupt(error: BaseException | None) -> bool:

@@ -85,7 +85,10 @@ class CommandGroup(typer.Typer):
                     _check_inputs(out, arguments)
                     if out_is_file and not (out.is_file() and is_earlier(**arguments)):
                         require_unused(out)
-                function(**arguments)
+                try:
+                    function(**arguments)
+                except EOFError as error:  # Typer would take it for the end of a dialogue
+                    raise RuntimeError("a file ended too early") from error
 
             _add_shared_options(checked, function)
             summary = " ".join((function.__doc__ or "").partition("\n\n")[0].split())  # whole, in lists too

@@ -46,3 +46,10 @@ def test_a_network_takes_what_torch_itself_loads_into_it(kind, state):
         key: (x.dtype, x.shape) for key, x in own.items()
     }
     assert all(torch.equal(x, own[key]) for key, x in network.state_dict().items())
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_numbers_that_are_not_finite_are_no_weights(number):
+    state = {**Scaled().state_dict(), "gamma": torch.tensor(number)}
+    with pytest.raises(BdganError, match=r"weights\.bin: gamma holds numbers that are not finite"):
+        load_strict(Scaled(), state, "weights.bin")

@@ -363,6 +363,37 @@ def test_ctrl_c_is_one_line(folder, monkeypatch, capsys):
     assert bdgan(monkeypatch, "info") == 130 and capsys.readouterr().err == "bdgan: stopped\n"
 
 
+def test_a_file_that_ends_early_is_an_error_as_any_other(folder, monkeypatch, capsys):
+    def ended(_):
+        raise EOFError("Ran out of input")
+
+    monkeypatch.setattr(cli.networks, "load_profile", ended)
+    assert bdgan(monkeypatch, "info") == 1
+    assert "bdgan: unexpected RuntimeError: a file ended too early" in capsys.readouterr().err
+
+
+STOPPED = """
+import os, signal, sys, time
+from pathlib import Path
+from bdgan_lib import cli
+from bdgan_lib.core.io import atomic_folder
+
+def load_profile(_):
+    with atomic_folder(Path("made")) as folder:
+        (folder / "model.json").write_text("{}")
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+
+cli.networks.load_profile, sys.argv = load_profile, ["bdgan", "info"]
+cli.main()
+"""
+
+
+def test_sigterm_leaves_nothing_half_written(tmp_path):
+    run = subprocess.run([sys.executable, "-c", STOPPED], cwd=tmp_path, capture_output=True, timeout=120)
+    assert run.returncode == 143 and list(tmp_path.iterdir()) == []
+
+
 def test_ctrl_c_is_one_line_whatever_a_library_makes_of_it(folder, monkeypatch, capsys):
     def exported(_):
         try:

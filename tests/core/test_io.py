@@ -1,5 +1,8 @@
 """Addresses reach what is there now, or are refused in one line; junk of file systems is passed over."""
 
+import signal
+import sys
+
 import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
@@ -100,3 +103,20 @@ def test_a_file_address_is_a_local_path_and_replaces_a_link(tmp_path):
     assert path == tmp_path / "a b" and not hasattr(path, "fs")
     write_atomic(path, b"new")
     assert (tmp_path / "theirs").read_bytes() == b"mine" and path.read_bytes() == b"new"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no limit of a file's size")
+def test_an_error_of_the_disk_names_the_file_that_was_not_written(tmp_path):
+    import resource
+
+    path = tmp_path / "a.bin"
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, limit[1]))
+        with pytest.raises(OSError, match=r"a\.bin"):
+            write_atomic(path, bytes(1 << 20))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert list(tmp_path.iterdir()) == []
