@@ -89,11 +89,13 @@ def _files(profile: Profile) -> Iterator[str]:
         size = f", {entry.size / 1e6:.0f} MB" if entry.size else ""
         yield f"weights {entry.name}{size}: {state}; licence: {entry.licence}"
     if not missing:
-        yield f"files: {profile.verify()} verified in {profile.folder}"
+        count = profile.verify()
+        yield f"files: {count} verified in {profile.folder}" if count else f"files: in {profile.folder}"
     if missing:
         yield f"next: bdgan weights fetch {' '.join(missing)}"
     elif not len(profile.annotations()):
-        yield "next: label samples (notebook 02); `bdgan import-release FOLDER` brings the paper's"
+        theirs = "; `bdgan import-release FOLDER` brings the paper's" if profile.weights else ""
+        yield f"next: label samples (notebook 02){theirs}"
     else:
         yield f"next: bdgan train-head --profile {profile.name} --out runs/head-{profile.name}"
 

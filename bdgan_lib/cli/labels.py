@@ -68,6 +68,11 @@ def annotate(
     world = load_profile(profile)
     store.check_folder()
     annotations, kept = annotate_samples(world, world.generator(), keep), 0
+    if not annotations:
+        raise BdganError(
+            f"profile {profile} has neither an oracle nor labels of its own; label its samples in notebook "
+            "02, or give a folder of pictures"
+        )
     with store.writing():
         for annotation in annotations:
             if _stands(annotation, store, by_oracle=world.load_oracle is not None):

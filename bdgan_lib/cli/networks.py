@@ -284,7 +284,12 @@ def experiment(
             print(f"no file {photographs}: photographs are left out")
     path = out / f"{name}.json"
     earlier_result(path)  # another file of this name is refused before anything is computed
-    EXPERIMENTS[name](load_profile(profile), out, **options)
+    world = load_profile(profile)
+    if not world.shipped:
+        raise BdganError(
+            f"experiments run in the pocket world, whose masks are exact; leave out --profile {profile}"
+        )
+    EXPERIMENTS[name](world, out, **options)
     print(path)
 
 

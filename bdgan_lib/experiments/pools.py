@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from bdgan_lib.core.image_tensors import to_uint8
 from bdgan_lib.core.labelled_arrays import LabelledSet, class_masks
 from bdgan_lib.core.sampling import Sampling
+from bdgan_lib.core.types import BdganError
 from bdgan_lib.datasets.annotation_store import Annotation
 from bdgan_lib.datasets.shards import ShardedSet
 from bdgan_lib.heads.base import Architecture, Head
@@ -90,6 +91,8 @@ def annotated(
     """
     generator, learnt = training_annotations(profile, device, hold_out=True)
     annotations = learnt if annotations is None else list(annotations)
+    if not annotations:
+        raise BdganError(f"profile {profile.name} has no annotations; label samples first (notebook 02)")
     drawn = samples_of(generator, annotations, features=False)
     images = to_uint8(torch.cat([batch.images for batch in drawn]))
     ids = np.array([a.class_id for a in annotations])

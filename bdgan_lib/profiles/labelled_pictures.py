@@ -1,6 +1,6 @@
 """Pictures with masks that one already has, as the labels that a head is trained on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from unicodedata import normalize
@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from bdgan_lib.core.ids import class_of_folder, class_sample_id
 from bdgan_lib.core.image_codecs import read_image, read_labels
-from bdgan_lib.core.io import list_pictures
+from bdgan_lib.core.io import list_folder, list_pictures, sha256_of
 from bdgan_lib.core.sampling import Sampling
 from bdgan_lib.core.types import UNLABELLED, BdganError
-from bdgan_lib.datasets.annotation_store import Annotation, resize_annotations
+from bdgan_lib.datasets.annotation_store import Annotation, AnnotationStore, resize_annotations
 from bdgan_lib.generators.base import Generator
 from bdgan_lib.generators.feature_generator import FeatureGenerator
 from bdgan_lib.generators.inversion import invert
@@ -53,11 +53,12 @@ def read_labelled_pictures(
     """Pictures and masks of two folders, their centre squares at the profile's side.
 
     `images/CLASS/NAME.jpg` belongs to `masks/CLASS/NAME.png`. A mask is grey or a palette: 0 is background,
-    255 unlabelled, everything else foreground.
+    255 unlabelled, everything else foreground. The masks may also be what `bdgan annotate` stored of the
+    pictures: those that are done are read, whatever else the pictures' folder holds.
 
     Args:
         images: folder with a folder for each class, named as the profile's classes.
-        masks: folder of the masks.
+        masks: folder of the masks, or of annotations of the pictures.
         profile: whose classes and side.
         foreground: the value of foreground, where masks are written as 0 and 255; every other value, 255
             included, is then background.
@@ -67,24 +68,21 @@ def read_labelled_pictures(
             profile; there is no picture; no mask has foreground; 255 seems to be the object in a mask.
     """
     images, masks = Path(images), Path(masks)
-    pictures, labels = _by_name(images), _by_name(masks)
-    if not pictures:
-        raise BdganError(
-            f"{images} holds no pictures; give a folder with one for each class, say robin/1.jpg"
-        )
-    pairs = ((pictures, labels, f"mask in {masks}"), (labels, pictures, f"picture in {images}"))
-    for mine, theirs, what in pairs:
-        if alone := sorted(mine.keys() - theirs.keys()):
-            raise BdganError(f"{mine[alone[0]]} has no {what}: expected one named {alone[0]}")
-    squares, drawn, values, names = [], [], set[int](), sorted(pictures)
-    for name in names:
-        image, mask = read_image(pictures[name]), read_labels(labels[name])
+    of_store = _is_store(masks)
+    pairs = _of_store(AnnotationStore(masks), images) if of_store else _of_folders(images, masks)
+    squares, drawn, values, names = [], [], set[int](), list[str]()
+    for name, picture, label in pairs:
+        image = read_image(picture)
+        mask = read_labels(label) if isinstance(label, Path) else label
         if mask.shape != image.shape[:2]:
             sizes = " and ".join(f"{a.shape[1]} x {a.shape[0]}" for a in (image, mask))
-            raise BdganError(f"{pictures[name]} and {labels[name]} have different sizes, {sizes}")
-        if foreground is None:
-            _check_meaning(labels[name], mask)
+            raise BdganError(
+                f"{picture} and {label if isinstance(label, Path) else masks} have different sizes, {sizes}"
+            )
+        if foreground is None and isinstance(label, Path):
+            _check_meaning(label, mask)
         values |= {*np.unique(mask).tolist()}
+        names.append(name)
         squares.append(center_square(image, profile.image_size))
         if foreground is not None:
             mask = (mask == foreground).astype(np.uint8)
@@ -153,6 +151,64 @@ def labelled_pictures(
     return generator, annotations + (list(profile.annotations()) if with_samples else [])
 
 
+def _is_store(folder: Path) -> bool:
+    """Whether a folder has annotations, and so no folders of masks."""
+    return any(path.with_suffix(".png").exists() for path in list_folder(folder, "*.json"))
+
+
+def _of_store(store: AnnotationStore, images: Path) -> Iterator[tuple[str, Path, NDArray[np.uint8]]]:
+    """CLASS/NAME, picture and mask of the annotations of pictures that are done.
+
+    Raises:
+        BdganError: one is of a generator's sample, its picture is missing or was changed, or none is done.
+    """
+    done = 0
+    for annotation in store:
+        picture = annotation.extra.get("picture")
+        if not isinstance(picture, str):
+            raise BdganError(
+                f"{store.root}: {annotation.id} is of a generator's sample; expected labels of pictures"
+            )
+        path = images / picture
+        if not path.is_file() or sha256_of(path) != annotation.generator_sha256:
+            raise BdganError(
+                f"{store.root}: {annotation.id} is of {picture}, which is not in {images} or was changed; "
+                "give the folder that was labelled"
+            )
+        inside = _name_of(Path(picture)).split("/")
+        yield (
+            "/".join([class_of_folder(annotation.class_name), *inside[len(inside) > 1 :]]),
+            path,
+            annotation.mask,
+        )
+        done += 1
+    if not done:
+        raise BdganError(f"no label in {store.root} is marked as done; mark some, then train")
+
+
+def _of_folders(images: Path, masks: Path) -> Iterator[tuple[str, Path, Path]]:
+    """CLASS/NAME, picture and file of the mask, of two folders that hold one for each of the other's."""
+    pictures, labels = _by_name(images), _by_name(masks)
+    if not pictures:
+        raise BdganError(
+            f"{images} holds no pictures; give a folder with one for each class, say robin/1.jpg"
+        )
+    for mine, theirs, what in (
+        (pictures, labels, f"mask in {masks}"),
+        (labels, pictures, f"picture in {images}"),
+    ):
+        if alone := sorted(mine.keys() - theirs.keys()):
+            raise BdganError(f"{mine[alone[0]]} has no {what}: expected one named {alone[0]}")
+    for name in sorted(pictures):
+        yield name, pictures[name], labels[name]
+
+
+def _name_of(path: Path) -> str:
+    """A path in a folder without its ending, class first, letters composed."""
+    label, *inside = path.with_suffix("").parts
+    return "/".join([class_of_folder(label), *(normalize("NFC", part) for part in inside)])
+
+
 def _check_meaning(path: Path, mask: NDArray[np.unsignedinteger]) -> None:
     """Refuse a mask whose 255 seems to be the object, hard or with soft edges, and not what is unlabelled."""
     values, counts = np.unique(mask[mask > 0], return_counts=True)
@@ -175,8 +231,7 @@ def _by_name(folder: Path) -> dict[str, Path]:
     """
     files: dict[str, Path] = {}
     for path in list_pictures(folder, "*/**/*"):
-        label, *inside = path.relative_to(folder).with_suffix("").parts
-        name = "/".join([class_of_folder(label), *(normalize("NFC", part) for part in inside)])
+        name = _name_of(path.relative_to(folder))
         if name in files:
             raise BdganError(f"{files[name]} and {path} have one name; remove or rename one")
         files[name] = path

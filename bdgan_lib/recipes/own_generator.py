@@ -24,7 +24,7 @@ from bdgan_lib.recipes.biggan import Recipe as BigGANRecipe
 from bdgan_lib.recipes.common import write_half
 from bdgan_lib.recipes.picture_latents import picture_latents
 from bdgan_lib.recipes.pictures import VIEW_MARGIN, PictureSet, read_picture_set, root_of, views
-from bdgan_lib.recipes.quality import measured, sample_sheet
+from bdgan_lib.recipes.quality import SAMPLES, measured, sample_sheet
 from bdgan_lib.recipes.vqgan import Recipe as VQGANRecipe
 from bdgan_lib.recipes.vqgan import VQGANTrainer
 from bdgan_lib.synthesis.folder import only_writer
@@ -38,8 +38,8 @@ CLASSIFIER = FitConfig(1_200, 48, seed=1)
 Z_DIM = 32  # of a BigGAN
 NEAREST = "nearest.png"  # samples beside their nearest training pictures
 COPIES = 0.9  # least `nearest_ratio` of samples that are no copies
-TRIAL_STEPS = 3  # whose time the estimate is taken from
-
+TRIAL_STEPS = 3  # whose time the estimate is taken from, after one that is slower
+_CLASSIFIER = "classifier-"  # its file in the folder of the run begins so
 
 _VQGAN = VQGANRecipe(image_steps=3_000, adversarial=0.3)
 _BIGGAN = BigGANRecipe(warm_steps=6_000, adversarial_steps=6_000, random_latents=True, augment=True)
@@ -140,7 +140,7 @@ def _train(
             run, device, log,
         )  # fmt: skip
 
-    if any(run.glob("*.pt")):
+    if any(not path.name.startswith(_CLASSIFIER) for path in run.glob("*.pt")):
         say(f"going on from the checkpoints in {run}")
     else:
         trial = seeded(lambda: Classifier(len(training.classes)), 1)
@@ -153,6 +153,7 @@ def _train(
     classifier = _classifier(run, images, class_ids, len(training.classes), device, log)
     trainer = trainer_of(classifier, log and log.at("", CLASSIFIER.steps))
     trainer.train()
+    say(f"trained; {SAMPLES:,} samples are drawn and measured beside the pictures")
     with atomic_folder(out) as folder:
         trainer.export(folder, pictures=len(training.images), views=count)
         write_half(folder / SCORER, classifier.state_dict())
@@ -163,6 +164,12 @@ def _train(
         write_json(folder / "report.json", {**report, "dropped": [list(row) for row in training.dropped]})
         write_atomic(folder / "samples.png", encode_png(sample_sheet(generator)))
     write_atomic(run / NEAREST, encode_png(nearest))  # training pictures stay out of a model that is shared
+    if report["class_accuracy"] < report["real_accuracy"] / 2:
+        say(
+            f"warning: only {report['class_accuracy']:.0%} of the samples are taken for their class, of "
+            f"held-out pictures {report['real_accuracy']:.0%}; look at {out / 'samples.png'}, and train for "
+            "more steps"
+        )
     if report["nearest_ratio"] < COPIES:
         say(
             f"warning: samples lie nearer to the training pictures than held-out pictures do (ratio "
@@ -237,7 +244,7 @@ def _classifier(
     """A classifier of the training pictures, trained once."""
     data = sha256(images.data)
     data.update(class_ids.data)
-    path = run / f"classifier-{data.hexdigest()[:12]}.pt"
+    path = run / f"{_CLASSIFIER}{data.hexdigest()[:12]}.pt"
     classifier = seeded(lambda: Classifier(classes), 1)
     if path.exists():
         try:
@@ -247,7 +254,7 @@ def _classifier(
                 f"{path} is unreadable ({type(error).__name__}); remove it to train it anew"
             ) from error
         load_strict(classifier, tensors, str(path))
-    elif any(run.glob("classifier-*.pt")):
+    elif any(run.glob(f"{_CLASSIFIER}*.pt")):
         raise BdganError(
             f"{run} is of another training (other pictures or another seed); go on with those, give another "
             "--out, or remove it"
@@ -274,11 +281,12 @@ def _minutes(
     trainer_of: Callable[[], VQGANTrainer | BigGANTrainer],
 ) -> float:
     """How long the training will take, from a few steps of networks that serve nothing else."""
-    few = replace(CLASSIFIER, steps=TRIAL_STEPS)
+    fit(classifier, images, class_ids, replace(CLASSIFIER, steps=1), device)
     start = time.monotonic()
-    fit(classifier, images, class_ids, few, device)
+    fit(classifier, images, class_ids, replace(CLASSIFIER, steps=TRIAL_STEPS), device)
     seconds = CLASSIFIER.steps * (time.monotonic() - start)
     for steps, loss_of in trainer_of().stages():
+        loss_of().backward()
         start = time.monotonic()
         for _ in range(TRIAL_STEPS):
             loss_of().backward()

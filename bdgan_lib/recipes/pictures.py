@@ -96,7 +96,7 @@ def read_picture_set(source: str | Path, side: int, progress: bool = False) -> P
     classes = tuple(sorted(in_folder))
     if len(classes) < 2:
         raise BdganError(
-            f"{source} has {len(classes)} folders with pictures; give one folder for each class, two or more"
+            f"expected a folder of pictures for each class in {source}, two or more; it has {len(classes)}"
         )
     count = {label: sum(mine == label for mine, *_ in kept) for label in classes}
     if few := [label for label in classes if count[label] < LEAST]:

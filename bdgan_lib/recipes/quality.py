@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
+from tqdm import tqdm
 
 from bdgan_lib.core.image_tensors import from_uint8, to_uint8
 from bdgan_lib.core.sampling import Sampling
@@ -81,7 +82,7 @@ def _samples(generator: FeatureGenerator | VQGAN) -> tuple[NDArray[np.uint8], ND
     ids, seeds = numbers % len(generator.classes), numbers + GENERATOR["model folder, quality"].first
     parts = [
         to_uint8(generator.sample(k, s, Sampling(), features=False).images)
-        for k, s in zip(ids.split(50), seeds.split(50), strict=True)
+        for k, s in tqdm([*zip(ids.split(50), seeds.split(50), strict=True)], "samples", leave=False)
     ]
     return np.concatenate(parts), ids.numpy()
 

@@ -45,7 +45,9 @@ class Recipe:
     image_steps: int = 4_000
     image_batch: int = 32
     image_rate: float = 1e-3
-    plain_steps: int = 300  # without a codebook, which is then drawn from what the encoder gives
+    plain_steps: int = (
+        300  # without a codebook, which is then drawn from what the encoder gives; a quarter at most
+    )
     perceptual: float = 0.3  # weight of the feature loss beside L1 and squared error
     commitment: float = 0.25
     revive_every: int = 50  # steps; codes that none of them used are drawn anew ...
@@ -103,6 +105,7 @@ class VQGANTrainer:
         self.images, self.class_ids = images, torch.from_numpy(np.asarray(class_ids, np.int64))
         self.network = seeded(lambda: VQGANNetwork(config), recipe.seed).to(self.device)
         self.feature_network = features.to(self.device)
+        self.plain_steps = min(recipe.plain_steps, recipe.image_steps // 4)
         self.used = torch.zeros(config.codes, dtype=torch.int64, device=self.device)
         self.codes, self.log = torch.empty(0), TrainingLog.of(logger)
         self.figures: dict[str, float] = {}
@@ -140,7 +143,7 @@ class VQGANTrainer:
         """The steps of each stage and a loss as of its last ones, to see how long a step takes."""
         self.codes = torch.zeros(len(self.images), self.network.config.side**2, dtype=torch.int64)
         recipe = self.recipe
-        last = max(recipe.plain_steps + 1, recipe.image_steps)
+        last = max(self.plain_steps + 1, recipe.image_steps)
         return [
             (recipe.image_steps, lambda: self._image_loss(last)),
             (recipe.code_steps, lambda: self._code_loss(0)),
@@ -209,9 +212,9 @@ class VQGANTrainer:
             vectors = network.embed(x)
         vectors = vectors.float()
         quantised, commitment = vectors, vectors.new_zeros(())
-        if step == recipe.plain_steps:
+        if step == self.plain_steps:
             self._draw_codes(vectors, torch.arange(network.config.codes))
-        if step >= recipe.plain_steps:
+        if step >= self.plain_steps:
             codes = network.nearest(vectors.detach())
             self.used += torch.bincount(codes.flatten(), minlength=network.config.codes)
             entries = network.look_up(codes)

@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from pycocotools.coco import COCO
 from bdgan_lib import cli
 from bdgan_lib.core.image_codecs import decode_png
 from bdgan_lib.core.types import BdganError
-from bdgan_lib.datasets.formats.own_pictures import import_pictures
+from bdgan_lib.datasets.formats.own_pictures import PictureIndex, import_pictures
 from bdgan_lib.profiles import load_profile
 from bdgan_lib.profiles.labelled_pictures import read_labelled_pictures
 
@@ -209,3 +210,12 @@ def test_the_command_says_what_to_do_next(tmp_path, monkeypatch, capsys):
         assert end.value.code == 0 and said[0] == f"out{len(more)}: 1 pictures with masks"
         assert "1 pictures have no labels or were left out, such as" in said[1]
         assert "bdgan train-head --images" in said[2]
+
+
+def test_letters_that_another_system_wrote_in_pieces_are_the_same(tmp_path):
+    save_picture(tmp_path / "pictures/Hündchen/Größe ä.jpg")
+    pictures = PictureIndex(tmp_path / "pictures")
+    composed = "Hündchen/Größe ä.jpg"
+    assert pictures.key(composed) == pictures.key(normalize("NFD", composed))
+    save_picture(tmp_path / "others" / normalize("NFD", composed))
+    assert PictureIndex(tmp_path / "others").key(composed)

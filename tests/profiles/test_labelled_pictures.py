@@ -1,5 +1,6 @@
 """A head learns from pictures and masks that someone has: paired by name, cropped alike, refused by name."""
 
+from dataclasses import replace
 from unicodedata import normalize
 
 import numpy as np
@@ -7,10 +8,12 @@ import pytest
 import torch
 from PIL import Image
 
+from bdgan_lib.annotation.photograph_folder import photographs
 from bdgan_lib.cli import main
 from bdgan_lib.core.image_tensors import to_uint8
 from bdgan_lib.core.seeds import POCKET
 from bdgan_lib.core.types import BdganError
+from bdgan_lib.datasets.annotation_store import AnnotationStore
 from bdgan_lib.generators.inversion import InversionConfig, invert
 from bdgan_lib.generators.picture_source import FIRST_PICTURE
 from bdgan_lib.heads.files import RECORD
@@ -128,6 +131,29 @@ def test_masks_of_0_and_255_are_not_read_as_unlabelled_silently(folders, world):
     with pytest.raises(BdganError, match="say --foreground 255"):
         read_labelled_pictures(images, masks, world)
     assert np.array_equal(read_labelled_pictures(images, masks, world, foreground=255).masks, expected)
+
+
+def test_what_the_annotator_stored_of_pictures_is_as_their_masks(folders, world, tmp_path):
+    images, masks = folders
+    expected, store = read_labelled_pictures(images, masks, world), AnnotationStore(tmp_path / "labels")
+    items, source = photographs(images, ["object"], store=store)
+    assert len(items) == len(expected.names)
+    some = [item for n, item in enumerate(items) if n % 3]
+    for item in some:
+        mask = np.asarray(Image.open((masks / item.extra["picture"]).with_suffix(".png")))
+        store.add(replace(item, mask=mask, annotator="me"))
+    found = read_labelled_pictures(images, store.root, world)
+    place = [expected.names.index(name) for name in found.names]
+    assert len(found.names) == len(some)
+    assert np.array_equal(found.masks, expected.masks[place])
+    assert np.array_equal(found.images, expected.images[place])
+    assert np.array_equal(found.class_ids, expected.class_ids[place])
+    picture = source.folder / some[0].extra["picture"]
+    picture.write_bytes(picture.read_bytes() + b" ")
+    with pytest.raises(BdganError, match=rf"is of .*{picture.name}, which is not in .* or was changed"):
+        read_labelled_pictures(images, store.root, world)
+    with pytest.raises(BdganError, match=r"is of a generator's sample; expected labels of pictures"):
+        read_labelled_pictures(images, world.source.annotations().root, world)
 
 
 def test_one_mask_of_0_and_255_or_with_soft_edges_is_told(folders, world):

@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 from pytorch_pretrained_biggan import BigGANConfig
+from safetensors.torch import load_file
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bdgan_lib.cli import main
@@ -234,6 +235,28 @@ def test_a_run_has_one_process_and_says_what_in_it_is_damaged(small, tmp_path):
     assert all((tmp_path / "two" / n).read_bytes() == (tmp_path / "one" / n).read_bytes() for n in names)
 
 
+def test_a_short_training_has_a_codebook_too(small, tmp_path, monkeypatch):
+    pictures, recipe = small
+    recipe = replace(recipe, vqgan=replace(recipe.vqgan, plain_steps=vqgan.Recipe.plain_steps))
+    said = []
+    train_generator(pictures, tmp_path / "mine", recipe, say=said.append)
+    codebook = load_file(tmp_path / "mine/model.safetensors")["quantize.embedding.weight"]
+    assert codebook.abs().max() > 2 / len(codebook), "no longer what an untrained one holds"
+
+
+def test_samples_of_no_class_are_told(small, tmp_path, monkeypatch):
+    pictures, recipe = small
+    figures = dict.fromkeys((*DISTANCES, "class_accuracy"), 0.3) | {"real_accuracy": 0.9}
+    sheet = np.zeros((8, 8, 3), np.uint8)
+    monkeypatch.setattr(own_generator, "measured", lambda *_: (figures, sheet))
+    said = []
+    train_generator(pictures, tmp_path / "mine", recipe, say=said.append)
+    assert any(
+        "only 30% of the samples are taken for their class, of held-out pictures 90%" in s for s in said
+    )
+    assert (tmp_path / "mine").exists()
+
+
 def test_names_of_any_script_go_from_pictures_to_labels(small, tmp_path):
     pictures, recipe = small
     (pictures / "cup").rename(pictures / "\u042f\u0431\u043b\u043e\u043a\u043e \x1b")
@@ -310,3 +333,22 @@ def test_a_training_computes_in_bfloat16_only_where_that_is_fast(kind, small, tm
         with Types() as types:
             train_generator(pictures, tmp_path / f"model{n}", recipe, say=lambda line: None)
         assert (torch.bfloat16 in types.seen) == fast and torch.float32 in types.seen
+
+
+def test_what_a_model_folder_cannot_do_is_told(small, tmp_path, monkeypatch, capsys):
+    pictures, recipe = small
+    model = str(tmp_path / "mine")
+    train_generator(pictures, tmp_path / "mine", recipe, say=lambda line: None)
+    for command, says in (
+        (("experiment", "table2", "--out", str(tmp_path / "ex")), "experiments run in the pocket world"),
+        (("annotate", "--out", str(tmp_path / "labels")), "has neither an oracle nor labels of its own"),
+        (
+            ("figures", "--only", "fig2", "--out", str(tmp_path / "fig")),
+            "no annotations; label samples first",
+        ),
+    ):
+        monkeypatch.setattr("sys.argv", ["bdgan", *command, "--profile", model])
+        with pytest.raises(SystemExit) as end:
+            main()
+        assert end.value.code == 2 and says in capsys.readouterr().err
+    assert not (tmp_path / "ex").exists()

@@ -153,7 +153,7 @@ def test_what_cannot_be_trained_on_is_refused_by_name(folder, tmp_path):
     (tmp_path / "text.zip").write_text("no zip")
     with pytest.raises(BdganError, match="neither"):
         read_picture_set(tmp_path / "text.zip", 32)
-    with pytest.raises(BdganError, match="has 0 folders with pictures"):
+    with pytest.raises(BdganError, match="two or more; it has 0"):
         read_picture_set(folder / "apple", 32)
     (folder / "few").mkdir()
     for n in range(3):

@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Collection, Iterator
-from pathlib import Path, PureWindowsPath
+from pathlib import Path, PurePath, PureWindowsPath
+from unicodedata import normalize
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
@@ -90,8 +91,8 @@ class PictureIndex:
         self.paths, self.unlabelled = {_KEY.format(n): path for n, path in enumerate(files)}, {*files}
         self._by_stem = dict[str, list[tuple[str, tuple[str, ...]]]]()
         for key, path in self.paths.items():
-            parts = path.relative_to(folder).with_suffix("").parts
-            self._by_stem.setdefault(path.stem, []).append((key, parts))
+            parts = _composed(path.relative_to(folder).with_suffix(""))
+            self._by_stem.setdefault(parts[-1], []).append((key, parts))
 
     def key(self, file: str) -> str:
         """The key of the picture of a file, as labels give it: a name, a path or an address.
@@ -101,9 +102,10 @@ class PictureIndex:
         """
         plain = unquote(urlsplit(file).path) if "://" in file else file
         path = PureWindowsPath(plain)  # it knows both kinds of separators
-        theirs = (*path.parts[:-1], path.stem)
+        stem = normalize("NFC", path.stem)
+        theirs = (*_composed(path.parent), stem)
         fitting = []
-        for key, mine in self._by_stem.get(path.stem, []):
+        for key, mine in self._by_stem.get(stem, []):
             count = min(len(mine), len(theirs))
             if mine[-count:] == theirs[-count:]:
                 fitting.append(key)
@@ -117,6 +119,11 @@ class PictureIndex:
     def with_paths(self, line: str) -> str:
         """A line with paths in place of keys."""
         return re.sub(_KEY.format(r"\d+"), lambda key: str(self.paths.get(key[0], key[0])), line)
+
+
+def _composed(path: PurePath) -> tuple[str, ...]:
+    """The parts of a path, whose letters some systems write in pieces."""
+    return tuple(normalize("NFC", part) for part in path.parts)
 
 
 def _read(
