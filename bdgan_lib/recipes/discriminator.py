@@ -11,6 +11,7 @@ from pytorch_pretrained_biggan import BigGAN, BigGANConfig
 from pytorch_pretrained_biggan.model import BigGANBatchNorm, GenBlock
 from torch import Tensor, nn
 from torch.nn.utils import spectral_norm
+from tqdm import tqdm
 
 from bdgan_lib.core.precision import autocast, fast_dtype
 
@@ -76,7 +77,7 @@ class TrainingForm(nn.Module):
     def fill_tables(self, class_ids: Tensor, z: Tensor, batch: int = 96) -> None:
         """Set the package's table of statistics: row i from latents `z` times i / (rows - 1)."""
         rows = self.model.config.n_stats
-        for row in range(rows):
+        for row in tqdm(range(rows), "batch statistics", leave=False):
             for norm in self.norms:
                 norm.sums = norm.running_means.new_zeros(3, norm.num_features, dtype=torch.float64)
             for first in range(0, len(z), batch):
