@@ -211,8 +211,8 @@ def _pictures(
 def _without(unseen: PictureSet, training: PictureSet, held_out: str | Path) -> PictureSet:
     """The held-out pictures but those that also train, which would measure nothing."""
     known = {image.tobytes(): name for image, name in zip(training.images, training.names, strict=True)}
-    twins = [known.get(image.tobytes()) for image in unseen.images]
-    left = unseen.chosen(np.array([twin is None for twin in twins]))
+    equals = [known.get(image.tobytes()) for image in unseen.images]
+    left = unseen.chosen(np.array([same is None for same in equals]))
     for k, label in enumerate(unseen.classes):
         if k not in left.class_ids:
             raise BdganError(
@@ -220,9 +220,9 @@ def _without(unseen: PictureSet, training: PictureSet, held_out: str | Path) -> 
                 "others"
             )
     dropped = [
-        (name, f"the same picture as {twin}, which trains")
-        for name, twin in zip(unseen.names, twins, strict=True)
-        if twin is not None
+        (name, f"the same picture as {same}, which trains")
+        for name, same in zip(unseen.names, equals, strict=True)
+        if same is not None
     ]
     return replace(left, dropped=(*unseen.dropped, *dropped))
 
