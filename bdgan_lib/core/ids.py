@@ -36,19 +36,6 @@ def new_id(id: str) -> str:
     return id
 
 
-def checked_class_name(name: str) -> str:
-    """The name itself, if lists, files and terminals can show it: one line that is not blank.
-
-    Raises:
-        BdganError: it is not.
-    """
-    odd = [c for c in name if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp")]
-    if odd or not any(c.isprintable() and not c.isspace() for c in name):
-        fault = f"has the character {odd[0]!a}" if odd else "is blank"
-        raise BdganError(f"class name {name!a:.100} {fault}; give one line of readable characters")
-    return name
-
-
 def class_of_folder(name: str) -> str:
     """The class whose pictures lie in a folder of this name, however its letters are composed."""
     return unicodedata.normalize("NFC", name).strip()
@@ -87,8 +74,8 @@ def _slug(class_name: str) -> str:
     slug = re.sub(r"[^a-z0-9]+", "_", plain.lower()).strip("_")
     if slug:
         return slug
-    composed = unicodedata.normalize("NFC", checked_class_name(class_name))
-    return f"class_{sha256(composed.encode()).hexdigest()[:8]}"
+    composed = unicodedata.normalize("NFC", class_name).encode("utf-8", "surrogatepass")
+    return f"class_{sha256(composed).hexdigest()[:8]}"
 
 
 def _sample_id(slug: str, seed: int) -> str:

@@ -31,6 +31,17 @@ def checked_label(label: object) -> str:
     return label
 
 
+def checked_class_name(name: str) -> str:
+    """The name of a class itself, if it could be a label and can be seen.
+
+    Raises:
+        BdganError: it could not, or it is blank.
+    """
+    if not any(c.isprintable() and not c.isspace() for c in checked_label(name)):
+        raise BdganError(f"expected a name with a character that can be seen, got {name!a:.100}")
+    return name
+
+
 NameOf = Callable[[str], str]  # a file, as labels give it -> the name that pairs its image with its labels
 
 

@@ -6,11 +6,11 @@ from functools import cache, partial
 from pathlib import Path
 
 from bdgan_lib.checkpoints.state_dict import load_strict
-from bdgan_lib.core.ids import checked_class_name
 from bdgan_lib.core.image_tensors import from_uint8
 from bdgan_lib.core.model_files import read_json, read_tensors
 from bdgan_lib.core.sampling import Sampling
 from bdgan_lib.core.types import BdganError
+from bdgan_lib.core.validation import checked_class_name
 from bdgan_lib.datasets.annotation_store import AnnotationStore
 from bdgan_lib.downstream.tasks import FOREGROUND, task_of_classes, task_of_groups
 from bdgan_lib.generators.biggan_deep import load_biggan_deep, read_deep_config

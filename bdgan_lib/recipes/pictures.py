@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from bdgan_lib.core.ids import checked_class_name, class_of_folder
+from bdgan_lib.core.ids import class_of_folder
 from bdgan_lib.core.image_codecs import MOST_PIXELS, decode_image
 from bdgan_lib.core.io import is_junk, list_pictures
 from bdgan_lib.core.types import BdganError
+from bdgan_lib.core.validation import checked_class_name
 from bdgan_lib.synthesis.label_real import center_square
 
 LEAST = 8  # pictures of a class
@@ -78,7 +79,7 @@ def read_picture_set(source: str | Path, side: int, progress: bool = False) -> P
         try:
             checked_class_name(label)
         except BdganError as error:
-            raise BdganError(f"{source}: {error}") from error
+            raise BdganError(f"{source}: a folder's name is its class; {error}") from error
         if folders.setdefault(label, folder) != folder:
             raise BdganError(f"{source} has two folders named {label!r}, composed differently; rename one")
         in_folder[label] = in_folder.get(label, 0) + 1

@@ -260,7 +260,7 @@ def test_samples_of_no_class_are_told(small, tmp_path, monkeypatch):
 def test_names_of_any_script_go_from_pictures_to_labels(small, tmp_path):
     pictures, recipe = small
     (pictures / "cup").rename(pictures / "\u042f\u0431\u043b\u043e\u043a\u043e \x1b")
-    with pytest.raises(BdganError, match=r"has the character '\\x1b'"):
+    with pytest.raises(BdganError, match="1 to 200 printable characters"):
         train_generator(pictures, tmp_path / "mine", recipe, say=print)
     (pictures / "\u042f\u0431\u043b\u043e\u043a\u043e \x1b").rename(
         pictures / "\u042f\u0431\u043b\u043e\u043a\u043e"

@@ -142,7 +142,7 @@ def test_an_encrypted_member_is_told_as_one(folder, tmp_path):
 @pytest.mark.parametrize("name", ["\u200b", "new\nline", "\x1b[31m", "\udcc4pfel", "a\u2028b"])
 def test_a_class_that_no_list_can_name_is_refused_before_anything_else(folder, name):
     (folder / "apple").rename(folder / name)
-    with pytest.raises(BdganError, match=r"class name .* (has the character|is blank).*readable") as refused:
+    with pytest.raises(BdganError, match="a folder's name is its class; expected a ") as refused:
         read_picture_set(folder, 32)
     assert str(refused.value).isprintable()
 
