@@ -82,6 +82,7 @@ GENERATOR: Mapping[str, SeedRange] = MappingProxyType(
         "settings": SeedRange(20_000_000, 100_000),  # of GrabCut, proposals and queue were chosen on these
         "online": SeedRange(100_000_000, 800_000_000),
         "filter thresholds": SeedRange(900_000_000, 100_000_000),
+        "VQGAN training, samples": SeedRange(40_000_000, 100_000),
         "BigGAN training, pictures": SeedRange(1_000_000_000, 96),
         "BigGAN training, batch statistics": SeedRange(2_000_000_000, 768),
     }

@@ -34,7 +34,7 @@ from bdgan_lib.core.seeds import GENERATOR
 from bdgan_lib.generators.latents import latents_from_seeds
 from bdgan_lib.recipes.common import StepLog, write_half
 from bdgan_lib.recipes.diff_augment import diff_augment
-from bdgan_lib.recipes.discriminator import Discriminator, TrainingForm
+from bdgan_lib.recipes.discriminator import Discriminator, TrainingForm, hinge_step
 from bdgan_lib.training.checkpoint import Checkpoint
 from bdgan_lib.training.logs import Logger, TrainingLog
 from bdgan_lib.training.loop import train
@@ -197,14 +197,8 @@ class BigGANTrainer:
     def _adversarial_losses(self, real: Tensor, fake: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """The hinge losses of discriminator and generator; the discriminator takes a step between them."""
         seen = diff_augment if self.recipe.augment else lambda images: images
-        self.discriminator.requires_grad_(True)
-        scores = self.discriminator(seen(torch.cat([real, fake.detach()])), torch.cat([y, y]))
-        on_real, on_fake = scores.chunk(2)
-        loss_d = F.relu(1 - on_real).mean() + F.relu(1 + on_fake).mean()
-        self.discriminator_optimizer.zero_grad(set_to_none=True)
-        loss_d.backward()
-        self.discriminator_optimizer.step()
-        self.discriminator.requires_grad_(False)
+        score = lambda images: self.discriminator(seen(images), torch.cat([y, y]))
+        loss_d = hinge_step(self.discriminator, self.discriminator_optimizer, score, real, fake)
         return loss_d, -self.discriminator(seen(fake), y).mean()
 
     def _batch(self, step: int, adversarial: bool) -> NDArray[np.int64]:

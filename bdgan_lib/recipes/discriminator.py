@@ -1,5 +1,6 @@
 """What the pocket BigGAN trains with: its training form and a projection discriminator."""
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from itertools import pairwise
 from types import MethodType
@@ -130,6 +131,27 @@ class Discriminator(nn.Module):
         h = h.float().sum((2, 3))
         spread = ((h / 4).view(-1, 4, h.shape[1]).var(1) + 1e-8).sqrt().mean(1).repeat_interleave(4)[:, None]
         return self.score(torch.cat([h, spread], 1)).squeeze(1) + (self.embedding(class_ids) * h).sum(1)
+
+
+def hinge_step(
+    discriminator: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    score: Callable[[Tensor], Tensor],
+    real: Tensor,
+    fake: Tensor,
+) -> Tensor:
+    """Take the discriminator's step with the hinge loss and freeze it for the generator's; returns the loss.
+
+    score: the discriminator's scores of real images and as many generated ones, in one batch.
+    """
+    discriminator.requires_grad_(True)
+    on_real, on_fake = score(torch.cat([real, fake.detach()])).chunk(2)
+    loss = F.relu(1 - on_real).mean() + F.relu(1 + on_fake).mean()
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    optimizer.step()
+    discriminator.requires_grad_(False)
+    return loss.detach()
 
 
 class PatchDiscriminator(nn.Module):

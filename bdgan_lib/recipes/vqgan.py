@@ -1,12 +1,15 @@
-"""Training of a VQGAN with its transformer on any images (Esser et al. 2021), in two stages.
+"""Training of a VQGAN with its transformer on any images (Esser et al. 2021), in two stages or three.
 
 1. Encoder, codebook and decoder: L1, squared error and a feature loss, then a patch discriminator as well.
 2. The transformer on the codes of all images.
+3. The decoder alone, against a discriminator that compares real images with samples. Codes that the
+   transformer drew fit one another less well than codes of images, and only here does the decoder meet them.
+   The paper has no such stage; codes and transformer stay as they are.
 """
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -27,7 +30,8 @@ from bdgan_lib.core.sampling import Sampling
 from bdgan_lib.generators.code_sampling import CodeSampler
 from bdgan_lib.generators.vqgan_network import VQGANConfig, VQGANNetwork
 from bdgan_lib.recipes.common import StepLog, write_half
-from bdgan_lib.recipes.discriminator import PatchDiscriminator
+from bdgan_lib.recipes.discriminator import PatchDiscriminator, hinge_step
+from bdgan_lib.recipes.vqgan_decoder import DecoderStage, drawn_codes
 from bdgan_lib.training.checkpoint import Checkpoint, Stateful
 from bdgan_lib.training.logs import Logger, TrainingLog
 from bdgan_lib.training.loop import train
@@ -36,11 +40,16 @@ from bdgan_lib.visualization.grids import grid
 from bdgan_lib.worlds.networks import Classifier
 
 SAVE_EVERY = 500  # steps
+STAGES = {"images": "image", "codes": "code", "decoder": "decoder"}  # with how their settings begin
+
+
+def _adamw(parameters: list[torch.nn.Parameter]) -> torch.optim.AdamW:
+    return torch.optim.AdamW(parameters, betas=(0.9, 0.99), weight_decay=1e-4)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Settings of both stages."""
+    """Settings of all stages."""
 
     image_steps: int = 4_000
     image_batch: int = 32
@@ -61,20 +70,29 @@ class Recipe:
     code_batch: int = 64
     code_rate: float = 1e-3
     code_noise: float = 0.1  # share of the codes the transformer sees replaced by others
+    code_dropout: float = 0.1  # in the transformer; both are for few images, which it would learn by heart
+    decoder_steps: int = 0  # of the third stage; 0: none
+    decoder_batch: int = 32  # a multiple of 8: images and as many samples, in groups of four of one class
+    decoder_rate: float = 2e-4  # and three times that of its discriminator
+    decoder_adversarial: float = 0.03  # weight of the discriminator's loss beside those of the first stage
+    decoder_samples: int = 12_000  # drawn before
+    decoder_averaging: float = 0.995
     bf16: bool = True  # the networks, where the device is fast with it; codebook and losses stay float32
     seed: int = 0
 
     def settings(self) -> dict[str, object]:
-        """As a JSON object; without an adversary, its settings are left out."""
+        """As a JSON object; without an adversary or a third stage, their settings are left out."""
         settings = asdict(self)
         if not self.adversarial:
             for name in ("adversarial", "adversarial_from", "discriminator_rate"):
                 del settings[name]
+        if not self.decoder_steps:
+            settings = {name: value for name, value in settings.items() if not name.startswith("decoder_")}
         return settings
 
 
 class VQGANTrainer:
-    """Both stages over one network, with checkpoints that a resumed run takes up to the step."""
+    """All stages over one network, with checkpoints that a resumed run takes up to the step."""
 
     def __init__(
         self,
@@ -104,6 +122,9 @@ class VQGANTrainer:
         self.recipe, self.run, self.device, self.held_out = recipe, run, torch.device(device), held_out
         self.images, self.class_ids = images, torch.from_numpy(np.asarray(class_ids, np.int64))
         self.network = seeded(lambda: VQGANNetwork(config), recipe.seed).to(self.device)
+        for module in self.network.transformer.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = recipe.code_dropout
         self.feature_network = features.to(self.device)
         self.plain_steps = min(recipe.plain_steps, recipe.image_steps // 4)
         self.used = torch.zeros(config.codes, dtype=torch.int64, device=self.device)
@@ -126,7 +147,7 @@ class VQGANTrainer:
         self.used = state["used"].to(self.device)
 
     def train(self) -> None:
-        """Take all steps of both stages that are not taken yet."""
+        """Take all steps of all stages that are not taken yet."""
         image_parts = [p for n, p in self.network.named_parameters() if not n.startswith("transformer.")]
         recipe, more = self.recipe, dict[str, Stateful]()
         if self.discriminator and self.discriminator_optimizer:
@@ -134,34 +155,43 @@ class VQGANTrainer:
                 "discriminator": self.discriminator,
                 "discriminator_optimizer": self.discriminator_optimizer,
             }
-        self._stage("images", image_parts, recipe.image_steps, recipe.image_rate, self._image_loss, more)
+        optimizer = _adamw(image_parts)
+        self._stage("images", optimizer, recipe.image_steps, recipe.image_rate, self._image_loss, more)
         self.codes = self._all_codes()
-        code_parts = list(self.network.transformer.parameters())
-        self._stage("codes", code_parts, recipe.code_steps, recipe.code_rate, self._code_loss, {})
+        optimizer = _adamw(list(self.network.transformer.parameters()))
+        self._stage("codes", optimizer, recipe.code_steps, recipe.code_rate, self._code_loss, {})
+        if recipe.decoder_steps:
+            self._train_decoder()
 
     def stages(self) -> list[tuple[int, Callable[[], Tensor]]]:
         """The steps of each stage and a loss as of its last ones, to see how long a step takes."""
-        self.codes = torch.zeros(len(self.images), self.network.config.side**2, dtype=torch.int64)
-        recipe = self.recipe
+        side, recipe = self.network.config.side, self.recipe
+        self.codes = torch.zeros(len(self.images), side**2, dtype=torch.int64)
         last = max(self.plain_steps + 1, recipe.image_steps)
-        return [
+        stages = [
             (recipe.image_steps, lambda: self._image_loss(last)),
             (recipe.code_steps, lambda: self._code_loss(0)),
         ]
+        if recipe.decoder_steps:
+            drawn = torch.zeros(self.network.config.num_classes, side**2, dtype=torch.int64)
+            decoder = self._decoder_stage(drawn)
+            stages.append((recipe.decoder_steps, lambda: decoder.loss(0, recipe.decoder_batch)))
+        return stages
 
     def _stage(
         self,
         name: str,
-        parameters: list[torch.nn.Parameter],
+        optimizer: torch.optim.Optimizer,
         steps: int,
         rate: float,
         loss_of: Callable[[int], Tensor],
-        more: dict[str, Stateful],
+        more: Mapping[str, Stateful],
+        after: Callable[[int], object] = lambda step: None,
     ) -> None:
-        optimizer = torch.optim.AdamW(parameters, rate, betas=(0.9, 0.99), weight_decay=1e-4)
         parts: dict[str, Stateful] = {"trainer": self, "optimizer": optimizer, **more}
-        checkpoint = Checkpoint(self.run / f"{name}.pt", self._fingerprint(), parts)
-        first = self.log.first + (self.recipe.image_steps if name == "codes" else 0) if self.log else 0
+        checkpoint = Checkpoint(self.run / f"{name}.pt", self._fingerprint(name), parts)
+        before = [f"{setting}_steps" for setting in STAGES.values()][: [*STAGES].index(name)]
+        first = self.log.first + sum(getattr(self.recipe, steps) for steps in before) if self.log else 0
         logger = self.log and self.log.at(name, first)
         log = StepLog(self.run / "log.csv", [name])
         log.drop_after(len(checkpoint.resume()))
@@ -176,11 +206,12 @@ class VQGANTrainer:
 
         def after_step(step: int) -> None:
             log.add(step, self.figures)
+            after(step)
             if step % SAVE_EVERY == 0 or step == steps:
-                sheet = self.samples() if name == "codes" else self.reconstructions()
+                sheet = self.reconstructions() if name == "images" else self.samples()
                 write_atomic(self.run / f"{name}_{step:06d}.png", encode_png(sheet))
                 if logger:
-                    logger.image("samples" if name == "codes" else "reconstructions", step - 1, sheet)
+                    logger.image("reconstructions" if name == "images" else "samples", step - 1, sheet)
 
         train(
             seeded_loss, optimizer, steps, max_norm=1.0,
@@ -189,12 +220,34 @@ class VQGANTrainer:
         )  # fmt: skip
         self.network.eval()
 
-    def _fingerprint(self) -> str:
-        """What the checkpoints depend on: the settings and the images."""
+    def _train_decoder(self) -> None:
+        """The third stage; codes are drawn anew by a run that goes on."""
+        recipe = self.recipe
+        stage = self._decoder_stage(drawn_codes(self.network, recipe.decoder_samples))
+
+        def loss(step: int) -> Tensor:
+            value = stage.loss(step, recipe.decoder_batch)
+            self.figures |= stage.figures
+            return value
+
+        rate, after = recipe.decoder_rate, stage.update_average
+        self._stage("decoder", stage.optimizer, recipe.decoder_steps, rate, loss, stage.parts(), after)
+        stage.finish()
+
+    def _decoder_stage(self, drawn: Tensor) -> DecoderStage:
+        trained = len(self.images) - self.held_out
+        return DecoderStage(
+            self.network, self.images, self.class_ids[:trained], self.codes, drawn, self._distance,
+            self._decoded, self.recipe.decoder_adversarial, self.recipe.decoder_averaging, self.recipe.seed,
+        )  # fmt: skip
+
+    def _fingerprint(self, stage: str) -> str:
+        """What a stage's checkpoint depends on: images, and settings without those of later stages."""
+        later = tuple(f"{setting}_" for setting in [*STAGES.values()][[*STAGES].index(stage) + 1 :])
         data = sha256(np.ascontiguousarray(self.images).data)
         data.update(self.class_ids.numpy().data)
-        settings = {**self.recipe.settings(), **asdict(self.network.config)}
-        return json.dumps({**settings, "images": data.hexdigest()})
+        settings = {k: v for k, v in self.recipe.settings().items() if not k.startswith(later)}
+        return json.dumps({**settings, **asdict(self.network.config), "images": data.hexdigest()})
 
     def _precision(self) -> torch.autocast:
         return torch.autocast(
@@ -229,19 +282,26 @@ class VQGANTrainer:
         with self._precision():
             y = network.decode(quantised)
         y = y.float()
-        l1, squared = F.l1_loss(y, x), F.mse_loss(y, x)
-        maps = zip(self.feature_network.maps(y), self.feature_network.maps(x), strict=True)
-        perceptual = torch.stack([F.mse_loss(a, b) / b.square().mean() for a, b in maps]).mean()
-        self.figures = {
-            "l1": l1.item(), "squared": squared.item(), "perceptual": perceptual.item(),
-            "commitment": commitment.item(),
-        }  # fmt: skip
-        loss = l1 + 2.0 * squared + recipe.perceptual * perceptual
+        loss = self._distance(y, x)
+        self.figures["commitment"] = commitment.item()
         if self.discriminator:
             begun = step >= recipe.adversarial_from * recipe.image_steps
             loss = self._with_adversary(loss, x, y) if begun else loss
             self.figures = {"discriminator": 0.0, "generator": 0.0} | self.figures
         return loss + commitment
+
+    def _distance(self, y: Tensor, x: Tensor) -> Tensor:
+        """How far decoded images [B, 3, S, S] are from the real ones, in pixels and features."""
+        l1, squared = F.l1_loss(y, x), F.mse_loss(y, x)
+        maps = zip(self.feature_network.maps(y), self.feature_network.maps(x), strict=True)
+        perceptual = torch.stack([F.mse_loss(a, b) / b.square().mean() for a, b in maps]).mean()
+        self.figures = {"l1": l1.item(), "squared": squared.item(), "perceptual": perceptual.item()}
+        return l1 + 2.0 * squared + self.recipe.perceptual * perceptual
+
+    def _decoded(self, codes: Tensor) -> Tensor:
+        with self._precision():
+            images = self.network.decode(self.network.look_up(codes))
+        return images.float()
 
     def _with_adversary(self, loss: Tensor, real: Tensor, fake: Tensor) -> Tensor:
         """The loss and the adversary's, balanced where they meet, after a step of the discriminator.
@@ -250,16 +310,14 @@ class VQGANTrainer:
         """
         discriminator, optimizer = self.discriminator, self.discriminator_optimizer
         assert discriminator and optimizer
-        discriminator.requires_grad_(True)
-        with self._precision():
-            on_real, on_fake = discriminator(torch.cat([real, fake.detach()])).float().chunk(2)
-        loss_d = F.relu(1 - on_real).mean() + F.relu(1 + on_fake).mean()  # hinge
-        optimizer.zero_grad(set_to_none=True)
-        loss_d.backward()
-        optimizer.step()
-        discriminator.requires_grad_(False)
-        with self._precision():
-            loss_g = -discriminator(fake).float().mean()
+
+        def score(images: Tensor) -> Tensor:
+            with self._precision():
+                scores: Tensor = discriminator(images).float()
+            return scores
+
+        loss_d = hinge_step(discriminator, optimizer, score, real, fake)
+        loss_g = -score(fake).mean()
         (mine,) = torch.autograd.grad(loss, fake)
         (theirs,) = torch.autograd.grad(loss_g, fake)
         weight = self.recipe.adversarial * mine.norm() / (theirs.norm() + 1e-8)

@@ -53,8 +53,18 @@ def adversarial_vqgan(plain_vqgan):
     return partial(vqgan.VQGANTrainer, *data, recipe), features, ("network", "discriminator")
 
 
+@pytest.fixture
+def refined_vqgan(plain_vqgan):
+    trainer, features, _ = plain_vqgan
+    *data, recipe = trainer.args
+    recipe = replace(recipe, decoder_steps=4, decoder_batch=16, decoder_samples=24)
+    return partial(vqgan.VQGANTrainer, *data, recipe), features, ("network",)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["biggan", "augmented_biggan", "plain_vqgan", "adversarial_vqgan"])
+@pytest.mark.parametrize(
+    "name", ["biggan", "augmented_biggan", "plain_vqgan", "adversarial_vqgan", "refined_vqgan"]
+)
 def test_a_run_cut_off_in_every_stage_ends_with_the_same_weights(name, request, tmp_path, monkeypatch):
     (trainer, features, parts), add, taken = request.getfixturevalue(name), common.StepLog.add, []
     monkeypatch.setattr(common, "LOG_EVERY", 2)
@@ -68,7 +78,8 @@ def test_a_run_cut_off_in_every_stage_ends_with_the_same_weights(name, request, 
 
     monkeypatch.setattr(common.StepLog, "add", counted)
     ends = []
-    for stops in ([], [(3,), (6,)] if "biggan" in name else [("images", 4), ("codes", 3)]):
+    stages = [("images", 4), ("codes", 3), ("decoder", 3)][: 3 if "refined" in name else 2]
+    for stops in ([], [(3,), (6,)] if "biggan" in name else stages):
         run = tmp_path / str(len(ends))
         run.mkdir()
         torch.save(seeded(Classifier, 1).state_dict(), run / features)
@@ -81,6 +92,21 @@ def test_a_run_cut_off_in_every_stage_ends_with_the_same_weights(name, request, 
         ends.append({part: getattr(whole, part).state_dict() for part in parts})
     assert taken[-1][-1] == (7 if "biggan" in name else 4)
     torch.testing.assert_close(ends[1], ends[0], rtol=0, atol=0, equal_nan=True)
+
+
+def test_the_decoders_stage_follows_a_finished_run_and_changes_the_decoder_alone(
+    plain_vqgan, refined_vqgan, tmp_path, monkeypatch
+):
+    taken = []
+    monkeypatch.setattr(common.StepLog, "add", lambda log, step, figures: taken.append((*log.stage, step)))
+    before, after = (trainer(run=tmp_path) for trainer, *_ in (plain_vqgan, refined_vqgan))
+    before.train()
+    taken.clear()
+    after.train()
+    assert taken == [("decoder", step) for step in range(1, 5)]
+    old, new = before.network.state_dict(), after.network.state_dict()
+    changed = {name.split(".")[0] for name in old if not torch.equal(old[name], new[name])}
+    assert changed == {"decoder", "post_quant_conv"}
 
 
 def test_a_classifier_cut_off_before_the_oracle_starts_anew_and_ends_the_same(tmp_path, monkeypatch):
