@@ -184,16 +184,18 @@ def _pictures(
     source: str | Path, held_out: str | Path | None, recipe: OwnRecipe, say: Callable[[str], object]
 ) -> tuple[PictureSet, PictureSet]:
     full = round(VIEW_MARGIN * recipe.side)
+    # the smaller set first: what is wrong with it is told before the other is read
+    measuring = None if held_out is None else read_picture_set(held_out, full)
     pictures = read_picture_set(source, full, progress=True)
     if len(pictures.classes) > VQGANConfig.codes:  # the transformer begins with a class as its first code
         raise BdganError(
             f"{source} has {len(pictures.classes)} classes; expected {VQGANConfig.codes} or fewer"
         )
-    if held_out is None:
+    if measuring is None or held_out is None:
         training, unseen = pictures.split(recipe.hold_out)
         training = replace(training, dropped=pictures.dropped)
     else:
-        training, unseen = pictures, read_picture_set(held_out, full)
+        training, unseen = pictures, measuring
         if unseen.classes != training.classes:
             other = sorted({*unseen.classes} ^ {*training.classes})[0]
             raise BdganError(f"{held_out} and {source} differ in class {other!r}; both need the same folders")
