@@ -19,6 +19,7 @@ from bdgan_lib.synthesis.spec import SynthesisSpec
 from bdgan_lib.synthesis.writers import writer_count
 
 LIMIT, STEP = 120.0, 10.0  # seconds that Ray has to start or to answer, and between two lines about it
+TRIES = 3  # of a cluster on this machine that is not up in the time Ray gives it
 QUIET = 60  # seconds without a finished shard, after which a line says what the cluster has
 _OTHERWISE = "start the cluster first, unset RAY_ADDRESS to use this machine alone, or --engine local"
 
@@ -130,9 +131,9 @@ def _wait(
             continue
         if error is None:
             return thread
-        if tries > 1 or address != "local" or "timed out" not in str(error):
+        if tries == TRIES or address != "local" or "timed out" not in str(error):
             raise BdganError(f"Ray ({address}) does not start: {error}; {_OTHERWISE}") from error
-        thread, tries = begin(), 2  # Ray gives a node 30 s, which is too little on a busy machine
+        thread, tries = begin(), tries + 1  # Ray gives a node 30 s, which is too little on a busy machine
     raise BdganError(f"Ray ({address}) gave no answer in {LIMIT:g} s; {_OTHERWISE}")
 
 

@@ -68,8 +68,9 @@ def main(root: Path, kills: int, seed: int) -> dict[str, int]:
             os._exit(0)
         time.sleep(noise.uniform(0, longest))
         os.kill(child, signal.SIGKILL)
-        if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL:
-            counts["kills"] += 1
+        killed = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+        counts["kills"] += killed
+        longest *= 1.05 if killed else 0.8  # so that some get far, but not most to the end
         if (folder / "manifest.json").exists():
             synthesize(SPEC, MODELS, folder, progress=False)  # the card may be missing still
             counts["whole"] += 1
